@@ -1,0 +1,1 @@
+"""The API group serving.hearth.dev: LLMService and InferenceRuntime."""

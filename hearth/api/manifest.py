@@ -1,0 +1,299 @@
+"""Manifests in files: YAML text in, validated API objects out, or errors that say what to change.
+
+Knows files, documents and field paths. Starts nothing and talks to nobody.
+"""
+
+import difflib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from hearth.api.base import API_VERSION, Resource
+from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.llmservice import NOT_BUILT, LLMService
+
+R = TypeVar("R", bound=Resource)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a manifest."""
+
+    file: str
+    document: int  # counted from 1
+    subject: str  # "LLMService ai-prod/qwen", or "" where the document is no object
+    path: str  # "spec.scaling.min", or "" for the document itself
+    message: str
+
+    def __str__(self) -> str:
+        parts = [f"{self.file}: document {self.document}", self.subject, self.path, self.message]
+        return ": ".join(part for part in parts if part)
+
+
+class ManifestError(Exception):
+    """A manifest that cannot be taken. `problems` holds every error found, one line each."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = list(problems)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader takes the last of two equal keys in silence; the API server's strict decoding refuses them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"found the key {key!r}; expected text", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"found the key {key!r} twice; expected it once", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_llmservices(files: Iterable[str | Path]) -> list[LLMService]:
+    """Read one LLMService from each file ("-" is standard input).
+
+    Raises ManifestError with every problem of every file; nothing is returned then.
+    """
+    problems: list[Problem] = []
+    services: dict[tuple[str, str], tuple[str, LLMService]] = {}
+    for file in files:
+        name = "<stdin>" if str(file) == "-" else str(file)
+        try:
+            documents = _documents(file)
+            if len(documents) > 1:
+                raise ManifestError(
+                    [
+                        Problem(
+                            name,
+                            documents[1][0],
+                            "",
+                            "",
+                            f"found {len(documents)} documents; expected one LLMService in a file, "
+                            "so split it and repeat -f",
+                        )
+                    ]
+                )
+            number, document = documents[0]
+            service = _parse(LLMService, name, number, document)
+            if service.key in services:
+                other = services[service.key][0]
+                raise ManifestError(
+                    [
+                        Problem(
+                            name,
+                            number,
+                            _subject(document),
+                            "metadata.name",
+                            f"found the name of {other} again; expected a name used once in namespace "
+                            f"{service.metadata.namespace!r}",
+                        )
+                    ]
+                )
+            services[service.key] = (name, service)
+        except ManifestError as error:
+            problems += error.problems
+    if problems:
+        raise ManifestError(problems)
+    return [service for _, service in services.values()]
+
+
+def load_runtimes(folder: str | Path) -> list[InferenceRuntime]:
+    """Read every InferenceRuntime from the *.yaml files of a folder, sorted by name.
+
+    Raises ManifestError with every problem of every file.
+    """
+    folder = Path(folder)
+    files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]) if folder.is_dir() else []
+    if not files:
+        raise ManifestError([Problem(str(folder), 1, "", "", "found no *.yaml file; expected InferenceRuntimes")])
+    problems: list[Problem] = []
+    runtimes: dict[str, InferenceRuntime] = {}
+    for file in files:
+        try:
+            for number, document in _documents(file):
+                runtime = _parse(InferenceRuntime, str(file), number, document)
+                if runtime.metadata.name in runtimes:
+                    message = f"found {runtime.metadata.name!r} again; expected a name used once"
+                    raise ManifestError([Problem(str(file), number, _subject(document), "metadata.name", message)])
+                runtimes[runtime.metadata.name] = runtime
+        except ManifestError as error:
+            problems += error.problems
+    if problems:
+        raise ManifestError(problems)
+    return [runtimes[name] for name in sorted(runtimes)]
+
+
+def parse_llmservice(document: object, file: str = "<object>") -> LLMService:
+    """Validate one LLMService given as plain data, such as the API server's JSON.
+
+    Raises ManifestError.
+    """
+    return _parse(LLMService, file, 1, document)
+
+
+def set_fields(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """The document with `path.to.field=value` applied, values read as YAML.
+
+    Raises ValueError where an assignment has no `=` or goes through something that is no mapping.
+    """
+    changed: dict[str, Any] = yaml.safe_load(yaml.safe_dump(document))
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator or not path:
+            raise ValueError(f"found {assignment!r}; expected path.to.field=value")
+        *parents, last = path.split(".")
+        target: Any = changed
+        for parent in parents:
+            target = target.setdefault(parent, {}) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise ValueError(f"found {assignment!r}; its parent is not a mapping")
+        target[last] = yaml.safe_load(text)
+    return changed
+
+
+def read_text(file: str | Path) -> str:
+    """The file's text; "-" is standard input. Raises ManifestError where it can't be read."""
+    name = "<stdin>" if str(file) == "-" else str(file)
+    try:
+        return sys.stdin.read() if str(file) == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ManifestError([Problem(name, 1, "", "", f"cannot be read: {reason}")]) from error
+
+
+def _documents(file: str | Path) -> list[tuple[int, object]]:
+    name = "<stdin>" if str(file) == "-" else str(file)
+    text = read_text(file)
+    documents: list[tuple[int, object]] = []
+    number = 0
+    try:
+        for document in yaml.load_all(text, _UniqueKeyLoader):
+            number += 1
+            if document is not None:
+                documents.append((number, document))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ManifestError([Problem(name, number + 1, "", "", f"broken YAML{where}: {error.problem}")]) from error
+    except (yaml.YAMLError, ValueError) as error:
+        message = f"broken YAML: {' '.join(str(error).split())}"
+        raise ManifestError([Problem(name, number + 1, "", "", message)]) from error
+    if not documents:
+        raise ManifestError([Problem(name, 1, "", "", "found no document; expected one")])
+    return documents
+
+
+def _subject(document: object) -> str:
+    if not isinstance(document, dict):
+        return ""
+    metadata = document.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    kind = document.get("kind")
+    names = [metadata.get("namespace"), metadata.get("name")]
+    name = "/".join(part for part in names if isinstance(part, str))
+    return f"{kind} {name}".strip() if isinstance(kind, str) else ""
+
+
+def _parse(model: type[R], file: str, number: int, document: object) -> R:
+    expected = model.model_fields["kind"].default
+    if not isinstance(document, dict):
+        message = f"found {_brief(document)}; expected an object with apiVersion, kind, metadata and spec"
+        raise ManifestError([Problem(file, number, "", "", message)])
+    subject = _subject(document)
+    if (kind := document.get("kind")) != expected:
+        hint = "; give InferenceRuntimes with --runtimes DIR" if kind == "InferenceRuntime" else ""
+        message = f"found {_brief(kind)}; expected {expected!r}{hint}"
+        raise ManifestError([Problem(file, number, subject, "kind", message)])
+    if (version := document.get("apiVersion")) != API_VERSION:
+        message = f"found {_brief(version)}; expected {API_VERSION!r}"
+        raise ManifestError([Problem(file, number, subject, "apiVersion", message)])
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problems = [
+            Problem(file, number, subject, *_path_and_message(model, details)) for details in error.errors()
+        ]
+        raise ManifestError(problems) from error
+
+
+def _path_and_message(model: type[BaseModel], details: ErrorDetails) -> tuple[str, str]:
+    path = ""
+    for part in details["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    context = details.get("ctx", {})
+    found = f"found {_brief(details['input'])}"
+    match details["type"]:
+        case "hearth_rule":
+            if context["field"]:
+                path = f"{path}.{context['field']}"
+            return path, details["msg"]
+        case "extra_forbidden":
+            if path in NOT_BUILT:
+                return path, f"not supported yet: {NOT_BUILT[path]}"
+            *parents, field = details["loc"]
+            allowed = _fields_at(model, parents)
+            close = difflib.get_close_matches(str(field), allowed, 1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            return path, f"found an unknown field{hint}; allowed: {', '.join(allowed)}"
+        case "missing":
+            return path, "required, and not given"
+        case "literal_error":
+            return path, f"{found}; allowed: {context['expected']}"
+        case "model_type" | "dict_type":
+            return path, f"{found}; expected a mapping"
+        case "value_error":
+            return path, f"{found}; {context['error']}"
+        case _:
+            expected = details["msg"].removeprefix("Input should be ")
+            return path, f"{found}; expected {expected[0].lower()}{expected[1:]}"
+
+
+def _fields_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """The names that fields may have at a place, found by walking the models along the path."""
+    current: type[BaseModel] | None = model
+    for part in loc:
+        if current is None:
+            return []
+        if isinstance(part, int):
+            continue
+        by_alias = {(field.alias or name): field for name, field in current.model_fields.items()}
+        annotation = by_alias[part].annotation if part in by_alias else None
+        current = next(iter(_models_in(annotation)), None)
+    if current is None:
+        return []
+    return [field.alias or name for name, field in current.model_fields.items()]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)
+
+
+def _brief(value: object) -> str:
+    """What was found, in one short line."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

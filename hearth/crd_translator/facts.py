@@ -1,0 +1,17 @@
+"""What the translation must know of the cluster, gathered by the caller."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """Facts about the cluster that the objects are for.
+
+    `accelerators` holds the extended resources that some node can allocate; None means that it is not known, and
+    every vendor counts as present. `activator_host` and `scaler_address` (host:port) are where Hearth's own roles
+    are reached from any namespace.
+    """
+
+    activator_host: str = "hearth-activator.hearth-system.svc.cluster.local"
+    scaler_address: str = "hearth-scaler.hearth-system.svc.cluster.local:9090"
+    accelerators: frozenset[str] | None = None

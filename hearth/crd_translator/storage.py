@@ -1,0 +1,139 @@
+"""Where the weights lie: the volumes of an engine pod, the cache's claim, and the Job that fills it."""
+
+import hashlib
+from typing import Any
+
+from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.llmservice import LLMService
+from hearth.crd_translator.arguments import SOURCE_PATH
+from hearth.crd_translator.names import child_name, labels
+
+CACHE_PATH = "/models/cache"
+
+# Environment variables that keep a hub's downloads inside the cache:
+# https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables and ModelScope's own.
+_CACHE_ENV = {"hf": ("HF_HOME", f"{CACHE_PATH}/hf"), "modelscope": ("MODELSCOPE_CACHE", f"{CACHE_PATH}/modelscope")}
+_TOKEN_ENV = {"hf": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
+_DOWNLOAD = {
+    "hf": "from huggingface_hub import snapshot_download",
+    "modelscope": "from modelscope import snapshot_download",
+}
+
+
+def has_claim(service: LLMService) -> bool:
+    """Whether the LLMService owns a PersistentVolumeClaim for its cache."""
+    return service.spec.model.source.parsed.hub and service.spec.cache.strategy in ("NodeLocalPVC", "SharedPVC")
+
+
+def volumes_and_mounts(service: LLMService) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The pod's volumes and the container's mounts: shared memory, the source, the cache."""
+    # Engines pass tensors between processes through /dev/shm; a container's default of 64 MiB is too small.
+    volumes: list[dict[str, Any]] = [{"name": "shm", "emptyDir": {"medium": "Memory"}}]
+    mounts: list[dict[str, Any]] = [{"name": "shm", "mountPath": "/dev/shm"}]
+    source = service.spec.model.source.parsed
+    if source.scheme == "pvc":
+        volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": source.location, "readOnly": True}})
+        mount = {"name": "source", "mountPath": SOURCE_PATH, "readOnly": True}
+        mounts.append({**mount, "subPath": source.path} if source.path else mount)
+    elif source.scheme == "oci":
+        volumes.append({"name": "source", "image": {"reference": source.location, "pullPolicy": "IfNotPresent"}})
+        mounts.append({"name": "source", "mountPath": SOURCE_PATH, "readOnly": True})
+    cache = _cache_volume(service)
+    if cache is not None:
+        volumes.append({"name": "cache", **cache})
+        mounts.append({"name": "cache", "mountPath": CACHE_PATH})
+    return volumes, mounts
+
+
+def source_env(service: LLMService) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """`env` and `envFrom` that the source needs: which hub, where its cache is, and the secret's token or keys."""
+    source = service.spec.model.source.parsed
+    secret = service.spec.model.source.secret_ref
+    env: list[dict[str, Any]] = []
+    env_from: list[dict[str, Any]] = []
+    if source.hub and service.spec.cache.strategy == "BakedImage":
+        env.append({"name": "HF_HUB_OFFLINE", "value": "1"})
+    elif source.hub:
+        name, path = _CACHE_ENV[source.scheme]
+        env.append({"name": name, "value": path})
+    if source.scheme == "modelscope":
+        env.append({"name": "VLLM_USE_MODELSCOPE", "value": "True"})
+    if secret is not None and source.hub:
+        reference = {"secretKeyRef": {"name": secret.name, "key": "token"}}
+        env.append({"name": _TOKEN_ENV[source.scheme], "valueFrom": reference})
+    elif secret is not None:
+        env_from.append({"secretRef": {"name": secret.name}})
+    return env, env_from
+
+
+def render_claim(service: LLMService) -> dict[str, Any]:
+    """The cache's PersistentVolumeClaim."""
+    cache = service.spec.cache
+    spec: dict[str, Any] = {
+        "accessModes": ["ReadWriteMany" if cache.strategy == "SharedPVC" else "ReadWriteOnce"],
+        "resources": {"requests": {"storage": cache.size}},
+    }
+    if cache.storage_class_name is not None:
+        spec["storageClassName"] = cache.storage_class_name
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {
+            "name": child_name(service, "cache"),
+            "namespace": service.metadata.namespace,
+            "labels": labels(service, "cache"),
+        },
+        "spec": spec,
+    }
+
+
+def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
+    """The Job that downloads the model into the cache's claim, with the hub's client in the engine's image."""
+    source = service.spec.model.source.parsed
+    env, env_from = source_env(service)
+    code = f"{_DOWNLOAD[source.scheme]}; snapshot_download({source.location!r}, revision={source.revision!r})"
+    image = runtime.spec.container.image
+    # A Job's template is immutable: another model or image is another Job.
+    digest = hashlib.sha256(f"{code} {image}".encode()).hexdigest()[:8]
+    container: dict[str, Any] = {
+        "name": "download",
+        "image": image,
+        "command": ["python3", "-c", code],
+        "env": env,
+        "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}],
+    }
+    if env_from:
+        container["envFrom"] = env_from
+    pod: dict[str, Any] = {
+        "restartPolicy": "OnFailure",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "containers": [container],
+        "volumes": [{"name": "cache", **(_cache_volume(service) or {})}],
+    }
+    if service.spec.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": secret.name} for secret in service.spec.image_pull_secrets]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": child_name(service, f"prewarm-{digest}"),
+            "namespace": service.metadata.namespace,
+            "labels": labels(service, "prewarm"),
+        },
+        "spec": {"backoffLimit": 6, "template": {"metadata": {"labels": labels(service, "prewarm")}, "spec": pod}},
+    }
+
+
+def _cache_volume(service: LLMService) -> dict[str, Any] | None:
+    if not service.spec.model.source.parsed.hub:
+        return None
+    match service.spec.cache.strategy:
+        case "NodeLocalPVC" | "SharedPVC":
+            return {"persistentVolumeClaim": {"claimName": child_name(service, "cache")}}
+        case "HostPath":
+            return {"hostPath": {"path": "/var/lib/hearth/models", "type": "DirectoryOrCreate"}}
+        case "None":
+            return {"emptyDir": {"sizeLimit": service.spec.cache.size}}
+        case "BakedImage":
+            return None

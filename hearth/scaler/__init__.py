@@ -1,0 +1,1 @@
+"""KEDA's external scaler: adds up the demand of all activators and answers KEDA."""

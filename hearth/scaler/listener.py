@@ -1,0 +1,92 @@
+"""Listens to the activators: one Demand.Watch stream to each, kept open, its updates put into the picture."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+
+import grpc
+
+from hearth.logs import fields
+from hearth.proto import demand_pb2 as pb
+from hearth.proto.demand_pb2_grpc import DemandStub
+from hearth.scaler.picture import DemandPicture, Figures, ServiceKey
+from hearth.scaler.pulses import Pulses
+
+log = logging.getLogger(__name__)
+
+# A broken stream is retried soon: while it is down, this replica can't say zero. Seconds.
+_FIRST_RETRY, _LAST_RETRY = 0.1, 2.0
+# An activator beats each second; a stream silent for longer is broken, whatever TCP thinks.
+_SILENCE_SECONDS = 3.0
+
+
+class DemandListener:
+    """One task for each listed activator. `run` owns them all; `list_activators` may be called at any time."""
+
+    def __init__(
+        self, picture: DemandPicture, pulses: Pulses, identity: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._picture = picture
+        self._pulses = pulses
+        self._identity = identity
+        self._clock = clock
+        self._changed = asyncio.Event()
+
+    def list_activators(self, addresses: Iterable[str]) -> None:
+        """Take the complete list of activators as host:port."""
+        self._pulses.pulse(self._picture.list_activators(addresses))
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Watch every listed activator until cancelled."""
+        tasks: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._changed.clear()
+                wanted = set(self._picture.addresses)
+                for address in tasks.keys() - wanted:
+                    tasks.pop(address).cancel()
+                for address in wanted - tasks.keys():
+                    tasks[address] = group.create_task(self._watch(address))
+                await self._changed.wait()
+
+    async def _watch(self, address: str) -> None:
+        delay = _FIRST_RETRY
+        options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
+        async with grpc.aio.insecure_channel(address, options=options) as channel:
+            while True:
+                try:
+                    stream = DemandStub(channel).Watch(pb.WatchRequest(scaler=self._identity))
+                    first = True
+                    while True:
+                        async with asyncio.timeout(_SILENCE_SECONDS):
+                            update = await stream.read()
+                        if update is grpc.aio.EOF:
+                            break
+                        if first:
+                            log.info("hearing activator", extra=fields(activator=update.activator, address=address))
+                            first, delay = False, _FIRST_RETRY
+                        self.hear(address, update)
+                    log.info("activator ended its stream", extra=fields(address=address))
+                except (grpc.aio.AioRpcError, TimeoutError) as error:
+                    stream.cancel()
+                    reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else "silent"
+                    log.warning("activator not heard", extra=fields(address=address, reason=reason))
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # jittered back-off of a broken connection
+                delay = min(delay * 2, _LAST_RETRY)
+
+    def hear(self, address: str, update: pb.DemandUpdate) -> None:
+        """Put one update into the picture and push what follows from it."""
+        now = self._clock()
+        figures: dict[ServiceKey, Figures] = {
+            (service.namespace, service.name): Figures(
+                waiting=service.waiting,
+                in_flight=service.in_flight,
+                lease=service.lease,
+                last_request=now - service.last_request_age_ms / 1000,
+            )
+            for service in update.services
+        }
+        self._pulses.pulse(self._picture.hear(address, figures, snapshot=update.snapshot, now=now))

@@ -1,0 +1,142 @@
+"""The demand picture: what all activators together say about each LLMService.
+
+Pure state. It takes what was heard and a monotonic clock, and says whom to tell. It knows nothing of gRPC or KEDA.
+Blind is not zero: what an activator said last stands for `STANDS_SECONDS`; after that, nobody may conclude from its
+silence that there is no demand.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+ServiceKey = tuple[str, str]
+"""(namespace, name) of an LLMService."""
+
+STANDS_SECONDS = 10.0
+
+
+class Blind(Exception):
+    """A listed activator cannot be heard and the others report no demand: zero would be a guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One activator's demand for one LLMService. `last_request` is on the picture's clock, in seconds."""
+
+    waiting: int = 0
+    in_flight: int = 0
+    lease: bool = False
+    last_request: float | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.waiting > 0 or self.in_flight > 0 or self.lease
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The sum over all activators. `queue_depth` is waiting + in flight."""
+
+    waiting: int
+    in_flight: int
+    lease: bool
+
+    @property
+    def queue_depth(self) -> int:
+        return self.waiting + self.in_flight
+
+    @property
+    def active(self) -> bool:
+        return self.queue_depth > 0 or self.lease
+
+
+@dataclass(slots=True)
+class _Activator:
+    heard_at: float | None = None
+    figures: dict[ServiceKey, Figures] = field(default_factory=dict)
+
+
+class DemandPicture:
+    """What each listed activator said last, and when."""
+
+    def __init__(self) -> None:
+        self._activators: dict[str, _Activator] = {}
+        self._listed = False
+
+    @property
+    def addresses(self) -> list[str]:
+        """The activators that are listed now."""
+        return list(self._activators)
+
+    def list_activators(self, addresses: Iterable[str]) -> list[ServiceKey]:
+        """Take the complete list of activators. Those that left take their figures with them at once.
+
+        Returns the services whose demand ended with them. Before the first list everything is blind.
+        """
+        self._listed = True
+        wanted = set(addresses)
+        ended: list[ServiceKey] = []
+        for address in [known for known in self._activators if known not in wanted]:
+            gone = self._activators.pop(address)
+            ended += [key for key, figures in gone.figures.items() if figures.active and not self._active(key)]
+        for address in wanted - self._activators.keys():
+            self._activators[address] = _Activator()
+        return ended
+
+    def hear(
+        self, address: str, figures: Mapping[ServiceKey, Figures], *, snapshot: bool, now: float
+    ) -> list[ServiceKey]:
+        """Take an update of one activator; an activator that is no longer listed is not heard.
+
+        Returns the services of which KEDA should hear "active" now: demand began, or ended (KEDA's cooldown counts
+        from the last true it saw), or came and went between two updates.
+        """
+        activator = self._activators.get(address)
+        if activator is None:
+            return []
+        heard_before = activator.heard_at
+        activator.heard_at = now
+        affected = set(figures) | (set(activator.figures) if snapshot else set())
+        before = {key: self._active(key) for key in affected}
+        previous = dict(activator.figures)
+        if snapshot:
+            activator.figures = dict(figures)
+        else:
+            activator.figures.update(figures)
+        pulses: list[ServiceKey] = []
+        for key in sorted(affected):
+            active = self._active(key)
+            if active != before[key] or (
+                not active and _unseen_request(previous.get(key), activator.figures.get(key), heard_before)
+            ):
+                pulses.append(key)
+        return pulses
+
+    def demand(self, key: ServiceKey, now: float) -> Demand:
+        """The demand for one LLMService. Raises Blind where it may be more than is known and what is known is zero."""
+        waiting = in_flight = 0
+        lease = False
+        blind: list[str] = [] if self._listed else ["no list of activators yet"]
+        for address, activator in self._activators.items():
+            if activator.heard_at is None or now - activator.heard_at > STANDS_SECONDS:
+                blind.append(address)
+                continue
+            if figures := activator.figures.get(key):
+                waiting += figures.waiting
+                in_flight += figures.in_flight
+                lease = lease or figures.lease
+        demand = Demand(waiting, in_flight, lease)
+        if blind and not demand.active:
+            raise Blind(f"activators not heard: {', '.join(sorted(blind))}; their demand is unknown, not zero")
+        return demand
+
+    def _active(self, key: ServiceKey) -> bool:
+        return any(key in a.figures and a.figures[key].active for a in self._activators.values())
+
+
+def _unseen_request(before: Figures | None, after: Figures | None, heard_before: float | None) -> bool:
+    """Whether a request came and went between two updates, so that neither shows it as waiting or in flight."""
+    if after is None or after.last_request is None or heard_before is None:
+        return False
+    known = before.last_request if before is not None else None
+    # The age travels in whole milliseconds over a network: a later request must be clearly later.
+    return after.last_request > (known if known is not None else heard_before) + 0.1

@@ -1,0 +1,82 @@
+"""The scaler as a process: its gRPC server with health and reflection, and the listener beside it."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+
+from hearth.logs import fields
+from hearth.proto import externalscaler_pb2
+from hearth.proto.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
+from hearth.scaler.listener import DemandListener
+from hearth.scaler.picture import DemandPicture
+from hearth.scaler.pulses import Pulses
+from hearth.scaler.servicer import ExternalScaler
+
+log = logging.getLogger(__name__)
+
+SERVICE = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"].full_name
+
+
+@dataclass(frozen=True, slots=True)
+class ScalerConfig:
+    """`listen` is host:port of the gRPC server, `activators` a static list of host:port."""
+
+    listen: str
+    activators: tuple[str, ...]
+    identity: str
+    grace_seconds: float = 5.0
+
+
+@contextlib.asynccontextmanager
+async def scaler_server(config: ScalerConfig, picture: DemandPicture, pulses: Pulses):  # type: ignore[no-untyped-def]
+    """A started gRPC server, its bound port as the value; streams end with OK when the context is left.
+
+    Raises OSError where the address can't be bound.
+    """
+    server = grpc.aio.server()
+    add_ExternalScalerServicer_to_server(ExternalScaler(picture, pulses), server)
+    health_servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    names: Sequence[str] = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    try:
+        port = server.add_insecure_port(config.listen)
+    except RuntimeError as error:  # what grpc raises for an address in use
+        raise OSError(f"cannot listen on {config.listen}: is the port in use?") from error
+    await server.start()
+    for name in ("", SERVICE):
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield port
+    finally:
+        await health_servicer.enter_graceful_shutdown()
+        pulses.close()
+        await server.stop(config.grace_seconds)
+
+
+async def run_scaler(config: ScalerConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    picture, pulses = DemandPicture(), Pulses()
+    listener = DemandListener(picture, pulses, config.identity)
+    listener.list_activators(config.activators)
+    async with scaler_server(config, picture, pulses) as port:
+        log.info("scaler serving", extra=fields(port=port, activators=list(config.activators)))
+        listening = asyncio.create_task(listener.run())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+    log.info("scaler stopped")

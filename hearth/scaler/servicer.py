@@ -1,0 +1,136 @@
+"""KEDA's ExternalScaler over gRPC: each call translated to one question of the demand picture.
+
+https://keda.sh/docs/latest/concepts/external-scalers/
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import grpc
+from grpc.aio import ServicerContext
+
+from hearth.proto import externalscaler_pb2 as pb
+from hearth.proto.externalscaler_pb2_grpc import ExternalScalerServicer
+from hearth.scaler.picture import Blind, DemandPicture, ServiceKey
+from hearth.scaler.pulses import Pulses
+
+METRIC_NAME = "queueDepth"
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What a ScaledObject's external-push trigger asks about."""
+
+    key: ServiceKey
+    target: float
+
+
+class InvalidTrigger(Exception):
+    """The trigger's metadata cannot be used; the text names the field."""
+
+
+def parse_trigger(ref: pb.ScaledObjectRef) -> Trigger:
+    """Read the trigger's metadata: `target`, and `namespace` and `name` of the LLMService.
+
+    The ScaledObject's own namespace and name stand in for the last two. Raises InvalidTrigger.
+    """
+    metadata = ref.scalerMetadata
+    key = (metadata.get("namespace") or ref.namespace, metadata.get("name") or ref.name)
+    where = f"ScaledObject {ref.namespace}/{ref.name}: trigger metadata"
+    if not all(key):
+        raise InvalidTrigger(f"{where}: found no namespace or no name; expected those of an LLMService")
+    found = metadata.get("target", "")
+    try:
+        target = float(found)
+    except ValueError:
+        target = 0.0
+    if not 0 < target < float("inf"):
+        raise InvalidTrigger(f"{where}: target: found {found!r}; expected a number above zero")
+    return Trigger(key, target)
+
+
+class ExternalScaler(ExternalScalerServicer):
+    """The five calls of KEDA 2.21's protocol."""
+
+    def __init__(
+        self, picture: DemandPicture, pulses: Pulses, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._picture = picture
+        self._pulses = pulses
+        self._clock = clock
+
+    async def IsActive(self, request: pb.ScaledObjectRef, context: ServicerContext) -> pb.IsActiveResponse:  # type: ignore[type-arg, override]
+        """Whether anybody waits or is being answered. UNAVAILABLE where that is not known: KEDA then does nothing."""
+        trigger = await _trigger(request, context)
+        return pb.IsActiveResponse(result=await self._active(trigger, context))
+
+    async def StreamIsActive(  # type: ignore[override]
+        self,
+        request: pb.ScaledObjectRef,
+        context: ServicerContext,  # type: ignore[type-arg]
+    ) -> AsyncIterator[pb.IsActiveResponse]:
+        """The present state, where it is known; then true whenever demand begins, and once more when it ends.
+
+        The stream ends with OK on shutdown, since KEDA's back-off grows with every other end.
+        """
+        trigger = await _trigger(request, context)
+        with self._pulses.listen(trigger.key) as queue:
+            try:
+                yield pb.IsActiveResponse(result=self._picture.demand(trigger.key, self._clock()).active)
+            except Blind:
+                pass  # No state is said rather than a guess; the next pulse or KEDA's poll will say.
+            while await queue.get():
+                yield pb.IsActiveResponse(result=True)
+
+    async def GetMetricSpec(self, request: pb.ScaledObjectRef, context: ServicerContext) -> pb.GetMetricSpecResponse:  # type: ignore[type-arg, override]
+        """The target per replica, from the trigger's metadata."""
+        return _metric_spec(await _trigger(request, context))
+
+    async def StreamMetricSpec(  # type: ignore[override]
+        self,
+        request: pb.ScaledObjectRef,
+        context: ServicerContext,  # type: ignore[type-arg]
+    ) -> AsyncIterator[pb.GetMetricSpecResponse]:
+        """The target on open. It can't change while the stream lasts: a changed ScaledObject gets a new stream."""
+        trigger = await _trigger(request, context)
+        with self._pulses.listen(trigger.key) as queue:
+            yield _metric_spec(trigger)
+            while await queue.get():
+                pass
+
+    async def GetMetrics(self, request: pb.GetMetricsRequest, context: ServicerContext) -> pb.GetMetricsResponse:  # type: ignore[type-arg, override]
+        """queueDepth: requests waiting and in flight over all activators. UNAVAILABLE where that is not known."""
+        trigger = await _trigger(request.scaledObjectRef, context)
+        if request.metricName not in ("", METRIC_NAME):
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"metricName: found {request.metricName!r}; this scaler has {METRIC_NAME!r}",
+            )
+        try:
+            depth = self._picture.demand(trigger.key, self._clock()).queue_depth
+        except Blind as blind:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(blind))
+        value = pb.MetricValue(metricName=METRIC_NAME, metricValue=depth, metricValueFloat=float(depth))
+        return pb.GetMetricsResponse(metricValues=[value])
+
+    async def _active(self, trigger: Trigger, context: ServicerContext) -> bool:  # type: ignore[type-arg]
+        try:
+            return self._picture.demand(trigger.key, self._clock()).active
+        except Blind as blind:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(blind))
+
+
+async def _trigger(ref: pb.ScaledObjectRef, context: ServicerContext) -> Trigger:  # type: ignore[type-arg]
+    try:
+        return parse_trigger(ref)
+    except InvalidTrigger as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+
+
+def _metric_spec(trigger: Trigger) -> pb.GetMetricSpecResponse:
+    # targetSize, the deprecated whole number, is for KEDA before 2.17; it must not round down to "no target".
+    spec = pb.MetricSpec(
+        metricName=METRIC_NAME, targetSize=max(1, round(trigger.target)), targetSizeFloat=trigger.target
+    )
+    return pb.GetMetricSpecResponse(metricSpecs=[spec])

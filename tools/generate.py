@@ -1,0 +1,54 @@
+"""Write every generated file of the project: `make generate`. A test runs `--check` and fails if one is stale.
+
+Today these are the protobuf stubs in hearth/proto, from proto/*.proto.
+"""
+
+import argparse
+import filecmp
+import os
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def generate_stubs(out: Path) -> list[Path]:
+    """Compile proto/*.proto into `out`/hearth/proto and return the files, relative to `out`."""
+    package = "hearth/proto"
+    protos = sorted(path.name for path in (ROOT / "proto").glob("*.proto"))
+    # The plugins of mypy-protobuf lie beside the interpreter.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # Mapping proto/ to the package's path makes the stubs import each other by package.
+    arguments = ["protoc", f"-I{package}={ROOT / 'proto'}", f"-I{files('grpc_tools') / '_proto'}"]
+    arguments += [f"--{plugin}_out={out}" for plugin in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    if protoc.main([*arguments, *(f"{package}/{name}" for name in protos)]) != 0:
+        raise SystemExit("protoc failed")
+    (out / package / "__init__.py").write_text('"""Generated from proto/*.proto by `make generate`."""\n')
+    return sorted(path.relative_to(out) for path in (out / package).glob("*.py*"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file is stale")
+    check = parser.parse_args().check
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        stale = []
+        for path in generate_stubs(out):
+            target = ROOT / path
+            if target.exists() and filecmp.cmp(out / path, target, shallow=False):
+                continue
+            stale.append(str(path))
+            if not check:
+                target.write_bytes((out / path).read_bytes())
+    for path in stale:
+        print(f"{'stale' if check else 'wrote'}: {path}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
