@@ -142,9 +142,7 @@ class Health(ApiModel):
     """Probes of the engine; without a handler they GET /health."""
 
     # Ready is looked at each second, since a held request waits for it; vLLM's /health costs it next to nothing.
-    readiness: Probe = Field(
-        default_factory=lambda: Probe(period_seconds=1, timeout_seconds=2, failure_threshold=3)
-    )
+    readiness: Probe = Field(default_factory=lambda: Probe(period_seconds=1, timeout_seconds=2, failure_threshold=3))
     liveness: Probe = Field(default_factory=lambda: Probe(period_seconds=10, timeout_seconds=5, failure_threshold=6))
     # 600 looks, one a second: large models take minutes.
     startup: Probe = Field(default_factory=lambda: Probe(period_seconds=1, timeout_seconds=2, failure_threshold=600))

@@ -182,9 +182,7 @@ class Cache(ApiModel):
     @model_validator(mode="after")
     def _prewarm_needs_a_volume(self) -> Self:
         if self.prewarm and self.strategy not in ("NodeLocalPVC", "SharedPVC"):
-            refuse(
-                "prewarm", True, f"needs strategy NodeLocalPVC or SharedPVC; {self.strategy} has no claim to fill"
-            )
+            refuse("prewarm", True, f"needs strategy NodeLocalPVC or SharedPVC; {self.strategy} has no claim to fill")
         return self
 
 

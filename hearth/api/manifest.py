@@ -226,9 +226,7 @@ def _parse(model: type[R], file: str, number: int, document: object) -> R:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problems = [
-            Problem(file, number, subject, *_path_and_message(model, details)) for details in error.errors()
-        ]
+        problems = [Problem(file, number, subject, *_path_and_message(model, details)) for details in error.errors()]
         raise ManifestError(problems) from error
 
 

@@ -61,7 +61,9 @@ def _pod(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
     if accelerator.node_selector:
         pod["nodeSelector"] = accelerator.node_selector
     if accelerator.tolerations:
-        pod["tolerations"] = [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in accelerator.tolerations]
+        pod["tolerations"] = [
+            toleration.model_dump(by_alias=True, exclude_none=True) for toleration in accelerator.tolerations
+        ]
     if accelerator.runtime_class_name is not None:
         pod["runtimeClassName"] = accelerator.runtime_class_name
     if accelerator.scheduler is not None:

@@ -15,9 +15,7 @@ class RuntimeNotResolved(Exception):
         self.reason = reason
 
 
-def resolve_runtime(
-    service: LLMService, runtimes: Sequence[InferenceRuntime], facts: ClusterFacts
-) -> InferenceRuntime:
+def resolve_runtime(service: LLMService, runtimes: Sequence[InferenceRuntime], facts: ClusterFacts) -> InferenceRuntime:
     """The runtime by name; or by the user's order of vendors, among those the cluster has nodes for, then priority.
 
     Where no vendor has nodes yet (accelerator pools that the cluster autoscaler keeps at zero), the user's order

@@ -45,7 +45,11 @@ async def scaler_server(config: ScalerConfig, picture: DemandPicture, pulses: Pu
     add_ExternalScalerServicer_to_server(ExternalScaler(picture, pulses), server)
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    names: Sequence[str] = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    names: Sequence[str] = (
+        SERVICE,
+        health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+        reflection.SERVICE_NAME,
+    )
     reflection.enable_server_reflection(names, server)
     try:
         port = server.add_insecure_port(config.listen)

@@ -53,9 +53,7 @@ def parse_trigger(ref: pb.ScaledObjectRef) -> Trigger:
 class ExternalScaler(ExternalScalerServicer):
     """The five calls of KEDA 2.21's protocol."""
 
-    def __init__(
-        self, picture: DemandPicture, pulses: Pulses, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, picture: DemandPicture, pulses: Pulses, clock: Callable[[], float] = time.monotonic) -> None:
         self._picture = picture
         self._pulses = pulses
         self._clock = clock

@@ -1,0 +1,52 @@
+# `make up` and `make test` are all that a newcomer needs; both install what is missing into .venv.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+SEED := examples/deepseek-v3-small.yaml
+
+.PHONY: help up demo test lint format generate bench constraints clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hearth needs Python 3.11 or newer; found $$($(PYTHON) --version). Give another with PYTHON=…" >&2; exit 2; }
+	@echo "Installing Hearth into .venv (once, about half a minute) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' -c constraints.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --group dev -e . -c constraints.txt \
+	  | grep --line-buffered -E '^(Collecting|Installing|Successfully)' | cut -c1-100
+	@test $${PIPESTATUS[0]} -eq 0 && touch $@
+
+up: .venv/installed ## Run the example LLMService on this machine, without a cluster
+	@$(BIN)/hearth up -f $(SEED)
+
+demo: .venv/installed ## The same without a person: cold requests, a burst, silence, zero
+	@$(BIN)/hearth demo -f $(SEED)
+
+test: .venv/installed ## Unit, component and local end-to-end tests
+	@$(BIN)/python -m pytest
+
+lint: .venv/installed ## Format, lint, types, arrows between packages, generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/generate.py --check
+
+format: .venv/installed ## Put the code into its one format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+generate: .venv/installed ## Write the generated files anew
+	@$(BIN)/python tools/generate.py
+
+bench: .venv/installed ## Measure; prints a table and writes build/bench.json
+	@$(BIN)/python -m benchmarks
+
+constraints: .venv/installed ## Pin what is installed now
+	@$(BIN)/python -m pip list --format=freeze --exclude-editable | grep -v '^hearth==' > constraints.txt
+
+clean: ## Remove what was installed and built
+	rm -rf .venv build

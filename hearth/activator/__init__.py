@@ -1,0 +1,1 @@
+"""The HTTP door of every LLMService: admits, holds, keeps alive, balances, relays."""

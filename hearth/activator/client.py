@@ -1,0 +1,162 @@
+"""The client's end of a request: its response, written straight to the client's transport.
+
+uvicorn parses requests and runs the app; `ActivatorProtocol` is its HTTP/1.1 protocol, which also offers the app a
+`ClientResponse` in the ASGI scope. Through it the hold and the relay write without a task or a coroutine for each
+chunk, and learn at once when the client goes away or cannot keep up.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from hearth.activator.headers import Headers
+
+EXTENSION = "hearth.client"
+
+
+class ClientResponse:
+    """One response. `start` once, `write` any number of times, then `end` or `abort`."""
+
+    __slots__ = (
+        "_cycle",
+        "_chunked",
+        "_on_gone",
+        "_on_pause",
+        "_on_resume",
+        "_protocol",
+        "ended",
+        "opened_events",
+        "started",
+    )
+
+    def __init__(self, protocol: "ActivatorProtocol", cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self._chunked = False
+        self._on_gone: Callable[[], None] | None = None
+        self._on_pause: Callable[[], None] | None = None
+        self._on_resume: Callable[[], None] | None = None
+        self.started = False
+        self.ended = False
+        self.opened_events = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has closed its connection before the response was complete."""
+        return self._cycle.disconnected
+
+    @property
+    def write_paused(self) -> bool:
+        """Whether the client reads slower than is written."""
+        return self._protocol.flow.write_paused
+
+    def attach(self, on_gone: Callable[[], None]) -> None:
+        """Call `on_gone` when the client goes away while this response is the connection's current one."""
+        self._on_gone = on_gone
+        self._protocol.current = self
+
+    def set_flow(self, on_pause: Callable[[], None] | None, on_resume: Callable[[], None] | None) -> None:
+        """Call these when the write buffer is over its high mark, and when it is below its low mark again."""
+        self._on_pause, self._on_resume = on_pause, on_resume
+
+    def start(self, status: int, headers: Headers, body: bytes = b"", *, length: int | None = None) -> None:
+        """Write the head, with `body` in the same write. Without `length` the body is chunked (or ends with the
+        connection, in HTTP/1.0); headers carry neither content-length nor transfer-encoding."""
+        cycle = self._cycle
+        if cycle.disconnected:
+            return
+        self.started = cycle.response_started = True
+        self.opened_events = any(name == b"content-type" and b"event-stream" in value for name, value in headers)
+        cycle.waiting_for_100_continue = False
+        lines = [STATUS_LINE.get(status, b"HTTP/1.1 %d \r\n" % status)]
+        lines += [b"%b: %b\r\n" % field for field in headers]
+        if length is not None:
+            lines.append(b"content-length: %d\r\n" % length)
+        elif cycle.scope["method"] == "HEAD" or status in (204, 304):
+            pass  # no body, and nothing said of one (RFC 9112, 6.3)
+        elif cycle.scope["http_version"] == "1.1":
+            self._chunked = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        else:
+            cycle.keep_alive = False
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        if body:
+            lines.append(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
+        cycle.transport.write(b"".join(lines))
+
+    def write(self, body: bytes) -> None:
+        """Write a part of the body. Nothing happens where the client is gone."""
+        if not self._cycle.disconnected:
+            self._cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
+
+    def end(self) -> None:
+        """The response is complete; the connection goes on with the client's next request."""
+        cycle = self._cycle
+        if self.ended or cycle.disconnected:
+            return
+        if self._chunked:
+            cycle.transport.write(b"0\r\n\r\n")
+        self._finish()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+
+    def abort(self) -> None:
+        """Cut the response short, so that the client sees a failed one (no last chunk, or too few bytes)."""
+        if not self.ended and not self._cycle.disconnected:
+            self._finish()
+            self._cycle.transport.close()
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole response at once."""
+        self.start(status, headers, b"" if self._cycle.scope["method"] == "HEAD" else body, length=len(body))
+        self.end()
+
+    def _finish(self) -> None:
+        self.ended = True
+        self._cycle.response_complete = True
+        self._cycle.message_event.set()
+        self._on_gone = self._on_pause = self._on_resume = None
+
+    def connection_lost(self) -> None:
+        if self._on_gone is not None:
+            self._on_gone()
+
+    def pause(self) -> None:
+        if self._on_pause is not None:
+            self._on_pause()
+
+    def resume(self) -> None:
+        if self._on_resume is not None:
+            self._on_resume()
+
+
+class ActivatorProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with the client's transport offered to the app as the ASGI extension "hearth.client"."""
+
+    current: ClientResponse | None = None
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        # The request's task begins in a later turn of the event loop, so it will find this.
+        scope = cast(dict[str, Any], self.scope)
+        scope["extensions"] = {EXTENSION: ClientResponse(self, self.cycle)}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.current is not None:
+            self.current.connection_lost()
+            self.current = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.current is not None:
+            self.current.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.current is not None:
+            self.current.resume()

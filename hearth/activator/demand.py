@@ -1,0 +1,152 @@
+"""The demand that this activator tells the scalers: figures of every LLMService, and who has not heard them yet."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+
+from grpc.aio import ServicerContext
+
+from hearth.activator.directory import ServiceKey
+from hearth.activator.hold import Hold
+from hearth.logs import fields
+from hearth.proto import demand_pb2 as pb
+from hearth.proto.demand_pb2_grpc import DemandServicer
+
+log = logging.getLogger(__name__)
+
+COALESCE_SECONDS = 0.1
+BEAT_SECONDS = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class _Watcher:
+    dirty: set[ServiceKey] = field(default_factory=set)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class DemandBoard:
+    """Figures on the wall: holds write on it, open Watch streams read what is new to them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._holds: dict[ServiceKey, Hold] = {}
+        self._active: set[ServiceKey] = set()
+        self._watchers: set[_Watcher] = set()
+        self._coalescing: asyncio.TimerHandle | None = None
+        self._closing = False
+
+    def put(self, key: ServiceKey, hold: Hold) -> None:
+        self._holds[key] = hold
+
+    def remove(self, key: ServiceKey) -> None:
+        """The LLMService is gone, and its demand with it."""
+        self._holds.pop(key, None)
+        self._active.discard(key)
+        self._mark(key, at_once=True)
+
+    def changed(self, key: ServiceKey) -> None:
+        """A hold's figures changed. From idle to active is told in this turn of the event loop."""
+        hold = self._holds.get(key)
+        if hold is None:
+            return  # the last answers of a deleted LLMService
+        now = self._clock()
+        active = hold.waiting > 0 or hold.in_flight > 0 or hold.lease(now)
+        began = active and key not in self._active
+        if active:
+            self._active.add(key)
+        else:
+            self._active.discard(key)
+        self._mark(key, at_once=began)
+
+    def close(self) -> None:
+        """End every stream with OK."""
+        self._closing = True
+        self._wake_all()
+
+    async def watch(self) -> AsyncIterator[pb.DemandUpdate]:
+        """A snapshot, then changes, then a beat each second: what Demand.Watch sends."""
+        watcher = _Watcher()
+        self._watchers.add(watcher)
+        try:
+            yield self._update(self._holds, snapshot=True)
+            while not self._closing:
+                try:
+                    async with asyncio.timeout(BEAT_SECONDS):
+                        await watcher.wake.wait()
+                except TimeoutError:
+                    # Leases end by the clock alone; a beat tells of those that did.
+                    watcher.dirty |= self._ended_leases()
+                watcher.wake.clear()
+                dirty, watcher.dirty = watcher.dirty, set()
+                yield self._update(dirty, snapshot=False)
+        finally:
+            self._watchers.discard(watcher)
+
+    def _ended_leases(self) -> set[ServiceKey]:
+        ended = {
+            key
+            for key in self._active
+            if not (hold := self._holds[key]).waiting and not hold.in_flight and not hold.lease(self._clock())
+        }
+        for key in ended:
+            self._active.discard(key)
+            self._mark(key, at_once=False)
+        return ended
+
+    def _update(self, keys: Iterable[ServiceKey], *, snapshot: bool) -> pb.DemandUpdate:
+        now = self._clock()
+        return pb.DemandUpdate(
+            activator=os.environ.get("HOSTNAME", f"pid-{os.getpid()}"),
+            snapshot=snapshot,
+            services=[self._figures(key, now) for key in keys],
+        )
+
+    def _figures(self, key: ServiceKey, now: float) -> pb.ServiceDemand:
+        hold = self._holds.get(key)
+        if hold is None:
+            return pb.ServiceDemand(namespace=key[0], name=key[1])
+        asked = hold.last_request
+        return pb.ServiceDemand(
+            namespace=key[0],
+            name=key[1],
+            waiting=hold.waiting,
+            in_flight=hold.in_flight,
+            lease=hold.lease(now),
+            # Never asked is as long ago as the protocol can say.
+            last_request_age_ms=2**40 if asked is None else int((now - asked) * 1000),
+        )
+
+    def _mark(self, key: ServiceKey, *, at_once: bool) -> None:
+        for watcher in self._watchers:
+            watcher.dirty.add(key)
+        if at_once:
+            self._wake_all()
+        elif self._coalescing is None and self._watchers:
+            loop = asyncio.get_running_loop()
+            self._coalescing = loop.call_later(COALESCE_SECONDS, self._wake_all)
+
+    def _wake_all(self) -> None:
+        if self._coalescing is not None:
+            self._coalescing.cancel()
+            self._coalescing = None
+        for watcher in self._watchers:
+            watcher.wake.set()
+
+
+class Demand(DemandServicer):
+    """Demand.Watch over gRPC."""
+
+    def __init__(self, board: DemandBoard) -> None:
+        self._board = board
+
+    async def Watch(  # type: ignore[override]
+        self,
+        request: pb.WatchRequest,
+        context: ServicerContext,  # type: ignore[type-arg]
+    ) -> AsyncIterator[pb.DemandUpdate]:
+        log.info("scaler watches", extra=fields(scaler=request.scaler, peer=context.peer()))
+        async for update in self._board.watch():
+            yield update

@@ -1,0 +1,178 @@
+"""The directory: which LLMServices there are, how a request names one, and where its ready replicas are.
+
+Pure state, fed with objects as the API server has them.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hearth.activator.errors import ApiError, model_not_found
+from hearth.api.llmservice import LLMService
+from hearth.api.manifest import ManifestError, parse_llmservice
+from hearth.logs import fields
+
+log = logging.getLogger(__name__)
+
+ServiceKey = tuple[str, str]
+"""(namespace, name) of an LLMService."""
+
+LLMSERVICE_LABEL = "serving.hearth.dev/llmservice"
+ENGINE_SELECTOR = f"{LLMSERVICE_LABEL},app.kubernetes.io/component=engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How an LLMService wants its requests treated. Durations in seconds."""
+
+    mode: Literal["keepalive", "reject"]
+    heartbeat_interval: float
+    whitespace_after: float
+    progress: Literal["comment", "reasoning", "event"]
+    activation_timeout: float
+    max_queue: int
+    concurrency: int
+    listed: bool
+
+
+@dataclass(slots=True)
+class Entry:
+    """One LLMService: its policy, what its status says, and the addresses (host:port) of its ready replicas."""
+
+    key: ServiceKey
+    policy: Policy
+    created: str = ""
+    phase: str = "Pending"
+    cold_start_phase: str | None = None
+    ready: frozenset[str] = field(default_factory=frozenset)
+
+
+def policy_of(service: LLMService) -> Policy:
+    """The part of an LLMService's spec that the activator acts on."""
+    endpoint, scaling = service.spec.endpoint, service.spec.scaling
+    cold = endpoint.cold_start
+    return Policy(
+        mode=cold.mode,
+        heartbeat_interval=cold.heartbeat_interval.total_seconds(),
+        whitespace_after=cold.whitespace_after.total_seconds(),
+        progress=cold.progress,
+        activation_timeout=scaling.activation_timeout.total_seconds(),
+        max_queue=endpoint.max_queue,
+        concurrency=endpoint.concurrency,
+        listed=endpoint.open_ai_compatible,
+    )
+
+
+class Directory:
+    """`on_change(key, entry)` is called with the new entry, or None where the LLMService is gone."""
+
+    def __init__(self, on_change: Callable[[ServiceKey, Entry | None], None]) -> None:
+        self._on_change = on_change
+        self._entries: dict[ServiceKey, Entry] = {}
+        self._by_name: dict[str, set[ServiceKey]] = defaultdict(set)
+        self._slices: dict[tuple[str, str], tuple[ServiceKey, frozenset[str]]] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        """The entries, sorted by namespace and name."""
+        return iter(sorted(self._entries.values(), key=lambda entry: entry.key))
+
+    def get(self, key: ServiceKey) -> Entry | None:
+        return self._entries.get(key)
+
+    def put_service(self, key: ServiceKey, item: dict[str, Any] | None) -> None:
+        """Take an LLMService as it is now; None: it is gone. One that can't be read is kept as it was."""
+        if item is None:
+            if self._entries.pop(key, None) is not None:
+                self._by_name[key[1]].discard(key)
+                self._on_change(key, None)
+            return
+        try:
+            service = parse_llmservice(item, "API server")
+        except ManifestError as error:
+            log.error("LLMService cannot be read", extra=fields(service="/".join(key), reason=str(error)))
+            return
+        status = service.status or {}
+        entry = Entry(
+            key,
+            policy_of(service),
+            created=item["metadata"].get("creationTimestamp") or "",
+            phase=status.get("phase", "Pending"),
+            cold_start_phase=(status.get("coldStart") or {}).get("phase"),
+            ready=self._ready(key),
+        )
+        self._entries[key] = entry
+        self._by_name[key[1]].add(key)
+        self._on_change(key, entry)
+
+    def put_slice(self, slice_key: tuple[str, str], item: dict[str, Any] | None) -> None:
+        """Take an EndpointSlice of engines as it is now; None: it is gone."""
+        old = self._slices.pop(slice_key, None)
+        if item is not None:
+            name = (item["metadata"].get("labels") or {}).get(LLMSERVICE_LABEL)
+            if name:
+                self._slices[slice_key] = ((slice_key[0], name), _ready_addresses(item))
+        new = self._slices.get(slice_key)
+        for key in {owner for owner, _ in filter(None, (old, new))}:
+            entry = self._entries.get(key)
+            if entry is not None and (ready := self._ready(key)) != entry.ready:
+                entry.ready = ready
+                self._on_change(key, entry)
+
+    def by_host(self, host: str) -> Entry | None:
+        """The LLMService whose Service a Host header names: NAME.NAMESPACE, NAME.NAMESPACE.svc…, or a NAME alone
+        that stands in one namespace only (a client in the same namespace)."""
+        labels = host.split(":")[0].lower().split(".")
+        if len(labels) == 2 or (len(labels) > 2 and labels[2] == "svc"):
+            return self._entries.get((labels[1], labels[0]))
+        if len(labels) == 1 and len(keys := self._by_name.get(labels[0], set())) == 1:
+            return self._entries[next(iter(keys))]
+        return None
+
+    def by_path(self, path: str) -> tuple[Entry, str] | None:
+        """The LLMService of a path /NAMESPACE/NAME/…, and what is left of the path."""
+        parts = path.split("/", 3)
+        if len(parts) == 4 and (entry := self._entries.get((parts[1], parts[2]))):
+            return entry, f"/{parts[3]}"
+        return None
+
+    def by_model(self, model: str) -> Entry:
+        """The LLMService that `model` names, as NAME or NAMESPACE/NAME. Raises ApiError 404."""
+        namespace, separator, name = model.partition("/")
+        if separator:
+            entry = self._entries.get((namespace, name))
+        else:
+            keys = {key for key in self._by_name.get(model, set()) if self._entries[key].policy.listed}
+            if len(keys) > 1:
+                names = ", ".join(sorted("/".join(key) for key in keys))
+                raise model_not_found(model, f" by that name alone; say which one: {names}")
+            entry = self._entries[next(iter(keys))] if keys else None
+        if entry is None or not entry.policy.listed:
+            raise model_not_found(model)
+        return entry
+
+    def model_id(self, entry: Entry) -> str:
+        """What a client writes as `model`: the name, or namespace/name where the name stands in two namespaces."""
+        same = [key for key in self._by_name[entry.key[1]] if self._entries[key].policy.listed]
+        return entry.key[1] if len(same) == 1 else "/".join(entry.key)
+
+    def _ready(self, key: ServiceKey) -> frozenset[str]:
+        return frozenset(address for owner, ready in self._slices.values() if owner == key for address in ready)
+
+
+def _ready_addresses(item: dict[str, Any]) -> frozenset[str]:
+    ports = [port["port"] for port in item.get("ports") or [] if port.get("port")]
+    if not ports:
+        return frozenset()
+    addresses: set[str] = set()
+    for endpoint in item.get("endpoints") or []:
+        conditions = endpoint.get("conditions") or {}
+        # A missing `ready` counts as true (discovery.k8s.io/v1).
+        if conditions.get("ready") is not False and not conditions.get("terminating"):
+            addresses.update(_join(address, ports[0]) for address in endpoint.get("addresses") or [])
+    return frozenset(addresses)
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

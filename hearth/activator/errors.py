@@ -1,0 +1,124 @@
+"""Errors as OpenAI's API writes them: {"error": {"message", "type", "param", "code"}}.
+
+https://platform.openai.com/docs/guides/error-codes
+"""
+
+import json
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ApiError(Exception):
+    """An answer that is an error. `retry_after` in seconds becomes a Retry-After header (RFC 9110, 10.2.3)."""
+
+    status: int
+    message: str
+    type: str
+    code: str | None = None
+    param: str | None = None
+    retry_after: float | None = None
+
+    @property
+    def body(self) -> bytes:
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return json.dumps({"error": error}, ensure_ascii=False).encode()
+
+    @property
+    def event(self) -> bytes:
+        """The error as a server-sent event; the OpenAI SDKs raise on it."""
+        return b"data: " + self.body + b"\n\n"
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [(b"content-type", b"application/json")]
+        if self.retry_after is not None:
+            headers.append((b"retry-after", str(max(1, math.ceil(self.retry_after))).encode()))
+        return headers
+
+
+def model_not_found(model: str, hint: str = "") -> ApiError:
+    return ApiError(
+        404,
+        f"The model {model!r} does not exist{hint or '; GET /v1/models lists those that do'}.",
+        "invalid_request_error",
+        "model_not_found",
+        "model",
+    )
+
+
+def no_model() -> ApiError:
+    return ApiError(
+        400,
+        "No model was named: give `model` in a JSON body, or use the address of one LLMService "
+        "(http://NAME.NAMESPACE.svc/v1 or /NAMESPACE/NAME/v1).",
+        "invalid_request_error",
+        "model_required",
+        "model",
+    )
+
+
+def body_too_large(limit: int) -> ApiError:
+    return ApiError(413, f"The request's body is over {limit} bytes.", "invalid_request_error", "request_too_large")
+
+
+def queue_full(service: str, limit: int, retry_after: float) -> ApiError:
+    return ApiError(
+        429,
+        f"LLMService {service} has {limit} requests waiting or in flight (endpoint.maxQueue); try again later.",
+        "rate_limit_error",
+        "queue_full",
+        retry_after=retry_after,
+    )
+
+
+def activation_timed_out(service: str, seconds: float, retry_after: float) -> ApiError:
+    return ApiError(
+        503,
+        f"LLMService {service} had no replica for this request within {seconds:g} s (scaling.activationTimeout); "
+        "it is still starting, try again.",
+        "server_error",
+        "activation_timeout",
+        retry_after=retry_after,
+    )
+
+
+def starting(service: str, retry_after: float) -> ApiError:
+    return ApiError(
+        503,
+        f"LLMService {service} is starting (endpoint.coldStart.mode is reject); try again.",
+        "server_error",
+        "model_starting",
+        retry_after=retry_after,
+    )
+
+
+def asleep(service: str, method: str) -> ApiError:
+    return ApiError(
+        503,
+        f"LLMService {service} has no ready replica, and a {method} request does not start one; a POST does.",
+        "server_error",
+        "model_asleep",
+    )
+
+
+def service_deleted(service: str) -> ApiError:
+    return ApiError(503, f"LLMService {service} was deleted.", "server_error", "model_deleted")
+
+
+def engine_died(service: str) -> ApiError:
+    return ApiError(
+        502,
+        f"The replica of LLMService {service} that was answering died; what it had sent is incomplete.",
+        "server_error",
+        "engine_died",
+    )
+
+
+def not_an_event_stream(service: str, content_type: str) -> ApiError:
+    return ApiError(
+        502,
+        f"The engine of LLMService {service} answered a streaming request with {content_type or 'no content type'}.",
+        "server_error",
+        "not_an_event_stream",
+    )

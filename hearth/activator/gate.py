@@ -1,0 +1,230 @@
+"""The gate of one LLMService: its hold on the event loop's clock, with the timers and the clients attached.
+
+The hold decides, the gate does: wakes requests that may go, lets those go that waited too long, beats while they
+wait, and tells the demand board.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from hearth.activator import errors
+from hearth.activator.client import ClientResponse
+from hearth.activator.directory import Entry, ServiceKey
+from hearth.activator.errors import ApiError
+from hearth.activator.eta import ColdStarts
+from hearth.activator.headers import get
+from hearth.activator.heartbeat import Heartbeats, Kind, beat_chunk
+from hearth.activator.hold import Hold, QueueFull, Ticket
+from hearth.activator.request import Request
+from hearth.logs import fields
+
+log = logging.getLogger(__name__)
+
+# A held streaming client gets its head within 100 ms; a warm request never needs one.
+OPENING_SECONDS = 0.05
+_DEFAULT_RETRY_AFTER = 30.0
+_CHUNK_SECONDS = 0.1
+
+_EVENT_STREAM = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx in front must not collect events
+]
+_JSON = [(b"content-type", b"application/json")]
+
+
+class Held:
+    """A request at the gate: its ticket, its client, and the future that says where it goes."""
+
+    __slots__ = ("_gate", "_kind", "client", "request", "ticket", "wake")
+
+    def __init__(self, gate: "Gate", request: Request, client: ClientResponse, ticket: Ticket) -> None:
+        self._gate = gate
+        self.request = request
+        self.client = client
+        self.ticket = ticket
+        self.wake: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._kind: Kind = gate.entry.policy.progress
+        if get(request.headers, b"x-hearth-events") == b"1":
+            self._kind = "event"
+        elif self._kind == "reasoning" and not request.chat:
+            self._kind = "comment"
+
+    def first_beat(self, now: float) -> float | None:
+        """When this client should hear from us first, if it waits that long; None: never."""
+        policy = self._gate.entry.policy
+        if self.client.started:
+            return now + policy.heartbeat_interval
+        if self.request.stream:
+            return self.ticket.arrived + OPENING_SECONDS
+        if self.request.answers_json and policy.whitespace_after > 0:
+            return self.ticket.arrived + policy.whitespace_after
+        return None
+
+    def beat(self, now: float) -> float | None:
+        """Write a sign of life, and say when the next is due; None once the request waits no more."""
+        if not self.ticket.waiting or self.client.gone or self.wake.done():
+            return None
+        if self.request.stream:
+            chunk, headers = self._gate.chunk(self._kind, now), _EVENT_STREAM
+        else:
+            chunk, headers = b" ", _JSON
+        if self.client.started:
+            self.client.write(chunk)
+        else:
+            self.client.start(200, [*headers, (b"x-request-id", self.request.request_id.encode())], chunk)
+        return now + self._gate.entry.policy.heartbeat_interval
+
+
+class Gate:
+    """One LLMService's gate. `on_demand(key)` is called whenever the figures of its demand changed."""
+
+    def __init__(self, entry: Entry, heartbeats: Heartbeats, on_demand: Callable[[ServiceKey], None]) -> None:
+        self.entry = entry
+        policy = entry.policy
+        self.hold = Hold(policy.max_queue, policy.concurrency, policy.activation_timeout)
+        self.cold_starts = ColdStarts()
+        self._loop = asyncio.get_running_loop()
+        self._heartbeats = heartbeats
+        self._on_demand = on_demand
+        self._held: dict[Ticket, Held] = {}
+        self._expiry: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._chunks: dict[Kind, tuple[float, bytes]] = {}
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.entry.key)
+
+    def update(self, entry: Entry) -> None:
+        """Take the LLMService as it is now: its policy, its phase, its ready replicas."""
+        now = self._loop.time()
+        self.entry = entry
+        policy = entry.policy
+        self.hold.max_queue = policy.max_queue
+        self.hold.concurrency = policy.concurrency
+        self.hold.activation_timeout = policy.activation_timeout
+        was_ready = self.hold.ready
+        self.hold.set_ready(entry.ready, now)
+        if entry.cold_start_phase is not None:
+            self.cold_starts.enter(entry.cold_start_phase, now)
+        if self.hold.ready and not was_ready:
+            log.info("replica ready", extra=fields(service=self.name, waiting=self.hold.waiting))
+            self.cold_starts.ready(now)
+        self._turn()
+
+    def admit(self, request: Request, client: ClientResponse) -> Held:
+        """Count a request as waiting, in this turn of the event loop; it may be sent on in the same turn.
+
+        Raises ApiError: queue full, or starting where the LLMService does not hold requests.
+        """
+        now = self._loop.time()
+        if not self.hold.ready:
+            if not request.starts_models:
+                raise errors.asleep(self.name, request.method)
+            if self.entry.policy.mode == "reject":
+                self.hold.ask(now)
+                self._cold_start(now)
+                self._on_demand(self.entry.key)
+                raise errors.starting(self.name, self.retry_after())
+        try:
+            ticket = self.hold.arrive(now)
+        except QueueFull:
+            raise errors.queue_full(self.name, self.hold.max_queue, self.retry_after()) from None
+        held = Held(self, request, client, ticket)
+        self._held[ticket] = held
+        self._cold_start(now)
+        self._turn()
+        self._beat(held, now)
+        return held
+
+    def back(self, held: Held) -> None:
+        """The replica failed before its first byte: the request waits again, at its old place."""
+        now = self._loop.time()
+        self.hold.back(held.ticket, now)
+        held.wake = self._loop.create_future()
+        self._turn()
+        self._beat(held, now)
+
+    def leave(self, held: Held) -> None:
+        """The request is over."""
+        self.hold.leave(held.ticket)
+        self._held.pop(held.ticket, None)
+        self._turn()
+
+    def delete(self) -> None:
+        """The LLMService is gone: nobody waits for it any longer. Answers under way go on."""
+        for ticket in self.hold.tickets():
+            self._refuse(self._held[ticket], errors.service_deleted(self.name))
+        for timer in (self._expiry, self._retry):
+            if timer is not None:
+                timer.cancel()
+
+    def retry_after(self) -> float:
+        """Seconds after which a client should try again, from what earlier cold starts took."""
+        remaining = self.cold_starts.remaining(self._loop.time())
+        return _DEFAULT_RETRY_AFTER if remaining is None else max(1.0, remaining)
+
+    def chunk(self, kind: Kind, now: float) -> bytes:
+        """The heartbeat for every client that is due about now."""
+        made = self._chunks.get(kind)
+        if made is not None and now - made[0] < _CHUNK_SECONDS:
+            return made[1]
+        starts = self.cold_starts
+        phase = "queued" if self.hold.ready else starts.phase
+        data = beat_chunk(kind, self.entry.key[1], phase, starts.elapsed(now), starts.remaining(now))
+        self._chunks[kind] = (now, data)
+        return data
+
+    def _cold_start(self, now: float) -> None:
+        if self.hold.cold_since is not None:
+            if self.cold_starts.elapsed(now) == 0.0:
+                log.info("cold start asked for", extra=fields(service=self.name))
+            self.cold_starts.begin(self.hold.cold_since)
+
+    def _beat(self, held: Held, now: float) -> None:
+        if held.ticket.waiting and (due := held.first_beat(now)) is not None:
+            self._heartbeats.add(held, due)
+
+    def _turn(self) -> None:
+        """Do what follows from the hold's new state."""
+        now = self._loop.time()
+        for ticket, address in self.hold.dispatch(now):
+            # Cancelled in this very turn: its task is about to leave, and frees the place.
+            if not (wake := self._held[ticket].wake).done():
+                wake.set_result(address)
+        self._arm_expiry()
+        self._arm_retry(now)
+        self._on_demand(self.entry.key)
+
+    def _arm_expiry(self) -> None:
+        oldest = self.hold.oldest()
+        if oldest is None:
+            return  # an armed timer finds nobody and stops
+        due = oldest.arrived + self.hold.activation_timeout
+        if self._expiry is None or self._expiry.cancelled() or self._expiry.when() > due:
+            if self._expiry is not None:
+                self._expiry.cancel()
+            self._expiry = self._loop.call_at(due, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        now = self._loop.time() + 0.001
+        timeout = self.hold.activation_timeout
+        while (oldest := self.hold.oldest()) is not None and oldest.arrived + timeout <= now:
+            self._refuse(self._held[oldest], errors.activation_timed_out(self.name, timeout, self.retry_after()))
+        self._turn()
+
+    def _refuse(self, held: Held, error: ApiError) -> None:
+        self.hold.leave(held.ticket)
+        if not held.wake.done():
+            held.wake.set_exception(error)
+
+    def _arm_retry(self, now: float) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        due = self.hold.next_dispatch(now)
+        if due is not None:
+            self._retry = self._loop.call_at(due + 0.002, self._turn)

@@ -1,0 +1,84 @@
+"""Heartbeats: signs of life to every held client, from one shared timer.
+
+No task and no closure for a beat: a held request's `beat` writes a ready-made chunk to its client's transport.
+"""
+
+import asyncio
+import heapq
+import json
+from typing import Literal, Protocol
+
+Kind = Literal["comment", "reasoning", "event"]
+
+_WORDS = {
+    "requested": "Waking up",
+    "scheduling": "Waiting for a node",
+    "pulling-image": "Pulling the image",
+    "starting": "Starting",
+    "loading": "Loading",
+    "queued": "Waiting for a free replica",
+}
+
+
+class Beating(Protocol):
+    """Something that beats: `beat(now)` does it and says when next, or None when it is over."""
+
+    def beat(self, now: float) -> float | None: ...
+
+
+class Heartbeats:
+    """The shared timer. Times are the event loop's."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Beating]] = []
+        self._count = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, beating: Beating, due: float) -> None:
+        """Beat for the first time at `due`."""
+        self._count += 1
+        heapq.heappush(self._due, (due, self._count, beating))
+        self._arm()
+
+    def _arm(self) -> None:
+        if not self._due:
+            return
+        due = self._due[0][0]
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(due, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        # uvloop's timers fire on its millisecond clock, up to one early.
+        now = asyncio.get_running_loop().time() + 0.001
+        while self._due and self._due[0][0] <= now:
+            _, count, beating = heapq.heappop(self._due)
+            following = beating.beat(now)
+            if following is not None:
+                heapq.heappush(self._due, (max(following, now + 0.01), count, beating))
+        self._arm()
+
+
+def beat_chunk(kind: Kind, model: str, phase: str, elapsed: float, remaining: float | None) -> bytes:
+    """One heartbeat of an event stream: what is going on, in seconds. `eta` is what is still to come, where known."""
+    status: dict[str, object] = {"phase": phase, "elapsed": round(elapsed, 1)}
+    if remaining is not None:
+        status["eta"] = round(remaining, 1)
+    if kind == "comment":
+        # A line that begins with a colon is a comment (WHATWG HTML, 9.2.6) and skipped by every client.
+        return f": hearth {json.dumps(status)}\n\n".encode()
+    if kind == "event":
+        return f"event: hearth.status\ndata: {json.dumps(status)}\n\n".encode()
+    of = f" of about {elapsed + remaining:.0f} s" if remaining is not None else ""
+    text = f"{_WORDS.get(phase, phase)}, {elapsed:.0f} s{of}\n"
+    chunk = {
+        "id": "chatcmpl-hearth",
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": model,
+        "choices": [{"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}],
+    }
+    return f"data: {json.dumps(chunk)}\n\n".encode()

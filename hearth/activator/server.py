@@ -1,0 +1,138 @@
+"""The activator as a process: uvicorn for clients, gRPC for scalers, watches of the API server, in one event loop."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import uvicorn
+
+from hearth.activator.app import create_app
+from hearth.activator.client import ActivatorProtocol
+from hearth.activator.demand import Demand, DemandBoard
+from hearth.activator.directory import ENGINE_SELECTOR
+from hearth.activator.door import MAX_BODY_BYTES, Door
+from hearth.api.base import GROUP, VERSION
+from hearth.kube.client import KubeClient
+from hearth.kube.informer import Informer
+from hearth.logs import fields
+from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
+
+log = logging.getLogger(__name__)
+
+LLMSERVICES = f"/apis/{GROUP}/{VERSION}/llmservices"
+ENDPOINT_SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
+
+
+@dataclass(frozen=True, slots=True)
+class ActivatorConfig:
+    """`listen` (clients) and `demand_listen` (scalers) are host:port; without `kubeconfig`, the pod's account."""
+
+    listen: str
+    demand_listen: str
+    kubeconfig: Path | None
+    max_body_bytes: int = MAX_BODY_BYTES
+    grace_seconds: float = 120.0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its own handling of signals: the process has more than one server to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run_activator(config: ActivatorConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError where an address can't be bound, ApiUnavailable without a way
+    to the API server."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    kube = await KubeClient.connect(config.kubeconfig)
+    board = DemandBoard()
+    door = Door(board, config.max_body_bytes)
+    services = Informer(kube, LLMSERVICES, door.directory.put_service)
+    slices = Informer(kube, ENDPOINT_SLICES, door.directory.put_slice, ENGINE_SELECTOR)
+    ready = False
+    listening = bind(config.listen)
+    http = _Server(
+        uvicorn.Config(
+            create_app(door, lambda: ready),
+            http=ActivatorProtocol,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,  # X-Forwarded-* is passed on, never believed
+            # Longer than the idle time of common clients' pools, so that they close first.
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(config.grace_seconds),
+        )
+    )
+    demand = grpc.aio.server()
+    add_DemandServicer_to_server(Demand(board), demand)
+    try:
+        demand_port = demand.add_insecure_port(config.demand_listen)
+    except RuntimeError as error:  # what grpc raises for an address in use
+        raise OSError(f"cannot listen on {config.demand_listen}: is the port in use?") from error
+    try:
+        async with asyncio.TaskGroup() as group:
+            watches = [group.create_task(informer.run()) for informer in (services, slices)]
+            await _first(stop.wait(), _synced(services, slices))
+            if not stop.is_set():
+                # Scalers hear zero from an activator that knows its services, not from one that does not yet.
+                await demand.start()
+                serving = group.create_task(http.serve(sockets=[listening]))
+                ready = True
+                port = listening.getsockname()[1]
+                log.info("activator serving", extra=fields(port=port, demand_port=demand_port))
+                await _first(stop.wait(), asyncio.shield(serving))
+                ready = False
+                http.should_exit = True
+                await serving
+            for watch in watches:
+                watch.cancel()
+    finally:
+        board.close()
+        await demand.stop(1.0)
+        door.close()
+        await kube.close()
+        listening.close()
+    log.info("activator stopped")
+
+
+def bind(address: str) -> socket.socket:
+    """A listening socket on host:port. Raises OSError that names the address."""
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host.strip("[]"), int(port)))
+    except (OSError, ValueError) as error:
+        listening.close()
+        raise OSError(f"cannot listen on {address}: {error}") from error
+    listening.listen(2048)
+    return listening
+
+
+async def _synced(*informers: Informer) -> None:
+    for informer in informers:
+        await informer.synced.wait()
+
+
+async def _first(*awaitables: object) -> None:
+    """Wait until one of them is done; the others are cancelled."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]  # type: ignore[arg-type]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

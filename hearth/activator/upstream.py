@@ -1,0 +1,197 @@
+"""Connections to engines: HTTP/1.1 over plain asyncio transports, responses parsed with httptools.
+
+An answer is handed to a `ResponseSink` as it comes, in the event loop's own callbacks: no task, no queue, no copy
+between the socket and whoever writes to the client.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from typing import Protocol, cast
+
+import httptools
+
+from hearth.activator.headers import Headers, get
+
+
+class UpstreamError(Exception):
+    """The engine could not be reached, or broke its connection or HTTP's rules."""
+
+
+class ResponseSink(Protocol):
+    """Takes one response: `head`, then `body` for each read (maybe empty), then `end`; or `failed` at any time."""
+
+    def head(self, status: int, headers: Headers) -> None: ...
+    def body(self, data: bytes) -> None: ...
+    def end(self) -> None: ...
+    def failed(self, error: UpstreamError) -> None: ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection. `send` a request, and its response goes to the sink; then the connection may be used again."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._sink: ResponseSink | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._headers: Headers = []
+        self._pieces: list[bytes] = []
+        self._head_request = False
+        self._head_given = False
+        self._complete = False
+        self._reusable = True
+        self.used = False
+        self.received = False
+
+    @property
+    def open(self) -> bool:
+        """Whether another request may be sent."""
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and self._reusable and self._sink is None
+
+    def send(self, request: list[bytes], sink: ResponseSink, *, head_request: bool = False) -> None:
+        """Send a request, given as its parts, and give the response to `sink`."""
+        assert self._transport is not None and self._sink is None
+        self._sink = sink
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers, self._pieces = [], []
+        self._head_request, self._head_given, self._complete = head_request, False, False
+        self.received = False
+        self._transport.writelines(request)
+
+    def pause_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Drop the connection and whatever is under way on it; the engine sees that nobody wants the answer."""
+        self._sink = None
+        self._reusable = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._sink is None or self._parser is None:
+            self.close()  # an engine that speaks without being asked
+            return
+        self.received = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(UpstreamError(f"the engine's answer is not HTTP: {error}"))
+            return
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._reusable = False
+        if self._sink is None:
+            return
+        self._flush()
+        if self._sink is not None and self._head_given and self._ends_with_connection():
+            self._done()
+        else:
+            self._fail(UpstreamError(f"the engine closed its connection{f': {exc}' if exc else ''}"))
+
+    # httptools' callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None and self._sink is not None
+        status = self._parser.get_status_code()
+        if status < 200:  # 100 Continue, 103 Early Hints: the answer is still to come
+            self._headers = []
+            return
+        self._head_given = True
+        if not self._parser.should_keep_alive():
+            self._reusable = False
+        self._sink.head(status, self._headers)
+        if self._head_request:
+            self._complete = True  # the parser would wait for a body that a HEAD has not
+            self._reusable = False
+
+    def on_body(self, data: bytes) -> None:
+        self._pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._head_given:
+            self._complete = True
+
+    def _flush(self) -> None:
+        """Give the sink in one piece what came in one read, so that it writes once for it."""
+        if self._sink is None or not self._head_given:
+            return
+        self._sink.body(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
+        self._pieces = []
+        if self._complete:
+            self._done()
+
+    def _done(self) -> None:
+        sink, self._sink, self._parser = self._sink, None, None
+        self.used = True
+        if not self._reusable and self._transport is not None:
+            self._transport.close()
+        if sink is not None:
+            sink.end()
+
+    def _fail(self, error: UpstreamError) -> None:
+        sink = self._sink
+        self.close()
+        if sink is not None:
+            sink.failed(error)
+
+    def _ends_with_connection(self) -> bool:
+        """RFC 9112, 6.3: without a length and without chunks, the body ends where the connection does."""
+        encoding = get(self._headers, b"transfer-encoding") or b""
+        return get(self._headers, b"content-length") is None and b"chunked" not in encoding.lower()
+
+
+class Pool:
+    """Idle connections to each engine, the one used last first."""
+
+    def __init__(self, connect_timeout: float = 5.0, max_idle: int = 64) -> None:
+        self._connect_timeout = connect_timeout
+        self._max_idle = max_idle
+        self._idle: dict[str, deque[UpstreamConnection]] = defaultdict(deque)
+
+    async def connect(self, address: str, *, fresh: bool = False) -> UpstreamConnection:
+        """A connection to `address` (host:port): an idle one, unless `fresh`. Raises UpstreamError."""
+        idle = self._idle.get(address)
+        while idle and not fresh:
+            connection = idle.pop()
+            if connection.open:
+                return connection
+        host, _, port = address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                _, connection = await loop.create_connection(UpstreamConnection, host.strip("[]"), int(port))
+        except (OSError, TimeoutError) as error:
+            raise UpstreamError(f"cannot connect to {address}: {error or 'timed out'}") from error
+        return connection
+
+    def release(self, address: str, connection: UpstreamConnection) -> None:
+        """Give a connection back after its response is complete."""
+        idle = self._idle[address]
+        if connection.open and len(idle) < self._max_idle:
+            idle.append(connection)
+        else:
+            connection.close()
+
+    def forget(self, address: str) -> None:
+        """Close the idle connections to an engine that is gone."""
+        for connection in self._idle.pop(address, ()):
+            connection.close()
+
+    def close(self) -> None:
+        for address in list(self._idle):
+            self.forget(address)

@@ -1,0 +1,309 @@
+"""The command line. Thin: a role's modules are imported only when it runs, so that `hearth --help` is quick.
+
+Exit codes: 0 done; 1 it ran and failed; 2 what was given can't be used, and nothing was started.
+"""
+
+import enum
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from hearth.api.inferenceruntime import InferenceRuntime
+    from hearth.api.llmservice import LLMService
+    from hearth.local.up import UpConfig
+
+SIM_OPTIONS = ("start-seconds", "load-seconds", "tokens-per-second", "slots", "fault", "fault-file")
+
+app = typer.Typer(
+    name="hearth",
+    help="Private LLMs on Kubernetes at zero idle cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Output(enum.StrEnum):
+    yaml = "yaml"
+    json = "json"
+
+
+class EngineChoice(enum.StrEnum):
+    sim = "sim"
+    command = "command"
+
+
+class LogFormatChoice(enum.StrEnum):
+    auto = "auto"
+    json = "json"
+    text = "text"
+
+
+Files = Annotated[
+    list[str], typer.Option("--file", "-f", help="An LLMService manifest; repeat for more, - is standard input.")
+]
+RuntimesFolder = Annotated[
+    Path | None, typer.Option("--runtimes", help="Folder of InferenceRuntime manifests.  [default: the bundled ones]")
+]
+Vendor = Annotated[str | None, typer.Option(help="Render as if only this vendor had nodes.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a field: spec.scaling.max=3. Repeat for more.")
+]
+LogFormat = Annotated[LogFormatChoice, typer.Option("--log-format", help="auto: text on a terminal, else JSON.")]
+LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port of the OpenAI endpoint.")]
+HpaSync = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of the HPA (Kubernetes: 15).")]
+Engine = Annotated[
+    EngineChoice, typer.Option(help="sim: the simulated engine; command: the container's own, if it is installed.")
+]
+Sim = Annotated[
+    list[str] | None,
+    typer.Option(help=f"Option of the simulated engine, NAME=VALUE ({', '.join(SIM_OPTIONS)}). Repeat for more."),
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from hearth import __version__
+
+        typer.echo(f"hearth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def render(
+    file: Files,
+    runtimes: RuntimesFolder = None,
+    vendor: Vendor = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="Format.")] = Output.yaml,
+    assign: Assignments = None,
+) -> None:
+    """Print the Kubernetes objects that LLMServices become: plain YAML, no cluster needed."""
+    from hearth.crd_translator import ClusterFacts, RuntimeNotResolved
+    from hearth.crd_translator import render as translate
+
+    services = _services(file, assign or [])
+    known = _runtimes(runtimes)
+    facts = ClusterFacts(accelerators=_accelerators(known, vendor))
+    try:
+        objects = [item for service in services for item in translate(service, known, facts).objects]
+    except RuntimeNotResolved as error:
+        _refuse(str(error))
+    if output is Output.json:
+        import json
+
+        typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2))
+    else:
+        import yaml
+
+        typer.echo(yaml.safe_dump_all(objects, sort_keys=False, width=110, allow_unicode=True), nl=False)
+
+
+@app.command()
+def up(
+    file: Files,
+    runtimes: RuntimesFolder = None,
+    vendor: Vendor = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    engine: Engine = EngineChoice.sim,
+    sim: Sim = None,
+    assign: Assignments = None,
+    hpa_sync_seconds: HpaSync = 15.0,
+) -> None:
+    """Run LLMServices on this machine, without Kubernetes: the same activator, scaler and rules."""
+    from hearth.local.view import show
+
+    _run_local(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, show)
+
+
+@app.command()
+def demo(
+    file: Files,
+    runtimes: RuntimesFolder = None,
+    vendor: Vendor = None,
+    port: Port = 8080,
+    sim: Sim = None,
+    assign: Assignments = None,
+    hpa_sync_seconds: HpaSync = 15.0,
+) -> None:
+    """Run `up` without a person: cold requests, a burst, silence, zero. Exit 0 only if all of it was seen."""
+    from hearth.local.demo import SETTINGS, SIM_SETTINGS, run_demo
+
+    assign = [*SETTINGS, *(assign or [])]
+    sim = [*SIM_SETTINGS, *(sim or [])]
+    host, engine = "127.0.0.1", EngineChoice.sim
+    _run_local(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, run_demo)
+
+
+@app.command()
+def activator(
+    listen: Annotated[str, typer.Option(help="host:port for clients.")] = "0.0.0.0:8080",
+    demand_listen: Annotated[str, typer.Option(help="host:port for scalers.")] = "0.0.0.0:9091",
+    kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
+    max_body_bytes: Annotated[int, typer.Option(min=1, help="Largest request body.")] = 64 * 2**20,
+    grace_seconds: Annotated[float, typer.Option(min=0, help="For answers under way after SIGTERM.")] = 120.0,
+    log_format: LogFormat = LogFormatChoice.auto,
+    log_level: LogLevel = "info",
+) -> None:
+    """The HTTP door of every LLMService: admits, holds, keeps alive, relays."""
+    from hearth.activator.server import ActivatorConfig, run_activator
+
+    config = ActivatorConfig(listen, demand_listen, kubeconfig, max_body_bytes, grace_seconds)
+    _run_role(run_activator(config), log_format, log_level)
+
+
+@app.command()
+def scaler(
+    listen: Annotated[str, typer.Option(help="host:port for KEDA.")] = "0.0.0.0:9090",
+    activator: Annotated[
+        list[str] | None, typer.Option(help="Demand address (host:port) of an activator. Repeat for more.")
+    ] = None,
+    log_format: LogFormat = LogFormatChoice.auto,
+    log_level: LogLevel = "info",
+) -> None:
+    """KEDA's external scaler: adds up the demand of all activators."""
+    from hearth.scaler.server import ScalerConfig, run_scaler
+
+    if not activator:
+        _refuse("--activator: found none; expected the demand address of every activator, such as 127.0.0.1:9091")
+    identity = os.environ.get("HOSTNAME") or socket.gethostname()
+    _run_role(run_scaler(ScalerConfig(listen, tuple(activator), identity)), log_format, log_level)
+
+
+def main() -> None:
+    """The entry point of the `hearth` command."""
+    app()
+
+
+def _run_role(role: "Coroutine[object, object, None]", log_format: LogFormatChoice, log_level: str) -> None:
+    """Run a role until it is told to stop, on uvloop."""
+    import logging
+
+    import uvloop
+
+    from hearth.kube.errors import ApiUnavailable
+    from hearth.logs import configure, fields
+
+    if log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        role.close()
+        _refuse(f"--log-level: found {log_level!r}; allowed: debug, info, warning, error")
+    configure(log_format.value, log_level)
+    try:
+        uvloop.run(role)
+    except (OSError, ApiUnavailable) as error:
+        logging.getLogger("hearth").error("cannot serve", extra=fields(reason=str(error)))
+        raise typer.Exit(1) from error
+
+
+def _run_local(
+    file: list[str],
+    runtimes: Path | None,
+    vendor: str | None,
+    host: str,
+    port: int,
+    engine: EngineChoice,
+    sim: list[str] | None,
+    assign: list[str] | None,
+    hpa_sync_seconds: float,
+    run: "Callable[[UpConfig], Coroutine[object, object, bool]]",
+) -> None:
+    """Check everything that was given, then run; exit 1 where `run` says False."""
+    import asyncio
+    import tempfile
+
+    from hearth.crd_translator import RuntimeNotResolved
+    from hearth.local.deployment import EngineOptions
+    from hearth.local.up import StartFailed, UpConfig
+
+    services = _services(file, assign or [])
+    known = _runtimes(runtimes)
+    accelerators = _accelerators(known, vendor)
+    engines = EngineOptions(engine.value, _sim_arguments(sim or []))
+    with tempfile.TemporaryDirectory(prefix="hearth-") as folder:
+        config = UpConfig(services, known, Path(folder), host, port, engines, hpa_sync_seconds, accelerators)
+        try:
+            done = asyncio.run(run(config))
+        except KeyboardInterrupt:
+            done = True
+        except (RuntimeNotResolved, OSError) as error:
+            _refuse(str(error))
+        except StartFailed as error:
+            typer.echo(f"hearth: {error}", err=True)
+            done = False
+    if not done:
+        raise typer.Exit(1)
+
+
+def _services(files: list[str], assignments: list[str]) -> "list[LLMService]":
+    from hearth.api.manifest import ManifestError, load_llmservices, parse_llmservice, set_fields
+
+    try:
+        services = load_llmservices(files)
+        if assignments:
+            manifests = [set_fields(service.to_manifest(), assignments) for service in services]
+            services = [parse_llmservice(manifest, "--set") for manifest in manifests]
+    except ManifestError as error:
+        _refuse(*map(str, error.problems))
+    except ValueError as error:
+        _refuse(f"--set: {error}")
+    return services
+
+
+def _runtimes(folder: Path | None) -> "list[InferenceRuntime]":
+    from hearth.api.manifest import ManifestError, load_runtimes
+
+    if folder is None:
+        package = Path(__file__).parent
+        # In a wheel the manifests lie in the package, in a checkout beside it.
+        folder = next(path for path in (package / "runtimes", package.parent / "runtimes") if path.is_dir())
+    try:
+        return load_runtimes(folder)
+    except ManifestError as error:
+        _refuse(*map(str, error.problems))
+
+
+def _accelerators(runtimes: "list[InferenceRuntime]", vendor: str | None) -> frozenset[str] | None:
+    """The extended resources of a cluster that has nodes of one vendor only; None: not known."""
+    if vendor is None:
+        return None
+    matching = [runtime for runtime in runtimes if runtime.spec.vendor == vendor]
+    if not matching:
+        known = ", ".join(sorted({runtime.spec.vendor for runtime in runtimes}))
+        _refuse(f"--vendor: found {vendor!r}; the InferenceRuntimes are for: {known}")
+    return frozenset(name for runtime in matching if (name := runtime.spec.accelerator.resource_name))
+
+
+def _sim_arguments(assignments: list[str]) -> tuple[str, ...]:
+    arguments: list[str] = []
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or name not in SIM_OPTIONS:
+            _refuse(f"--sim: found {assignment!r}; expected NAME=VALUE with a NAME of {', '.join(SIM_OPTIONS)}")
+        arguments += [f"--{name}", value]
+    return tuple(arguments)
+
+
+def _refuse(*messages: str) -> NoReturn:
+    """Say what is wrong, a line each, and exit with 2."""
+    for message in messages:
+        typer.echo(f"hearth: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,1 @@
+"""The little that the Kubernetes client lacks."""

@@ -1,0 +1,115 @@
+"""Plain requests to an API server: objects as data, lists and watches as the API documents them.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import ClientError, ClientTimeout
+from kubernetes.aio import client, config
+
+from hearth.kube.errors import ApiUnavailable, Expired
+
+KubeObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list and the resourceVersion from which a watch goes on."""
+
+    items: list[KubeObject]
+    resource_version: str
+
+
+class KubeClient:
+    """Lists and watches. `path` is a collection such as /apis/serving.hearth.dev/v1alpha1/llmservices."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls, kubeconfig: Path | None = None) -> "KubeClient":
+        """Use a kubeconfig file, or the pod's service account. Raises ApiUnavailable where there is neither."""
+        configuration = client.Configuration()
+        try:
+            if kubeconfig is not None:
+                await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+            else:
+                config.load_incluster_config(client_configuration=configuration)
+        except (config.ConfigException, OSError) as error:
+            raise ApiUnavailable(f"no way to the API server: {error}") from error
+        return cls(client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def list_objects(self, path: str, label_selector: str = "") -> Listed:
+        """The whole collection. Raises ApiUnavailable."""
+        try:
+            response = await self._request(path, label_selector, [], ClientTimeout(total=60))
+            async with response:
+                body = await response.read()
+                _check(response.status, body)
+        except (ClientError, TimeoutError, OSError) as error:
+            raise ApiUnavailable(f"{path}: {error or type(error).__name__}") from error
+        data = msgspec.json.decode(body)
+        return Listed(data.get("items") or [], data["metadata"]["resourceVersion"])
+
+    async def watch_objects(
+        self, path: str, resource_version: str, label_selector: str = "", timeout_seconds: int = 300
+    ) -> AsyncIterator[tuple[str, KubeObject]]:
+        """(type, object) of each change after `resource_version`, bookmarks too, until the server ends the watch.
+
+        Raises Expired, ApiUnavailable.
+        """
+        query = [
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", resource_version),
+            ("timeoutSeconds", str(timeout_seconds)),
+        ]
+        # The server ends the watch; the client's limit only catches a connection that died without a word.
+        timeout = ClientTimeout(total=None, sock_connect=10, sock_read=timeout_seconds + 30)
+        try:
+            response = await self._request(path, label_selector, query, timeout)
+            async with response:
+                if response.status != 200:
+                    _check(response.status, await response.read())
+                async for line in response.content:
+                    event = msgspec.json.decode(line)
+                    if event["type"] == "ERROR":
+                        status = event["object"]
+                        _check(int(status.get("code", 500)), msgspec.json.encode(status))
+                    yield event["type"], event["object"]
+        except (ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+            raise ApiUnavailable(f"{path}: {error or type(error).__name__}") from error
+
+    async def _request(
+        self, path: str, label_selector: str, query: list[tuple[str, str]], timeout: ClientTimeout
+    ) -> Any:
+        selector = [("labelSelector", label_selector)] if label_selector else []
+        method, url, headers, _, _ = await self._api.param_serialize(
+            "GET",
+            path,
+            query_params=[*query, *selector],
+            header_params={"Accept": "application/json"},
+            auth_settings=["BearerToken"],
+        )
+        response = await self._api.call_api(method, url, headers, _request_timeout=timeout)
+        return response.response
+
+
+def _check(status: int, body: bytes) -> None:
+    if status < 400:
+        return
+    try:
+        message = msgspec.json.decode(body).get("message", "")
+    except (msgspec.DecodeError, AttributeError):
+        message = body[:200].decode(errors="replace")
+    if status == 410:
+        raise Expired(f"410: {message}", status)
+    raise ApiUnavailable(f"{status}: {message}", status)

@@ -1,0 +1,1 @@
+"""The embedded default: the whole loop on one machine, pods as processes, no Kubernetes."""

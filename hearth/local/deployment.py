@@ -1,0 +1,169 @@
+"""A Deployment's pods on this machine, and the EndpointSlices and status that follow from them."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+
+from hearth.api.llmservice import LLMService
+from hearth.crd_translator import Rendered
+from hearth.crd_translator.names import COMPONENT_LABEL, ENGINE_PORT_ENV, LLMSERVICE_LABEL
+from hearth.local.pod import Pod, PodSpec
+from hearth.local.status import PodView, llmservice_status
+from hearth.local.store import ObjectStore
+
+EngineKind = Literal["sim", "command"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How engines are run here. `sim_arguments` go to the simulated engine as they are."""
+
+    kind: EngineKind = "sim"
+    sim_arguments: tuple[str, ...] = ()
+    backoff_first_seconds: float = 10.0
+
+
+class LocalDeployment:
+    """Keeps as many pods as were asked for with `scale`. `run` owns their tasks."""
+
+    def __init__(
+        self,
+        service: LLMService,
+        rendered: Rendered,
+        store: ObjectStore,
+        options: EngineOptions,
+        log_folder: Path,
+        http: httpx.AsyncClient,
+        endpoint_url: str,
+    ) -> None:
+        self.service = service
+        self.wanted = 0
+        self.pods: list[Pod] = []
+        self._rendered = rendered
+        self._store = store
+        self._options = options
+        self._log_folder = log_folder
+        self._http = http
+        self._endpoint_url = endpoint_url
+        self._since: dict[str, str] = {}
+        self._numbers = 0
+        self._changed = asyncio.Event()
+        self._on_phase: Callable[[Pod], None] | None = None
+        (self._template,) = rendered.of_kind("Deployment")
+        self._write_status()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.service.key
+
+    def scale(self, replicas: int) -> None:
+        """Ask for another number of pods."""
+        self.wanted = replicas
+        self._changed.set()
+        self._write_status()
+
+    async def run(self) -> None:
+        """Start and stop pods until cancelled; then every process is killed."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._changed.clear()
+                active = [pod for pod in self.pods if pod.phase != "terminating"]
+                for _ in range(self.wanted - len(active)):
+                    pod = self._new_pod()
+                    self.pods.append(pod)
+                    group.create_task(pod.run(), name=pod.spec.name)
+                # As a ReplicaSet does: those that are not ready go first, then the youngest.
+                excess = sorted(active, key=lambda pod: (pod.ready, -active.index(pod)))
+                for pod in excess[: max(0, len(active) - self.wanted)]:
+                    pod.stop()
+                await self._changed.wait()
+
+    async def drain(self, seconds: float) -> None:
+        """Ask for no pods and wait until they are gone, at most so long."""
+        self.scale(0)
+        for pod in self.pods:
+            pod.stop()
+        async with asyncio.timeout(seconds):
+            while self.pods:
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _new_pod(self) -> Pod:
+        self._numbers += 1
+        template = self._template["spec"]["template"]["spec"]
+        (container,) = template["containers"]
+        name = f"{self.service.metadata.name}-{self._numbers}"
+        port = _free_port()
+        spec = PodSpec.of_container(
+            name,
+            container,
+            command=self._command(container, port),
+            env={variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
+            | {ENGINE_PORT_ENV: str(port)},
+            port=port,
+            grace_seconds=template["terminationGracePeriodSeconds"],
+            backoff_first=self._options.backoff_first_seconds,
+        )
+        return Pod(spec, self._log_folder / f"{name}.log", self._http, self._pod_changed)
+
+    def _command(self, container: dict[str, Any], port: int) -> list[str]:
+        if self._options.kind == "sim":
+            engine = [sys.executable, "-m", "hearth.local.engine", "--model", self.service.metadata.name]
+            return [*engine, "--port", str(port), *self._options.sim_arguments]
+        # The engine's own command, on a port of its own and on loopback only.
+        rewritten = {str(container["ports"][0]["containerPort"]): str(port), "0.0.0.0": "127.0.0.1"}
+        return [rewritten.get(word, word) for word in [*container["command"], *container["args"]]]
+
+    def _pod_changed(self, pod: Pod) -> None:
+        self._since[pod.spec.name] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if pod.phase == "gone":
+            self.pods = [other for other in self.pods if other is not pod]
+            self._since.pop(pod.spec.name, None)
+        namespace, name = self.key
+        if pod.ready:
+            self._store.put("endpointslices", self._slice(pod))
+        else:
+            self._store.delete("endpointslices", namespace, pod.spec.name)
+        self._write_status()
+        self._changed.set()
+
+    def _slice(self, pod: Pod) -> dict[str, Any]:
+        """One slice for each pod: here every pod has a port of its own, and a slice has one list of ports."""
+        namespace, name = self.key
+        return {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": pod.spec.name,
+                "namespace": namespace,
+                "labels": {LLMSERVICE_LABEL: name, COMPONENT_LABEL: "engine"},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": pod.spec.port, "protocol": "TCP"}],
+            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+        }
+
+    def _write_status(self) -> None:
+        namespace, name = self.key
+        views = [PodView(p.spec.name, p.phase, self._since.get(p.spec.name, ""), p.restarts) for p in self.pods]
+        item = self._store.get("llmservices", namespace, name)
+        if item is None:
+            return
+        generation = item["metadata"]["generation"]
+        runtime = self._rendered.runtime.metadata.name
+        item["status"] = llmservice_status(self.wanted, views, runtime, self._endpoint_url, generation)
+        self._store.put("llmservices", item)
+
+
+def _free_port() -> int:
+    """A port that nobody listens on. The kernel gives each out once before it begins again, so two pods differ."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,296 @@
+"""`hearth up`: the whole loop on one machine.
+
+The activator and the scaler run as they do in a cluster, each in a process of its own; the local API server tells the
+activator what the real one would; the embedded autoscaler asks the scaler over gRPC as KEDA does; engines are
+processes. Nothing here reaches into another role's memory.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import uvicorn
+
+from hearth.activator.eta import ColdStarts
+from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.llmservice import LLMService
+from hearth.crd_translator import ClusterFacts, render
+from hearth.local.apiserver import RESOURCES, Watches, create_api
+from hearth.local.deployment import EngineOptions, LocalDeployment
+from hearth.local.keda import HPA_SYNC_SECONDS, EmbeddedKeda
+from hearth.local.pod import Pod, PodSpec
+from hearth.local.probes import ProbeSpec
+from hearth.local.store import ObjectStore
+from hearth.scaler.listener import DemandListener
+from hearth.scaler.picture import Blind, DemandPicture
+from hearth.scaler.pulses import Pulses
+
+START_SECONDS = 30.0
+
+
+class StartFailed(Exception):
+    """A role did not come up; the text has the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpConfig:
+    """What to run. `facts` narrows the vendors; its addresses are replaced by the local ones."""
+
+    services: Sequence[LLMService]
+    runtimes: Sequence[InferenceRuntime]
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    engines: EngineOptions = field(default_factory=EngineOptions)
+    hpa_sync_seconds: float = HPA_SYNC_SECONDS
+    accelerators: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """One LLMService as it is now. Seconds; `remaining` is None until a first cold start was seen."""
+
+    namespace: str
+    name: str
+    phase: str
+    wanted: int
+    ready: int
+    waiting: int
+    in_flight: int
+    cold_start: str | None
+    elapsed: float
+    remaining: float | None
+
+
+class LocalHearth:
+    """A running loop. Made by `local_hearth`."""
+
+    def __init__(self, config: UpConfig, demand_port: int, scaler_port: int) -> None:
+        self.config = config
+        self.store = ObjectStore()
+        self.deployments: dict[tuple[str, str], LocalDeployment] = {}
+        self.autoscalers: dict[tuple[str, str], EmbeddedKeda] = {}
+        self.roles: dict[str, Pod] = {}
+        self.demand_address = f"127.0.0.1:{demand_port}"
+        self.scaler_address = f"127.0.0.1:{scaler_port}"
+        self.picture = DemandPicture()
+        self.changed = asyncio.Event()
+        self._starts: dict[tuple[str, str], ColdStarts] = {}
+
+    @property
+    def url(self) -> str:
+        """Where the OpenAI endpoint is, without /v1."""
+        host = "127.0.0.1" if self.config.host == "0.0.0.0" else self.config.host
+        return f"http://{host}:{self.config.port}"
+
+    def view(self) -> list[ServiceView]:
+        """Every LLMService as it is now."""
+        loop = asyncio.get_running_loop()
+        views = []
+        for key, deployment in self.deployments.items():
+            status = (self.store.get("llmservices", *key) or {}).get("status", {})
+            cold = status.get("coldStart") or {}
+            starts = self._starts.setdefault(key, ColdStarts())
+            now = loop.time()
+            if status.get("readyReplicas"):
+                starts.ready(now)
+            elif deployment.wanted > 0:
+                starts.begin(now)
+                starts.enter(cold.get("phase", "requested"), now)
+            else:
+                starts.abandon()
+            try:
+                demand = self.picture.demand(key, now)
+                waiting, in_flight = demand.waiting, demand.in_flight
+            except Blind:
+                waiting = in_flight = 0
+            views.append(
+                ServiceView(
+                    key[0],
+                    key[1],
+                    status.get("phase", "Pending"),
+                    deployment.wanted,
+                    status.get("readyReplicas", 0),
+                    waiting,
+                    in_flight,
+                    cold.get("phase"),
+                    starts.elapsed(now),
+                    starts.remaining(now),
+                )
+            )
+        return views
+
+    async def until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait until something that the store or the roles tell is so. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    def role_changed(self, pod: Pod) -> None:
+        self.changed.set()
+
+
+@contextlib.asynccontextmanager
+async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
+    """A running loop; leaving the context ends every process that it started.
+
+    Raises RuntimeNotResolved, OSError where the port is taken, StartFailed.
+    """
+    _check_port(config.host, config.port)
+    demand_port, scaler_port, api_port = _free_ports(3)
+    hearth = LocalHearth(config, demand_port, scaler_port)
+    facts = ClusterFacts(scaler_address=hearth.scaler_address, accelerators=config.accelerators)
+    rendered = {service.key: render(service, config.runtimes, facts) for service in config.services}
+    kubeconfig = config.folder / "kubeconfig"
+    kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{api_port}")))
+    hearth.store.listen(lambda event: hearth.changed.set())
+
+    async with contextlib.AsyncExitStack() as stack:
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=None, trust_env=False))
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(hearth.scaler_address))
+        group = await stack.enter_async_context(_owned_tasks())
+        await stack.enter_async_context(_serve_api(hearth.store, api_port))
+        for service in config.services:
+            hearth.store.put("llmservices", service.to_manifest())
+            for item in rendered[service.key].objects:
+                hearth.store.put(_resource(item["kind"]), item)
+            url = f"{hearth.url}/{service.metadata.namespace}/{service.metadata.name}/v1"
+            hearth.deployments[service.key] = LocalDeployment(
+                service, rendered[service.key], hearth.store, config.engines, config.folder, http, url
+            )
+        roles = _role_specs(config, hearth, kubeconfig)
+        for spec in roles:
+            pod = Pod(spec, config.folder / f"{spec.name}.log", http, hearth.role_changed)
+            hearth.roles[spec.name] = pod
+            group.append(asyncio.create_task(pod.run(), name=spec.name))
+        await _roles_ready(hearth)
+
+        listener = DemandListener(hearth.picture, Pulses(), "hearth-up", clock=asyncio.get_running_loop().time)
+        listener.list_activators([hearth.demand_address])
+        group.append(asyncio.create_task(listener.run(), name="view"))
+        for key, deployment in hearth.deployments.items():
+            (scaled_object,) = rendered[key].of_kind("ScaledObject")
+            keda = EmbeddedKeda(scaled_object, channel, deployment.scale, config.hpa_sync_seconds)
+            hearth.autoscalers[key] = keda
+            group.append(asyncio.create_task(deployment.run(), name="/".join(key)))
+            group.append(asyncio.create_task(keda.run(), name=f"keda {'/'.join(key)}"))
+        yield hearth
+
+
+@contextlib.asynccontextmanager
+async def _owned_tasks() -> AsyncIterator[list["asyncio.Task[None]"]]:
+    """Tasks that are cancelled, the last first, and awaited when the context is left. An error in one is raised."""
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        yield tasks
+    finally:
+        for task in reversed(tasks):
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+            raise result
+
+
+@contextlib.asynccontextmanager
+async def _serve_api(store: ObjectStore, port: int) -> AsyncIterator[None]:
+    """The local API server on 127.0.0.1."""
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Any:
+            yield
+
+    watches = Watches()
+    settings = uvicorn.Config(create_api(store, watches), host="127.0.0.1", port=port, log_level="warning")
+    server = Server(settings)
+    serving = asyncio.create_task(server.serve())
+    try:
+        yield
+    finally:
+        watches.close()
+        server.should_exit = True
+        await serving
+
+
+def _role_specs(config: UpConfig, hearth: LocalHearth, kubeconfig: Path) -> list[PodSpec]:
+    """The roles as pods: the image's entry point and the probes that deploy/ gives them."""
+    role = [sys.executable, "-m", "hearth"]
+    scaler_port = int(hearth.scaler_address.rpartition(":")[2])
+    return [
+        PodSpec(
+            "scaler",
+            [*role, "scaler", "--listen", hearth.scaler_address, "--activator", hearth.demand_address],
+            ports={"grpc": scaler_port},
+            port=scaler_port,
+            readiness=ProbeSpec({"grpc": {"port": "grpc"}}, period=0.2),
+            backoff_first=1.0,
+        ),
+        PodSpec(
+            "activator",
+            [*role, "activator", "--listen", f"{config.host}:{config.port}"]
+            + ["--demand-listen", hearth.demand_address, "--kubeconfig", str(kubeconfig), "--grace-seconds", "2"],
+            ports={"http": config.port},
+            port=config.port,
+            readiness=ProbeSpec({"httpGet": {"path": "/readyz", "port": "http"}}, period=0.2),
+            backoff_first=1.0,
+        ),
+    ]
+
+
+async def _roles_ready(hearth: LocalHearth) -> None:
+    """Wait until every role is ready. Raises StartFailed with the end of the log of one that is not."""
+    roles = hearth.roles.values()
+    try:
+        await hearth.until(
+            lambda: all(pod.ready for pod in roles) or any(pod.phase == "backing-off" for pod in roles), START_SECONDS
+        )
+    except TimeoutError:
+        pass  # said below, with the log
+    for name, pod in hearth.roles.items():
+        if not pod.ready:
+            log_file = hearth.config.folder / f"{name}.log"
+            tail = "\n".join(log_file.read_text(errors="replace").splitlines()[-15:])
+            raise StartFailed(f"{name} did not start ({pod.phase}); the end of {log_file}:\n{tail}")
+
+
+def _kubeconfig(server: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "local", "cluster": {"server": server}}],
+        "users": [{"name": "local", "user": {}}],
+        "contexts": [{"name": "local", "context": {"cluster": "local", "user": "local"}}],
+        "current-context": "local",
+    }
+
+
+def _resource(kind: str) -> str:
+    return next(resource for resource, (_, known) in RESOURCES.items() if known == kind)
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on; all are held until the last is found, so that they differ."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

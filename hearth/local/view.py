@@ -1,0 +1,121 @@
+"""What `hearth up` shows: how to talk to it, then each LLMService as it is, live on a terminal, plain lines elsewhere."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hearth.local.up import LocalHearth, ServiceView, UpConfig, local_hearth
+from hearth.logs import configure
+
+_REFRESH_SECONDS = 0.25
+_PHASE_STYLE = {"Ready": "green", "Loading": "yellow", "ScaledToZero": "dim", "Degraded": "red"}
+
+
+async def show(config: UpConfig) -> bool:
+    """Run until Ctrl-C or SIGTERM, showing what happens."""
+    console = Console()
+    configure("text", "WARNING" if console.is_terminal else "INFO")
+    logging.getLogger("hearth.scaler.listener").setLevel(logging.WARNING)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    console.print("Starting activator and scaler …")
+    async with local_hearth(config) as hearth:
+        console.print(welcome(hearth), highlight=False, soft_wrap=True)
+        watching = asyncio.create_task(_live(hearth, console) if console.is_terminal else _lines(hearth, console))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (watching, stopping):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        console.print("Stopping …")
+    return True
+
+
+def welcome(hearth: LocalHearth) -> str:
+    """Where the endpoint is, a curl line to paste, and a Python snippet."""
+    model = next(iter(hearth.deployments))[1]
+    base = f"{hearth.url}/v1"
+    body = f'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    return escape(
+        f"""
+OpenAI endpoint: {base}   (logs: {hearth.config.folder})
+
+  curl -N {base}/chat/completions -H 'Content-Type: application/json' \\
+    -d '{body}'
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{base}", api_key="none")
+  for chunk in client.chat.completions.create(
+      model="{model}", messages=[{{"role": "user", "content": "Hello"}}], stream=True):
+      print(chunk.choices[0].delta.content or "", end="", flush=True)
+
+Ctrl-C stops it.
+"""
+    )
+
+
+def describe(view: ServiceView) -> str:
+    """One LLMService in one plain line."""
+    line = (
+        f"{view.namespace}/{view.name}  {view.phase}  replicas {view.ready}/{view.wanted}  "
+        f"waiting {view.waiting}  in flight {view.in_flight}"
+    )
+    if view.cold_start:
+        line += f"  cold start: {view.cold_start}"
+    return line
+
+
+async def _lines(hearth: LocalHearth, console: Console) -> None:
+    """A line for each change."""
+    shown: dict[str, str] = {}
+    while True:
+        for view in hearth.view():
+            line = describe(view)
+            if shown.get(view.name) != line:
+                shown[view.name] = line
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+        await asyncio.sleep(_REFRESH_SECONDS)  # a display's rate
+
+
+async def _live(hearth: LocalHearth, console: Console) -> None:
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(_table(hearth.view()), refresh=True)
+            await asyncio.sleep(_REFRESH_SECONDS)  # a display's rate
+
+
+def _table(views: list[ServiceView]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for column in ("NAMESPACE", "NAME", "PHASE", "REPLICAS", "WAITING", "IN FLIGHT", "COLD START"):
+        table.add_column(column, justify="right" if column in ("REPLICAS", "WAITING", "IN FLIGHT") else "left")
+    for view in views:
+        table.add_row(
+            view.namespace,
+            view.name,
+            Text(view.phase, _PHASE_STYLE.get(view.phase, "")),
+            f"{view.ready}/{view.wanted}",
+            str(view.waiting),
+            str(view.in_flight),
+            _cold_start(view),
+        )
+    return table
+
+
+def _cold_start(view: ServiceView) -> Group | Text:
+    if view.cold_start is None:
+        return Text("")
+    if view.remaining is None:
+        return Text(f"{view.cold_start}, {view.elapsed:.0f} s")
+    total = max(view.elapsed + view.remaining, 0.1)
+    words = Text(f"{view.cold_start}, {view.elapsed:.0f} s of about {total:.0f} s")
+    return Group(ProgressBar(total=total, completed=view.elapsed, width=30), words)
