@@ -45,8 +45,8 @@ def main() -> int:
             stale.append(str(path))
             if not check:
                 target.write_bytes((out / path).read_bytes())
-    for path in stale:
-        print(f"{'stale' if check else 'wrote'}: {path}")
+    for name in stale:
+        print(f"{'stale' if check else 'wrote'}: {name}")
     return 1 if check and stale else 0
 
 

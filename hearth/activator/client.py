@@ -19,8 +19,8 @@ class ClientResponse:
     """One response. `start` once, `write` any number of times, then `end` or `abort`."""
 
     __slots__ = (
-        "_cycle",
         "_chunked",
+        "_cycle",
         "_on_gone",
         "_on_pause",
         "_on_resume",
@@ -34,7 +34,7 @@ class ClientResponse:
         self._protocol = protocol
         self._cycle = cycle
         self._chunked = False
-        self._on_gone: Callable[[], None] | None = None
+        self._on_gone: Callable[[], object] | None = None
         self._on_pause: Callable[[], None] | None = None
         self._on_resume: Callable[[], None] | None = None
         self.started = False
@@ -51,7 +51,7 @@ class ClientResponse:
         """Whether the client reads slower than is written."""
         return self._protocol.flow.write_paused
 
-    def attach(self, on_gone: Callable[[], None]) -> None:
+    def attach(self, on_gone: Callable[[], object]) -> None:
         """Call `on_gone` when the client goes away while this response is the connection's current one."""
         self._on_gone = on_gone
         self._protocol.current = self
@@ -142,7 +142,7 @@ class ActivatorProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         # The request's task begins in a later turn of the event loop, so it will find this.
-        scope = cast(dict[str, Any], self.scope)
+        scope = cast("dict[str, Any]", self.scope)
         scope["extensions"] = {EXTENSION: ClientResponse(self, self.cycle)}
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -142,7 +142,7 @@ class Demand(DemandServicer):
     def __init__(self, board: DemandBoard) -> None:
         self._board = board
 
-    async def Watch(  # type: ignore[override]
+    async def Watch(
         self,
         request: pb.WatchRequest,
         context: ServicerContext,  # type: ignore[type-arg]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hearth.activator.errors import ApiError, model_not_found
+from hearth.activator.errors import model_not_found
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.logs import fields
@@ -123,7 +123,7 @@ class Directory:
     def by_host(self, host: str) -> Entry | None:
         """The LLMService whose Service a Host header names: NAME.NAMESPACE, NAME.NAMESPACE.svc…, or a NAME alone
         that stands in one namespace only (a client in the same namespace)."""
-        labels = host.split(":")[0].lower().split(".")
+        labels = host.split(":", maxsplit=1)[0].lower().split(".")
         if len(labels) == 2 or (len(labels) > 2 and labels[2] == "svc"):
             return self._entries.get((labels[1], labels[0]))
         if len(labels) == 1 and len(keys := self._by_name.get(labels[0], set())) == 1:

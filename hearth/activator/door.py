@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from hearth.activator import errors
@@ -37,7 +37,10 @@ class Door:
         self._pool = Pool()
 
     async def __call__(
-        self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
     ) -> None:
         client: ClientResponse = scope["extensions"][EXTENSION]
         headers: Headers = scope["headers"]
@@ -47,14 +50,18 @@ class Door:
         except ApiError as error:
             _answer_error(client, error, request_id)
         except ClientGone:
-            pass  # nobody is there to answer
+            log.debug("client gone", extra=fields(request_id=request_id))
 
     def close(self) -> None:
         """Close the idle connections to engines."""
         self._pool.close()
 
     async def _serve(
-        self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], client: ClientResponse, request_id: str
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        client: ClientResponse,
+        request_id: str,
     ) -> None:
         headers: Headers = scope["headers"]
         path = scope["raw_path"].decode("latin-1")  # as it was written, so that it is passed on as it was written
@@ -62,8 +69,8 @@ class Door:
         if entry is None and (found := self.directory.by_path(path)):
             entry, path = found
         if scope["method"] == "GET" and (answer := models_answer(self.directory, entry, path)) is not None:
-            status, body = answer
-            client.answer(status, [(b"content-type", b"application/json")], body)
+            status, document = answer
+            client.answer(status, [(b"content-type", b"application/json")], document)
             return
         body, length = await read_body(receive, headers, self._max_body_bytes)
         peer = scope.get("client")

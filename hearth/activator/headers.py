@@ -6,8 +6,8 @@ RFC 9110, 7.6.1: fields of one connection are not forwarded, nor are those that 
 Headers = list[tuple[bytes, bytes]]
 
 _HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te")
-    + (b"trailer", b"transfer-encoding", b"upgrade")
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    b"transfer-encoding upgrade".split()
 )
 # What the activator says itself towards the engine. No accept-encoding: heartbeats may have opened the response
 # before the engine is asked, and they are not compressed.

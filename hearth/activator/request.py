@@ -12,8 +12,20 @@ from hearth.activator.headers import Headers, get
 # Paths whose successful answer is one JSON document, so that white space may come before it.
 # https://platform.openai.com/docs/api-reference ; vLLM's own: rerank, score, classify, pooling, tokenize.
 _JSON_ANSWERS = frozenset(
-    ("chat/completions", "completions", "embeddings", "responses", "moderations", "messages")
-    + ("rerank", "score", "classify", "pooling", "tokenize", "detokenize")
+    [
+        "chat/completions",
+        "completions",
+        "embeddings",
+        "responses",
+        "moderations",
+        "messages",
+        "rerank",
+        "score",
+        "classify",
+        "pooling",
+        "tokenize",
+        "detokenize",
+    ]
 )
 
 
@@ -34,7 +46,10 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 @dataclass(slots=True)
 class Request:
-    """A client's request, its body whole. `path` is the engine's, still percent-encoded: what routing by path consumed is off."""
+    """A client's request, its body whole.
+
+    `path` is the engine's, still percent-encoded: what routing by path consumed is off.
+    """
 
     method: str
     path: str

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,9 +128,9 @@ async def _synced(*informers: Informer) -> None:
         await informer.synced.wait()
 
 
-async def _first(*awaitables: object) -> None:
+async def _first(*awaitables: Awaitable[object]) -> None:
     """Wait until one of them is done; the others are cancelled."""
-    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]  # type: ignore[arg-type]
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -50,7 +50,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, request: list[bytes], sink: ResponseSink, *, head_request: bool = False) -> None:
         """Send a request, given as its parts, and give the response to `sink`."""
-        assert self._transport is not None and self._sink is None
+        assert self._transport is not None
+        assert self._sink is None
         self._sink = sink
         self._parser = httptools.HttpResponseParser(self)
         self._headers, self._pieces = [], []
@@ -76,7 +77,7 @@ class UpstreamConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self._sink is None or self._parser is None:
@@ -106,7 +107,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        assert self._parser is not None and self._sink is not None
+        assert self._parser is not None
+        assert self._sink is not None
         status = self._parser.get_status_code()
         if status < 200:  # 100 Continue, 103 Early Hints: the answer is still to come
             self._headers = []

@@ -82,7 +82,7 @@ class SecretRef(ApiModel):
 class Resource(ApiModel):
     """The envelope of an object of this API group."""
 
-    api_version: Literal["serving.hearth.dev/v1alpha1"] = API_VERSION
+    api_version: Literal["serving.hearth.dev/v1alpha1"] = "serving.hearth.dev/v1alpha1"
     metadata: ObjectMeta
 
     def to_manifest(self) -> dict[str, Any]:

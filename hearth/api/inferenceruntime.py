@@ -49,7 +49,7 @@ class Container(ApiModel):
     command: list[Template] = Field(default_factory=list, description="The image's entry point where empty.")
     args: list[Template] = Field(default_factory=list)
     env: list[EnvVar] = Field(default_factory=list)
-    port: Port = Field(default_factory=lambda: Port())
+    port: Port = Field(default_factory=Port)
 
 
 class SharingResources(ApiModel):
@@ -61,7 +61,7 @@ class SharingResources(ApiModel):
 
 class Sharing(ApiModel):
     supported: bool = False
-    resource_names: SharingResources = Field(default_factory=lambda: SharingResources())
+    resource_names: SharingResources = Field(default_factory=SharingResources)
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -90,7 +90,7 @@ class Accelerator(ApiModel):
     resource_name: str | None = Field(
         None, description="Extended resource of the device plugin, such as nvidia.com/gpu. None: runs on the CPU."
     )
-    sharing: Sharing = Field(default_factory=lambda: Sharing())
+    sharing: Sharing = Field(default_factory=Sharing)
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: list[Toleration] = Field(default_factory=list)
     runtime_class_name: ObjectName | None = None
@@ -171,13 +171,13 @@ class InferenceRuntimeSpec(ApiModel):
     vendor: str = Field(min_length=1, description="Any string: nvidia, ascend, amd, moorethreads, biren, …")
     priority: int = Field(0, description="Higher wins.")
     container: Container
-    accelerator: Accelerator = Field(default_factory=lambda: Accelerator())
-    resources: RuntimeResources = Field(default_factory=lambda: RuntimeResources())
+    accelerator: Accelerator = Field(default_factory=Accelerator)
+    resources: RuntimeResources = Field(default_factory=RuntimeResources)
     volumes: list[dict[str, Any]] = Field(default_factory=list, description="Kubernetes Volumes.")
     volume_mounts: list[dict[str, Any]] = Field(default_factory=list, description="Kubernetes VolumeMounts.")
-    health: Health = Field(default_factory=lambda: Health())
-    lifecycle: Lifecycle = Field(default_factory=lambda: Lifecycle())
-    metrics: Metrics = Field(default_factory=lambda: Metrics())
+    health: Health = Field(default_factory=Health)
+    lifecycle: Lifecycle = Field(default_factory=Lifecycle)
+    metrics: Metrics = Field(default_factory=Metrics)
 
     @model_validator(mode="after")
     def _mounts_have_volumes(self) -> Self:

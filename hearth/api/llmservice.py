@@ -1,6 +1,6 @@
 """LLMService: "run this model", in one manifest. The one source of its defaults, validation and CRD schema."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
@@ -33,7 +33,7 @@ def _cron(value: str) -> str:
     if len(value.split()) != 5:
         refuse("", value, "expected five cron fields, such as '0 8 * * 1-5'")
     try:
-        CronSim(value, datetime(2026, 1, 1))
+        CronSim(value, datetime(2026, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         refuse("", value, f"expected five cron fields, such as '0 8 * * 1-5' ({error})")
     return value
@@ -216,7 +216,7 @@ class Endpoint(ApiModel):
     open_ai_compatible: bool = Field(
         True, alias="openAICompatible", description="False: not listed in /v1/models, reached by Host or path alone."
     )
-    cold_start: ColdStart = Field(default_factory=lambda: ColdStart())
+    cold_start: ColdStart = Field(default_factory=ColdStart)
     max_queue: int = Field(
         1000, ge=1, description="Requests that one activator admits at a time, waiting and in flight; over it 429."
     )
@@ -226,10 +226,10 @@ class Endpoint(ApiModel):
 class LLMServiceSpec(ApiModel):
     model: Model
     runtime: RuntimeChoice
-    resources: Resources = Field(default_factory=lambda: Resources())
-    scaling: Scaling = Field(default_factory=lambda: Scaling())
-    cache: Cache = Field(default_factory=lambda: Cache())
-    endpoint: Endpoint = Field(default_factory=lambda: Endpoint())
+    resources: Resources = Field(default_factory=Resources)
+    scaling: Scaling = Field(default_factory=Scaling)
+    cache: Cache = Field(default_factory=Cache)
+    endpoint: Endpoint = Field(default_factory=Endpoint)
     image_pull_secrets: list[SecretRef] = Field(default_factory=list)
 
 

@@ -37,15 +37,15 @@ class KubeClient:
         configuration = client.Configuration()
         try:
             if kubeconfig is not None:
-                await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+                await config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
-                config.load_incluster_config(client_configuration=configuration)
+                config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
             raise ApiUnavailable(f"no way to the API server: {error}") from error
         return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:
-        await self._api.close()
+        await self._api.close()  # type: ignore[no-untyped-call]
 
     async def list_objects(self, path: str, label_selector: str = "") -> Listed:
         """The whole collection. Raises ApiUnavailable."""

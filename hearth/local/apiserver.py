@@ -106,20 +106,20 @@ async def _watch(
         while (left := deadline - loop.time()) > 0:
             try:
                 async with asyncio.timeout(min(left, _BOOKMARK_SECONDS)):
-                    event = await queue.get()
+                    news = await queue.get()
             except TimeoutError:
                 metadata = {"resourceVersion": str(store.version)}
                 yield _line("BOOKMARK", {"apiVersion": version, "kind": kind, "metadata": metadata})
                 continue
-            if event is None:
+            if news is None:
                 return
-            item = event.object
+            item = news.object
             if (
-                event.resource == resource
+                news.resource == resource
                 and namespace in (None, item["metadata"].get("namespace"))
                 and matches(selector, item)
             ):
-                yield _line(event.type, item)
+                yield _line(news.type, item)
     finally:
         stop()
         watches.queues.discard(queue)

@@ -93,7 +93,7 @@ class Autoscaler:
         # Stabilized: up to the lowest recommendation of its window, down to the highest of its own.
         low = min(n for at, n in self._recommended if at >= now - self.rules.up_window)
         high = max(n for at, n in self._recommended if at >= now - self.rules.down_window)
-        stabilized = low if current < low else high if current > high else current
+        stabilized = low if current < low else min(current, high)
         if stabilized > current:
             start = current - self._changed(now, self.rules.up_period)
             stabilized = max(current, min(stabilized, start + self.rules.up_pods))

@@ -85,8 +85,8 @@ async def _cold_streaming(client: httpx.AsyncClient, model: str, report: Report)
             elif line == "data: [DONE]":
                 done = True
             elif line.startswith("data: "):
-                for choice in json.loads(line.removeprefix("data: "))["choices"]:
-                    words.append(choice["delta"].get("content", ""))
+                chunk = json.loads(line.removeprefix("data: "))
+                words += [choice["delta"].get("content", "") for choice in chunk["choices"]]
     took = loop.time() - asked
     report.check(
         response.status_code == 200 and first_byte is not None and first_byte < 1.0, "it was held, not refused"
@@ -96,10 +96,8 @@ async def _cold_streaming(client: httpx.AsyncClient, model: str, report: Report)
 
 
 async def _cold_whole(client: httpx.AsyncClient, model: str, report: Report) -> None:
-    pieces: list[bytes] = []
     async with client.stream("POST", "/v1/chat/completions", json=_chat(model, stream=False)) as response:
-        async for piece in response.aiter_raw():
-            pieces.append(piece)
+        pieces = [piece async for piece in response.aiter_raw()]
     spaces = sum(1 for piece in pieces if not piece.strip())
     answer: dict[str, Any] = json.loads(b"".join(pieces))
     content = answer["choices"][0]["message"]["content"]

@@ -126,7 +126,7 @@ class LocalDeployment:
         if pod.phase == "gone":
             self.pods = [other for other in self.pods if other is not pod]
             self._since.pop(pod.spec.name, None)
-        namespace, name = self.key
+        namespace, _ = self.key
         if pod.ready:
             self._store.put("endpointslices", self._slice(pod))
         else:

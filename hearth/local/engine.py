@@ -20,7 +20,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -30,11 +30,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 FAULTS = ("slow-start", "crash-while-loading", "crash-mid-stream", "error-500", "hang")
-_WORDS = (
+_SPEECH = (
     "Nobody asked for a while, so the accelerator was off and cost nothing. You asked, a replica came up, "
-    "and these words are streamed to you as it makes them. When it gets quiet again it will go back to zero. "
-).split()
+    "and these words are streamed to you as it makes them. When it gets quiet again it will go back to zero."
+)
+_WORDS = _SPEECH.split()
 _EMBEDDING_SIZE = 64
+
+M = TypeVar("M", Gauge, Histogram, Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +66,27 @@ class Engine:
         self._loaded = False
         self._slots = asyncio.Semaphore(config.slots)
         self.registry = CollectorRegistry()
-        labels = {"labelnames": ("model_name",), "registry": self.registry}
-        # vLLM's names: https://docs.vllm.ai/en/stable/usage/metrics/
         model = config.model
-        self._running = Gauge("vllm:num_requests_running", "Requests being answered", **labels).labels(model)
-        self._waiting = Gauge("vllm:num_requests_waiting", "Requests waiting for a slot", **labels).labels(model)
-        self._kv_cache = Gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use", **labels).labels(model)
-        self._ttft = Histogram("vllm:time_to_first_token_seconds", "Time to the first token", **labels).labels(model)
-        self._tokens = Counter("vllm:generation_tokens", "Tokens generated", **labels).labels(model)
+
+        def metric(kind: type[M], name: str, text: str) -> M:
+            return kind(name, text, ("model_name",), registry=self.registry).labels(model)
+
+        # vLLM's names: https://docs.vllm.ai/en/stable/usage/metrics/
+        self._running = metric(Gauge, "vllm:num_requests_running", "Requests being answered")
+        self._waiting = metric(Gauge, "vllm:num_requests_waiting", "Requests waiting for a slot")
+        self._kv_cache = metric(Gauge, "vllm:kv_cache_usage_perc", "Share of the KV cache in use")
+        self._ttft = metric(Histogram, "vllm:time_to_first_token_seconds", "Time to the first token")
+        self._tokens = metric(Counter, "vllm:generation_tokens", "Tokens generated")
 
     def app(self) -> Starlette:
-        post = {"methods": ["POST"]}
         return Starlette(
             routes=[
                 Route("/health", self._health),
                 Route("/metrics", self._metrics),
                 Route("/v1/models", self._models),
-                Route("/v1/chat/completions", self._chat, **post),
-                Route("/v1/completions", self._completions, **post),
-                Route("/v1/embeddings", self._embeddings, **post),
+                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/completions", self._completions, methods=["POST"]),
+                Route("/v1/embeddings", self._embeddings, methods=["POST"]),
             ]
         )
 

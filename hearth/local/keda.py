@@ -61,7 +61,7 @@ class EmbeddedKeda:
     async def _pushes(self) -> AsyncIterator[None]:
         async for answer in self._scaler.StreamIsActive(self._ref):
             if answer.result:
-                self._apply(lambda now: self.autoscaler.push(now))
+                self._apply(self.autoscaler.push)
             yield
 
     async def _specs(self) -> AsyncIterator[None]:

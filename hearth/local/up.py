@@ -155,7 +155,7 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
     hearth.store.listen(lambda event: hearth.changed.set())
 
     async with contextlib.AsyncExitStack() as stack:
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=None, trust_env=False))
+        http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(hearth.scaler_address))
         group = await stack.enter_async_context(_owned_tasks())
         await stack.enter_async_context(_serve_api(hearth.store, api_port))
@@ -237,8 +237,10 @@ def _role_specs(config: UpConfig, hearth: LocalHearth, kubeconfig: Path) -> list
         ),
         PodSpec(
             "activator",
-            [*role, "activator", "--listen", f"{config.host}:{config.port}"]
-            + ["--demand-listen", hearth.demand_address, "--kubeconfig", str(kubeconfig), "--grace-seconds", "2"],
+            [
+                *[*role, "activator", "--listen", f"{config.host}:{config.port}", "--kubeconfig", str(kubeconfig)],
+                *["--demand-listen", hearth.demand_address, "--grace-seconds", "2"],
+            ],
             ports={"http": config.port},
             port=config.port,
             readiness=ProbeSpec({"httpGet": {"path": "/readyz", "port": "http"}}, period=0.2),
@@ -250,12 +252,10 @@ def _role_specs(config: UpConfig, hearth: LocalHearth, kubeconfig: Path) -> list
 async def _roles_ready(hearth: LocalHearth) -> None:
     """Wait until every role is ready. Raises StartFailed with the end of the log of one that is not."""
     roles = hearth.roles.values()
-    try:
+    with contextlib.suppress(TimeoutError):  # said below, with the log
         await hearth.until(
             lambda: all(pod.ready for pod in roles) or any(pod.phase == "backing-off" for pod in roles), START_SECONDS
         )
-    except TimeoutError:
-        pass  # said below, with the log
     for name, pod in hearth.roles.items():
         if not pod.ready:
             log_file = hearth.config.folder / f"{name}.log"

@@ -1,4 +1,7 @@
-"""What `hearth up` shows: how to talk to it, then each LLMService as it is, live on a terminal, plain lines elsewhere."""
+"""What `hearth up` shows: how to talk to it, then each LLMService as it is.
+
+Live on a terminal, plain lines elsewhere.
+"""
 
 import asyncio
 import contextlib

@@ -63,7 +63,7 @@ class DemandListener:
                     while True:
                         async with asyncio.timeout(_SILENCE_SECONDS):
                             update = await stream.read()
-                        if update is grpc.aio.EOF:
+                        if not isinstance(update, pb.DemandUpdate):  # grpc.aio.EOF
                             break
                         if first:
                             log.info("hearing activator", extra=fields(activator=update.activator, address=address))

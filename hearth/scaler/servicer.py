@@ -5,6 +5,7 @@ https://keda.sh/docs/latest/concepts/external-scalers/
 
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import grpc
@@ -58,12 +59,12 @@ class ExternalScaler(ExternalScalerServicer):
         self._pulses = pulses
         self._clock = clock
 
-    async def IsActive(self, request: pb.ScaledObjectRef, context: ServicerContext) -> pb.IsActiveResponse:  # type: ignore[type-arg, override]
+    async def IsActive(self, request: pb.ScaledObjectRef, context: ServicerContext) -> pb.IsActiveResponse:  # type: ignore[type-arg]
         """Whether anybody waits or is being answered. UNAVAILABLE where that is not known: KEDA then does nothing."""
         trigger = await _trigger(request, context)
         return pb.IsActiveResponse(result=await self._active(trigger, context))
 
-    async def StreamIsActive(  # type: ignore[override]
+    async def StreamIsActive(
         self,
         request: pb.ScaledObjectRef,
         context: ServicerContext,  # type: ignore[type-arg]
@@ -74,18 +75,16 @@ class ExternalScaler(ExternalScalerServicer):
         """
         trigger = await _trigger(request, context)
         with self._pulses.listen(trigger.key) as queue:
-            try:
+            with suppress(Blind):  # no state is said rather than a guess; the next pulse or KEDA's poll will say
                 yield pb.IsActiveResponse(result=self._picture.demand(trigger.key, self._clock()).active)
-            except Blind:
-                pass  # No state is said rather than a guess; the next pulse or KEDA's poll will say.
             while await queue.get():
                 yield pb.IsActiveResponse(result=True)
 
-    async def GetMetricSpec(self, request: pb.ScaledObjectRef, context: ServicerContext) -> pb.GetMetricSpecResponse:  # type: ignore[type-arg, override]
+    async def GetMetricSpec(self, request: pb.ScaledObjectRef, context: ServicerContext) -> pb.GetMetricSpecResponse:  # type: ignore[type-arg]
         """The target per replica, from the trigger's metadata."""
         return _metric_spec(await _trigger(request, context))
 
-    async def StreamMetricSpec(  # type: ignore[override]
+    async def StreamMetricSpec(
         self,
         request: pb.ScaledObjectRef,
         context: ServicerContext,  # type: ignore[type-arg]
@@ -97,7 +96,7 @@ class ExternalScaler(ExternalScalerServicer):
             while await queue.get():
                 pass
 
-    async def GetMetrics(self, request: pb.GetMetricsRequest, context: ServicerContext) -> pb.GetMetricsResponse:  # type: ignore[type-arg, override]
+    async def GetMetrics(self, request: pb.GetMetricsRequest, context: ServicerContext) -> pb.GetMetricsResponse:  # type: ignore[type-arg]
         """queueDepth: requests waiting and in flight over all activators. UNAVAILABLE where that is not known."""
         trigger = await _trigger(request.scaledObjectRef, context)
         if request.metricName not in ("", METRIC_NAME):
