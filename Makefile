@@ -15,9 +15,9 @@ help: ## Say what there is
 	@echo "Installing Hearth into .venv (once, about half a minute) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' -c constraints.txt
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --group dev -e . -c constraints.txt \
-	  | grep --line-buffered -E '^(Collecting|Installing|Successfully)' | cut -c1-100
-	@test $${PIPESTATUS[0]} -eq 0 && touch $@
+	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --group dev -e . \
+	  -c constraints.txt | sed -unE '/^(Collecting|Installing|Successfully)/{s/^(.{100}).*/\1 …/;p}'
+	@touch $@
 
 up: .venv/installed ## Run the example LLMService on this machine, without a cluster
 	@$(BIN)/hearth up -f $(SEED)

@@ -242,8 +242,9 @@ def _run_local(
         config = UpConfig(services, known, Path(folder), host, port, engines, hpa_sync_seconds, accelerators)
         try:
             done = asyncio.run(run(config))
-        except KeyboardInterrupt:
-            done = True
+        except asyncio.CancelledError:
+            typer.echo("hearth: stopped before it was done", err=True)
+            done = False
         except (RuntimeNotResolved, OSError) as error:
             _refuse(str(error))
         except StartFailed as error:

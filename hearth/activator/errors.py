@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: raising writes __traceback__ and __cause__
 class ApiError(Exception):
     """An answer that is an error. `retry_after` in seconds becomes a Retry-After header (RFC 9110, 10.2.3)."""
 

@@ -22,8 +22,9 @@ _MAX_ERROR_BODY = 64 * 1024
 class Relay:
     """The sink of one answer. `answered` is set once a byte of it went to the client: from then on nobody retries."""
 
-    def __init__(self, service: str, client: ClientResponse, opened: Opened) -> None:
+    def __init__(self, service: str, client: ClientResponse, opened: Opened, request_id: str) -> None:
         self._service = service
+        self._request_id = request_id
         self._client = client
         self._opened = opened
         self._pending: tuple[int, Headers, int | None] | None = None
@@ -40,6 +41,8 @@ class Relay:
         if self._opened == "no":
             length = get(headers, b"content-length")
             passed = [field for field in end_to_end(headers) if field[0] != b"content-length"]
+            if get(passed, b"x-request-id") is None:
+                passed.append((b"x-request-id", self._request_id.encode()))
             self._pending = (status, passed, int(length) if length is not None and length.isdigit() else None)
         elif self._opened == "events" and (status != 200 or self._content_type != "text/event-stream"):
             self._error_body = []
@@ -112,7 +115,7 @@ async def relay(service: str, request: Request, client: ClientResponse, address:
     fresh = False
     while True:
         connection = await pool.connect(address, fresh=fresh)
-        sink = Relay(service, client, opened)
+        sink = Relay(service, client, opened, request.request_id)
         try:
             await _exchange(connection, [head, *request.body], sink, client, request)
         except UpstreamError:

@@ -84,8 +84,11 @@ class Request:
         return path + b"?" + self.query if self.query else path
 
     def read_words(self) -> None:
-        """Set `model` and `stream` from a JSON body; a body that is none leaves them as they are."""
-        if self.method != "POST" or b"json" not in (get(self.headers, b"content-type") or b"json"):
+        """Set `model` and `stream` from a JSON body; a body that is none leaves them as they are.
+
+        What the body is decides, not its content-type: `curl -d` calls everything a form.
+        """
+        if self.method != "POST" or not self.body or not self.body[0].lstrip().startswith(b"{"):
             return
         try:
             words = _decode_words(b"".join(self.body))

@@ -30,13 +30,13 @@ def refuse(field: str, found: object, allowed: str) -> NoReturn:
 
 
 def _dns_label(value: str) -> str:
-    if len(value) > 63 or not _DNS_LABEL.match(value):
+    if len(value) > 63 or not _DNS_LABEL.fullmatch(value):
         refuse("", value, "expected a DNS label: at most 63 of a-z, 0-9 and '-', beginning with a letter")
     return value
 
 
 def _dns_subdomain(value: str) -> str:
-    if len(value) > 253 or not _DNS_SUBDOMAIN.match(value):
+    if len(value) > 253 or not _DNS_SUBDOMAIN.fullmatch(value):
         refuse("", value, "expected a Kubernetes object name: a-z, 0-9, '-' and '.', at most 253 characters")
     return value
 

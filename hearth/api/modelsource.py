@@ -63,18 +63,18 @@ def parse_model_uri(text: str) -> ModelURI:
         raise ValueError("a path must not go up with '..'")
     match scheme:
         case "hf" | "modelscope":
-            if found := _REPO.match(rest):
+            if found := _REPO.fullmatch(rest):
                 return ModelURI(scheme, found["repo"], revision=found["revision"])
             raise ValueError(f"expected {prefix}://ORG/NAME or {prefix}://ORG/NAME@REVISION")
         case "pvc":
-            if found := _CLAIM.match(rest):
+            if found := _CLAIM.fullmatch(rest):
                 return ModelURI(scheme, found["claim"], path=(found["path"] or "").rstrip("/") or None)
             raise ValueError("expected pvc://CLAIM or pvc://CLAIM/SUB/PATH")
         case "oci":
-            if _IMAGE.match(rest):
+            if _IMAGE.fullmatch(rest):
                 return ModelURI(scheme, rest)
             raise ValueError("expected oci://REGISTRY/IMAGE:TAG")
         case "s3":
-            if _BUCKET.match(rest):
+            if _BUCKET.fullmatch(rest):
                 return ModelURI(scheme, rest.rstrip("/"))
             raise ValueError("expected s3://BUCKET or s3://BUCKET/PREFIX")

@@ -32,7 +32,7 @@ def parse_duration(text: str) -> timedelta:
 
     Raises ValueError where `text` is not such a duration.
     """
-    if not _DURATION.match(text):
+    if not _DURATION.fullmatch(text):
         raise ValueError("expected a duration such as 30s, 5m or 1h30m")
     seconds = sum(Decimal(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(text))
     return timedelta(milliseconds=int(seconds * 1000))
@@ -54,9 +54,9 @@ def parse_quantity(text: str) -> Decimal:
 
     Raises ValueError where `text` is not a quantity.
     """
-    if not _QUANTITY_RE.match(text):
+    if not _QUANTITY_RE.fullmatch(text):
         raise ValueError("expected a Kubernetes quantity such as 4, 500m or 50Gi")
-    match = _QUANTITY.match(text)
+    match = _QUANTITY.fullmatch(text)
     assert match is not None
     number, suffix = match.groups()
     if suffix[:1] in ("e", "E") and len(suffix) > 1 and suffix != "Ei":

@@ -21,6 +21,7 @@ ObjectKey = tuple[str, str]
 OnChange = Callable[[ObjectKey, KubeObject | None], None]
 
 _FIRST_RETRY, _LAST_RETRY = 0.2, 30.0  # seconds
+_SHORT_WATCH = 1.0  # a server that ends watches sooner than this is failing
 
 
 class Informer:
@@ -36,6 +37,7 @@ class Informer:
 
     async def run(self) -> None:
         """List, watch, and begin again, until cancelled."""
+        loop = asyncio.get_running_loop()
         delay = _FIRST_RETRY
         version: str | None = None
         while True:
@@ -47,12 +49,15 @@ class Informer:
                     self.synced.set()
                 # A random length keeps many watches from ending together.
                 seconds = random.randint(240, 360)
+                began = loop.time()
                 async for kind, item in self._kube.watch_objects(self._path, version, self._label_selector, seconds):
                     version = item["metadata"]["resourceVersion"]
                     delay = _FIRST_RETRY
                     if kind != "BOOKMARK":
                         self._set(item, gone=kind == "DELETED")
-                continue
+                if loop.time() - began >= _SHORT_WATCH:
+                    delay = _FIRST_RETRY
+                    continue
             except Expired:
                 log.info("watch expired, listing anew", extra=fields(path=self._path))
                 version = None

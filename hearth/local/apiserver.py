@@ -32,9 +32,11 @@ class Watches:
 
     def __init__(self) -> None:
         self.queues: set[asyncio.Queue[Event | None]] = set()
+        self.closed = False
 
     def close(self) -> None:
         """End every watch, as the API server does when it shuts down."""
+        self.closed = True
         for queue in self.queues:
             queue.put_nowait(None)
 
@@ -103,7 +105,7 @@ async def _watch(
     deadline = loop.time() + seconds
     version, kind = RESOURCES[resource]
     try:
-        while (left := deadline - loop.time()) > 0:
+        while not watches.closed and (left := deadline - loop.time()) > 0:
             try:
                 async with asyncio.timeout(min(left, _BOOKMARK_SECONDS)):
                     news = await queue.get()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,10 @@ async def run_demo(config: UpConfig) -> bool:
     configure("text", "ERROR")
     console.print(f"[dim]For this demo: {', '.join(SETTINGS)}; simulated engine: {', '.join(SIM_SETTINGS)}[/]")
     report = Report(console)
+    demo = asyncio.current_task()
+    assert demo is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, demo.cancel)
     async with local_hearth(config) as hearth, _narrated(hearth, console):
         (key, deployment), *_ = hearth.deployments.items()
         scaling = deployment.service.spec.scaling

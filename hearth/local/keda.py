@@ -94,7 +94,9 @@ class EmbeddedKeda:
             await self._value(self._spec)
             active = (await self._scaler.IsActive(self._ref, timeout=5)).result or self._cron_replicas() > 0
         except grpc.aio.AioRpcError as error:
-            log.warning("scaler not asked", extra=fields(scaled_object=self._name, reason=error.details()))
+            log.info(
+                "scaler has no answer, replicas stay", extra=fields(scaled_object=self._name, reason=error.details())
+            )
             active = None
         self._apply(lambda now: self.autoscaler.poll(active, now))
 

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,17 @@ log = logging.getLogger(__name__)
 
 Phase = Literal["starting", "loading", "ready", "backing-off", "terminating", "gone"]
 """starting: the process runs and listens on no port; loading: it listens and is not ready."""
+
+# A process must not outlive us, however we end. Linux tells it so itself (prctl(2), PR_SET_PDEATHSIG), asked for
+# between fork and exec in an interpreter of its own, since code in a forked child of a threaded parent may hang.
+_LAUNCH = (
+    [
+        *[sys.executable, "-I", "-S", "-c"],
+        "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])",
+    ]
+    if sys.platform == "linux"
+    else []
+)
 
 # CrashLoopBackOff: 10 s, doubled up to 5 min, forgotten after 10 min of running.
 _BACKOFF_FIRST, _BACKOFF_LAST, _BACKOFF_FORGET = 10.0, 300.0, 600.0
@@ -129,6 +141,7 @@ class Pod:
     async def _run_once(self) -> int:
         with self._log_file.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
+                *_LAUNCH,
                 *self.spec.command,
                 env={**os.environ, **self.spec.env},
                 stdin=asyncio.subprocess.DEVNULL,

@@ -157,8 +157,8 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(hearth.scaler_address))
+        await stack.enter_async_context(_serve_api(hearth.store, api_port))  # the last to stop: roles watch it
         group = await stack.enter_async_context(_owned_tasks())
-        await stack.enter_async_context(_serve_api(hearth.store, api_port))
         for service in config.services:
             hearth.store.put("llmservices", service.to_manifest())
             for item in rendered[service.key].objects:

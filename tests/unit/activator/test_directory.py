@@ -1,0 +1,145 @@
+from collections.abc import Callable
+
+import pytest
+
+from hearth.activator.directory import Directory, Entry, ServiceKey
+from hearth.activator.errors import ApiError
+from tests.builders import endpoint_slice, llmservice_manifest
+
+
+class Changes(list[tuple[ServiceKey, Entry | None]]):
+    def __call__(self, key: ServiceKey, entry: Entry | None) -> None:
+        self.append((key, entry))
+
+
+def directory(*names: str, on_change: Callable[[ServiceKey, Entry | None], None] | None = None) -> Directory:
+    """A directory of services given as namespace/name."""
+    made = Directory(Changes() if on_change is None else on_change)
+    for full in names:
+        namespace, name = full.split("/")
+        made.put_service((namespace, name), llmservice_manifest(name, namespace))
+    return made
+
+
+def key_of(entry: Entry | None) -> str | None:
+    return None if entry is None else "/".join(entry.key)
+
+
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [
+        ("qwen.ai.svc.cluster.local", "ai/qwen"),
+        ("qwen.ai.svc.cluster.local:80", "ai/qwen"),
+        ("QWEN.AI.svc", "ai/qwen"),
+        ("qwen.ai", "ai/qwen"),
+        ("qwen", "ai/qwen"),
+        ("twin.ai", "ai/twin"),
+        ("twin", None),
+        ("qwen.other.svc", None),
+        ("qwen.ai.example.com", None),
+        ("127.0.0.1:8080", None),
+        ("[::1]:8080", None),
+        ("", None),
+    ],
+)
+def test_a_host_names_a_service(host: str, found: str | None) -> None:
+    assert key_of(directory("ai/qwen", "ai/twin", "lab/twin").by_host(host)) == found
+
+
+def test_a_path_names_a_service_and_leaves_the_rest() -> None:
+    services = directory("ai/qwen")
+    found = services.by_path("/ai/qwen/v1/chat/completions")
+    assert found is not None
+    assert (key_of(found[0]), found[1]) == ("ai/qwen", "/v1/chat/completions")
+    for path in ("/v1/chat/completions", "/ai/qwen", "/ai/none/v1/x", "/"):
+        assert services.by_path(path) is None
+
+
+def test_a_model_names_a_service_by_name_or_with_its_namespace() -> None:
+    services = directory("ai/qwen", "ai/twin", "lab/twin")
+    assert key_of(services.by_model("qwen")) == "ai/qwen"
+    assert key_of(services.by_model("lab/twin")) == "lab/twin"
+    with pytest.raises(ApiError) as raised:
+        services.by_model("twin")
+    assert "ai/twin, lab/twin" in raised.value.message
+    for unknown in ("none", "ai/none", ""):
+        with pytest.raises(ApiError) as raised:
+            services.by_model(unknown)
+        assert (raised.value.status, raised.value.code) == (404, "model_not_found")
+
+
+def test_the_model_id_has_the_namespace_where_the_name_alone_is_not_enough() -> None:
+    services = directory("ai/qwen", "ai/twin", "lab/twin")
+    assert [services.model_id(entry) for entry in services] == ["qwen", "ai/twin", "lab/twin"]
+
+
+def test_a_service_that_is_not_openai_compatible_is_reached_by_address_only() -> None:
+    services = Directory(Changes())
+    services.put_service(("ai", "raw"), llmservice_manifest("raw", "ai", "spec.endpoint.openAICompatible=false"))
+    assert key_of(services.by_host("raw.ai.svc")) == "ai/raw"
+    with pytest.raises(ApiError):
+        services.by_model("ai/raw")
+
+
+class TestReadyReplicas:
+    def test_they_come_from_slices_whichever_comes_first(self) -> None:
+        services = Directory(Changes())
+        services.put_slice(("ai", "s1"), endpoint_slice("qwen", "ai", "10.0.0.1:8000", "10.0.0.2:8000"))
+        services.put_service(("ai", "qwen"), llmservice_manifest())
+        entry = services.get(("ai", "qwen"))
+        assert entry is not None
+        assert entry.ready == {"10.0.0.1:8000", "10.0.0.2:8000"}
+
+    def test_several_slices_add_up_and_a_deleted_one_goes(self) -> None:
+        changes = Changes()
+        services = directory("ai/qwen", on_change=changes)
+        services.put_slice(("ai", "s1"), endpoint_slice("qwen", "ai", "10.0.0.1:8000"))
+        services.put_slice(("ai", "s2"), endpoint_slice("qwen", "ai", "10.0.0.2:8001"))
+        services.put_slice(("ai", "s1"), None)
+        entry = changes[-1][1]
+        assert entry is not None
+        assert entry.ready == {"10.0.0.2:8001"}
+        assert len(changes) == 4
+
+    def test_one_that_is_not_ready_or_terminating_is_none(self) -> None:
+        services = directory("ai/qwen")
+        item = endpoint_slice("qwen", "ai", "10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000")
+        item["endpoints"][0]["conditions"] = {"ready": False}
+        item["endpoints"][1]["conditions"] = {"ready": True, "terminating": True}
+        item["endpoints"][2]["conditions"] = {}
+        services.put_slice(("ai", "s1"), item)
+        entry = services.get(("ai", "qwen"))
+        assert entry is not None
+        assert entry.ready == {"10.0.0.3:8000"}
+
+    def test_an_unchanged_slice_is_no_change(self) -> None:
+        changes = Changes()
+        services = directory("ai/qwen", on_change=changes)
+        for _ in range(2):
+            services.put_slice(("ai", "s1"), endpoint_slice("qwen", "ai", "10.0.0.1:8000"))
+        assert len(changes) == 2
+
+    def test_ipv6_addresses_are_bracketed(self) -> None:
+        services = directory("ai/qwen")
+        item = endpoint_slice("qwen", "ai", "10.0.0.1:8000")
+        item["endpoints"][0]["addresses"] = ["fd00::1"]
+        services.put_slice(("ai", "s1"), item)
+        entry = services.get(("ai", "qwen"))
+        assert entry is not None
+        assert entry.ready == {"[fd00::1]:8000"}
+
+
+def test_a_service_that_cannot_be_read_is_kept_as_it_was() -> None:
+    changes = Changes()
+    services = directory("ai/qwen", on_change=changes)
+    services.put_service(("ai", "qwen"), llmservice_manifest("qwen", "ai", "spec.scaling.max=0"))
+    assert key_of(services.by_model("qwen")) == "ai/qwen"
+    assert len(changes) == 1
+
+
+def test_a_deleted_service_is_gone() -> None:
+    changes = Changes()
+    services = directory("ai/qwen", on_change=changes)
+    services.put_service(("ai", "qwen"), None)
+    assert changes[-1] == (("ai", "qwen"), None)
+    assert list(services) == []

@@ -1,0 +1,121 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hearth.activator.errors import ApiError
+from hearth.activator.headers import Headers, end_to_end, for_engine
+from hearth.activator.request import ClientGone, Request, read_body
+
+
+def request(body: bytes, method: str = "POST", path: str = "/v1/chat/completions") -> Request:
+    made = Request(method, path, b"", [], [body] if body else [], len(body), "10.0.0.9", "http", "id-1")
+    made.read_words()
+    return made
+
+
+def test_model_and_stream_are_read_from_the_body() -> None:
+    made = request(b'{"messages": [{"content": "\\"model\\": \\"no\\""}], "model": "qwen", "stream": true}')
+    assert (made.model, made.stream) == ("qwen", True)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"not json", b"[1]", b'{"model": 3}', b'{"model"', b"\xff\xfe", b'{"model": null, "stream": "yes"}']
+)
+def test_a_body_that_names_no_model_has_none(body: bytes) -> None:
+    made = request(body)
+    assert (made.model, made.stream) == (None, False)
+
+
+@given(st.binary(max_size=200))
+def test_no_body_breaks_the_reading(body: bytes) -> None:
+    request(b"{" + body)
+
+
+def test_renaming_the_model_leaves_every_other_byte_of_meaning() -> None:
+    made = request(b'{"model": "ai/qwen", "temperature": 0.10000000000000001, "big": 123456789012345678901234567890}')
+    made.rename_model("qwen")
+    text = b"".join(made.body)
+    assert made.length == len(text)
+    assert json.loads(text)["model"] == "qwen"
+    assert b"0.10000000000000001" in text
+    assert b"123456789012345678901234567890" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "stream", "expected"),
+    [
+        ("/v1/chat/completions", False, True),
+        ("/v1/chat/completions", True, False),
+        ("/v1/embeddings", False, True),
+        ("/rerank", False, True),
+        ("/v1/audio/speech", False, False),
+    ],
+)
+def test_white_space_goes_only_before_answers_that_are_json(path: str, stream: bool, expected: bool) -> None:
+    body = json.dumps({"model": "m", "stream": stream}).encode()
+    assert request(body, path=path).answers_json is expected
+
+
+class Messages:
+    """An ASGI receive that gives these messages."""
+
+    def __init__(self, *messages: dict[str, object]) -> None:
+        self._messages = list(messages)
+
+    async def __call__(self) -> dict[str, object]:
+        return self._messages.pop(0)
+
+
+async def test_a_body_comes_in_pieces_that_are_not_copied() -> None:
+    messages = Messages(
+        {"type": "http.request", "body": b"ab", "more_body": True}, {"type": "http.request", "body": b"c"}
+    )
+    assert await read_body(messages, [], 10) == ([b"ab", b"c"], 3)
+
+
+async def test_a_body_over_the_limit_is_refused_when_announced_and_when_not() -> None:
+    with pytest.raises(ApiError) as raised:
+        await read_body(Messages(), [(b"content-length", b"11")], 10)
+    assert raised.value.status == 413
+    with pytest.raises(ApiError):
+        await read_body(Messages({"type": "http.request", "body": b"x" * 11, "more_body": True}), [], 10)
+
+
+async def test_a_client_that_leaves_while_it_sends_is_gone() -> None:
+    with pytest.raises(ClientGone):
+        await read_body(Messages({"type": "http.disconnect"}), [], 10)
+
+
+class TestHeaders:
+    def test_fields_of_one_connection_are_not_passed_on(self) -> None:
+        headers: Headers = [
+            (b"connection", b"close, X-Mine"),
+            (b"x-mine", b"1"),
+            (b"keep-alive", b"5"),
+            (b"te", b"trailers"),
+            (b"upgrade", b"h2c"),
+            (b"transfer-encoding", b"chunked"),
+            (b"traceparent", b"00-1"),
+        ]
+        assert end_to_end(headers) == [(b"traceparent", b"00-1")]
+
+    def test_the_engine_gets_its_own_host_and_length_and_who_asked(self) -> None:
+        headers: Headers = [
+            (b"host", b"qwen.ai.svc"),
+            (b"authorization", b"Bearer k"),
+            (b"content-length", b"99"),
+            (b"accept-encoding", b"gzip"),
+            (b"expect", b"100-continue"),
+            (b"x-forwarded-for", b"203.0.113.7"),
+            (b"x-request-id", b"theirs"),
+        ]
+        assert for_engine(headers, "10.0.0.1:8000", 5, "10.0.0.9", "http", "theirs") == [
+            (b"host", b"10.0.0.1:8000"),
+            (b"authorization", b"Bearer k"),
+            (b"content-length", b"5"),
+            (b"x-forwarded-for", b"203.0.113.7, 10.0.0.9"),
+            (b"x-forwarded-proto", b"http"),
+            (b"x-request-id", b"theirs"),
+        ]

@@ -1,0 +1,116 @@
+import pytest
+
+from hearth.scaler.picture import STANDS_SECONDS, Blind, DemandPicture, Figures
+
+A, B = "10.0.0.1:9091", "10.0.0.2:9091"
+KEY, OTHER = ("ai", "qwen"), ("ai", "llama")
+WAITING = Figures(waiting=1, last_request=100.0)
+IDLE = Figures(last_request=100.0)
+
+
+def picture(*addresses: str) -> DemandPicture:
+    made = DemandPicture()
+    made.list_activators(addresses)
+    return made
+
+
+def test_queue_depth_is_waiting_and_in_flight_over_all_activators() -> None:
+    seen = picture(A, B)
+    seen.hear(A, {KEY: Figures(waiting=3, in_flight=2)}, snapshot=True, now=0)
+    seen.hear(B, {KEY: Figures(waiting=1), OTHER: Figures(in_flight=9)}, snapshot=True, now=0)
+    assert seen.demand(KEY, 0).queue_depth == 6
+    assert seen.demand(OTHER, 0).queue_depth == 9
+
+
+def test_what_nobody_asks_for_is_zero_when_every_activator_is_heard() -> None:
+    seen = picture(A)
+    seen.hear(A, {}, snapshot=True, now=0)
+    assert seen.demand(KEY, 0).queue_depth == 0
+    assert not seen.demand(KEY, 0).active
+
+
+def test_a_lease_is_active_without_counting() -> None:
+    seen = picture(A)
+    seen.hear(A, {KEY: Figures(lease=True)}, snapshot=True, now=0)
+    assert seen.demand(KEY, 0).active
+    assert seen.demand(KEY, 0).queue_depth == 0
+
+
+class TestBlindIsNotZero:
+    def test_before_the_first_list(self) -> None:
+        with pytest.raises(Blind, match="no list"):
+            DemandPicture().demand(KEY, 0)
+
+    def test_before_an_activator_was_heard(self) -> None:
+        with pytest.raises(Blind, match=A):
+            picture(A).demand(KEY, 0)
+
+    def test_last_figures_stand_for_a_while_and_then_nothing_is_known(self) -> None:
+        seen = picture(A)
+        seen.hear(A, {KEY: WAITING}, snapshot=True, now=100)
+        assert seen.demand(KEY, 100 + STANDS_SECONDS).queue_depth == 1
+        with pytest.raises(Blind):
+            seen.demand(KEY, 100 + STANDS_SECONDS + 0.01)
+
+    def test_what_others_report_is_active_all_the_same(self) -> None:
+        seen = picture(A, B)
+        seen.hear(A, {KEY: WAITING}, snapshot=True, now=100)
+        assert seen.demand(KEY, 100).queue_depth == 1
+        with pytest.raises(Blind):
+            seen.demand(OTHER, 100)
+
+    def test_a_beat_keeps_the_figures_standing(self) -> None:
+        seen = picture(A)
+        seen.hear(A, {KEY: WAITING}, snapshot=True, now=0)
+        seen.hear(A, {}, snapshot=False, now=50)
+        assert seen.demand(KEY, 55).queue_depth == 1
+
+
+def test_an_activator_that_leaves_takes_its_figures_with_it() -> None:
+    seen = picture(A, B)
+    seen.hear(A, {KEY: WAITING}, snapshot=True, now=0)
+    seen.hear(B, {}, snapshot=True, now=0)
+    assert seen.list_activators([B]) == [KEY]
+    assert seen.demand(KEY, 0).queue_depth == 0
+
+
+def test_no_activators_at_all_is_zero_and_not_blind() -> None:
+    assert picture().demand(KEY, 0).queue_depth == 0
+
+
+def test_one_that_is_not_listed_is_not_heard() -> None:
+    seen = picture(A)
+    seen.hear(A, {}, snapshot=True, now=0)
+    assert seen.hear(B, {KEY: WAITING}, snapshot=True, now=0) == []
+    assert seen.demand(KEY, 0).queue_depth == 0
+
+
+class TestPulses:
+    def test_when_demand_begins_and_once_more_when_it_ends(self) -> None:
+        seen = picture(A)
+        assert seen.hear(A, {}, snapshot=True, now=99) == []
+        assert seen.hear(A, {KEY: WAITING}, snapshot=False, now=100) == [KEY]
+        assert seen.hear(A, {KEY: Figures(in_flight=1, last_request=100.0)}, snapshot=False, now=101) == []
+        assert seen.hear(A, {KEY: IDLE}, snapshot=False, now=102) == [KEY]
+
+    def test_only_the_sum_of_all_activators_counts(self) -> None:
+        seen = picture(A, B)
+        seen.hear(A, {KEY: WAITING}, snapshot=True, now=100)
+        assert seen.hear(B, {KEY: WAITING}, snapshot=True, now=100) == []
+        assert seen.hear(A, {KEY: IDLE}, snapshot=False, now=101) == []
+        assert seen.hear(B, {KEY: IDLE}, snapshot=False, now=102) == [KEY]
+
+    def test_a_snapshot_that_lacks_a_service_ends_its_demand(self) -> None:
+        seen = picture(A)
+        seen.hear(A, {KEY: WAITING}, snapshot=True, now=100)
+        assert seen.hear(A, {}, snapshot=True, now=101) == [KEY]
+
+    def test_a_request_that_came_and_went_while_the_stream_was_down_is_told(self) -> None:
+        seen = picture(A)
+        seen.hear(A, {KEY: IDLE}, snapshot=True, now=101)
+        came_and_went = Figures(last_request=105.0)
+        assert seen.hear(A, {KEY: came_and_went}, snapshot=True, now=106) == [KEY]
+        assert seen.hear(A, {KEY: came_and_went}, snapshot=True, now=107) == []
+
+    def test_a_new_listener_is_not_told_of_old_requests(self) -> None:
+        assert picture(A).hear(A, {KEY: IDLE}, snapshot=True, now=200) == []
