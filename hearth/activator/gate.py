@@ -101,6 +101,7 @@ class Gate:
         """Take the LLMService as it is now: its policy, its phase, its ready replicas."""
         now = self._loop.time()
         self.entry = entry
+        self._chunks.clear()
         policy = entry.policy
         self.hold.max_queue = policy.max_queue
         self.hold.concurrency = policy.concurrency

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +40,31 @@ class ActivatorConfig:
     grace_seconds: float = 120.0
 
 
-class _Server(uvicorn.Server):
+class EmbeddedServer(uvicorn.Server):
     """uvicorn, without its own handling of signals: the process has more than one server to stop."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def http_server(door: Door, ready: Callable[[], bool], grace_seconds: float) -> EmbeddedServer:
+    """The clients' server; `ready` is what /readyz says."""
+    return EmbeddedServer(
+        uvicorn.Config(
+            create_app(door, ready),
+            http=ActivatorProtocol,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,  # X-Forwarded-* is passed on, never believed
+            # Longer than the idle time of common clients' pools, so that they close first.
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(grace_seconds),
+        )
+    )
 
 
 async def run_activator(config: ActivatorConfig) -> None:
@@ -61,21 +80,7 @@ async def run_activator(config: ActivatorConfig) -> None:
     slices = Informer(kube, ENDPOINT_SLICES, door.directory.put_slice, ENGINE_SELECTOR)
     ready = False
     listening = bind(config.listen)
-    http = _Server(
-        uvicorn.Config(
-            create_app(door, lambda: ready),
-            http=ActivatorProtocol,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,  # X-Forwarded-* is passed on, never believed
-            # Longer than the idle time of common clients' pools, so that they close first.
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=int(config.grace_seconds),
-        )
-    )
+    http = http_server(door, lambda: ready, config.grace_seconds)
     demand = grpc.aio.server()
     add_DemandServicer_to_server(Demand(board), demand)
     try:

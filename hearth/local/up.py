@@ -20,6 +20,7 @@ import httpx
 import uvicorn
 
 from hearth.activator.eta import ColdStarts
+from hearth.activator.server import EmbeddedServer
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator import ClusterFacts, render
@@ -205,14 +206,9 @@ async def _owned_tasks() -> AsyncIterator[list["asyncio.Task[None]"]]:
 async def _serve_api(store: ObjectStore, port: int) -> AsyncIterator[None]:
     """The local API server on 127.0.0.1."""
 
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Any:
-            yield
-
     watches = Watches()
     settings = uvicorn.Config(create_api(store, watches), host="127.0.0.1", port=port, log_level="warning")
-    server = Server(settings)
+    server = EmbeddedServer(settings)
     serving = asyncio.create_task(server.serve())
     try:
         yield

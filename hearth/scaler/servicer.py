@@ -75,6 +75,7 @@ class ExternalScaler(ExternalScalerServicer):
         """
         trigger = await _trigger(request, context)
         with self._pulses.listen(trigger.key) as queue:
+            await context.send_initial_metadata(())  # the caller learns that it is listened for, even from the blind
             with suppress(Blind):  # no state is said rather than a guess; the next pulse or KEDA's poll will say
                 yield pb.IsActiveResponse(result=self._picture.demand(trigger.key, self._clock()).active)
             while await queue.get():

@@ -1,0 +1,135 @@
+"""The servicer's logic, driven by grpcio-testing: what each call answers, without a socket."""
+
+import asyncio
+from typing import Any, NoReturn
+
+import grpc
+import grpc_testing
+import pytest
+
+from hearth.proto import externalscaler_pb2 as pb
+from hearth.scaler.picture import DemandPicture, Figures
+from hearth.scaler.pulses import Pulses
+from hearth.scaler.servicer import ExternalScaler, InvalidTrigger, parse_trigger
+
+SERVICE = pb.DESCRIPTOR.services_by_name["ExternalScaler"]
+ACTIVATOR = "10.0.0.1:9091"
+
+
+class _Context:
+    """grpcio-testing has no asyncio side: this is a grpc.aio context over its synchronous one."""
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self._context = context
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        self._context.abort(code, details)
+
+
+class _Synchronous:
+    """Our servicer as grpcio-testing calls it: in a thread of its own, blocking."""
+
+    def __init__(self, servicer: ExternalScaler) -> None:
+        self._servicer = servicer
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._servicer, name)
+        return lambda request, context: asyncio.run(method(request, _Context(context)))
+
+
+class Call:
+    """A scaler at 100 s of its clock, with one activator heard then."""
+
+    def __init__(self, **figures: Figures) -> None:
+        self.picture = DemandPicture()
+        self.picture.list_activators([ACTIVATOR])
+        self.picture.hear(ACTIVATOR, {("ai", name): value for name, value in figures.items()}, snapshot=True, now=100.0)
+        self.now = 100.0
+        servicer = ExternalScaler(self.picture, Pulses(), clock=lambda: self.now)
+        self._server = grpc_testing.server_from_dictionary(
+            {SERVICE: _Synchronous(servicer)}, grpc_testing.strict_real_time()
+        )
+
+    def __call__(self, method: str, request: Any) -> tuple[Any, grpc.StatusCode, str]:
+        """(answer, status code, details) of a unary call."""
+        rpc = self._server.invoke_unary_unary(SERVICE.methods_by_name[method], (), request, 5)
+        answer, _, code, details = rpc.termination()
+        return answer, code, details
+
+
+def ref(name: str = "qwen", **metadata: str) -> pb.ScaledObjectRef:
+    return pb.ScaledObjectRef(name=name, namespace="ai", scalerMetadata={"target": "5", **metadata})
+
+
+def metrics_of(reference: pb.ScaledObjectRef, metric: str = "queueDepth") -> pb.GetMetricsRequest:
+    return pb.GetMetricsRequest(scaledObjectRef=reference, metricName=metric)
+
+
+@pytest.mark.parametrize(
+    ("figures", "active"),
+    [
+        (Figures(), False),
+        (Figures(waiting=1), True),
+        (Figures(in_flight=1), True),
+        (Figures(lease=True), True),
+        (Figures(last_request=99.0), False),
+    ],
+)
+def test_active_is_waiting_in_flight_or_a_lease(figures: Figures, active: bool) -> None:
+    answer, code, _ = Call(qwen=figures)("IsActive", ref())
+    assert (answer.result, code) == (active, grpc.StatusCode.OK)
+
+
+def test_a_service_that_nobody_asked_for_is_not_active() -> None:
+    answer, code, _ = Call()("IsActive", ref("other"))
+    assert (answer.result, code) == (False, grpc.StatusCode.OK)
+
+
+def test_the_metric_is_the_queue_depth() -> None:
+    answer, _, _ = Call(qwen=Figures(waiting=3, in_flight=4, lease=True))("GetMetrics", metrics_of(ref()))
+    (value,) = answer.metricValues
+    assert (value.metricName, value.metricValue, value.metricValueFloat) == ("queueDepth", 7, 7.0)
+
+
+def test_the_spec_has_the_triggers_target() -> None:
+    answer, _, _ = Call()("GetMetricSpec", ref(target="2.5"))
+    (spec,) = answer.metricSpecs
+    assert (spec.metricName, spec.targetSize, spec.targetSizeFloat) == ("queueDepth", 2, 2.5)
+
+
+def test_the_triggers_metadata_names_the_service() -> None:
+    call = Call(qwen=Figures(waiting=1))
+    other = pb.ScaledObjectRef(
+        name="scaler-of-qwen", namespace="keda", scalerMetadata={"target": "1", "namespace": "ai", "name": "qwen"}
+    )
+    answer, _, _ = call("IsActive", other)
+    assert answer.result is True
+
+
+@pytest.mark.parametrize(("method", "request_of"), [("IsActive", lambda r: r), ("GetMetrics", metrics_of)])
+def test_blind_is_an_error_and_not_zero(method: str, request_of: Any) -> None:
+    call = Call()
+    call.now = 200.0
+    _, code, details = call(method, request_of(ref()))
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert ACTIVATOR in details
+
+
+@pytest.mark.parametrize("target", ["", "many", "0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("method", ["IsActive", "GetMetricSpec"])
+def test_a_target_that_is_no_number_above_zero_is_refused(method: str, target: str) -> None:
+    _, code, details = Call()(method, ref(target=target))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"target: found {target!r}" in details
+    assert "ScaledObject ai/qwen" in details
+
+
+def test_another_metric_is_refused_by_name() -> None:
+    _, code, details = Call()("GetMetrics", metrics_of(ref(), "s0-other"))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "'s0-other'" in details
+
+
+def test_a_reference_without_names_is_refused() -> None:
+    with pytest.raises(InvalidTrigger, match="no namespace or no name"):
+        parse_trigger(pb.ScaledObjectRef(scalerMetadata={"target": "1"}))
