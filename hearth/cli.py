@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -97,16 +97,9 @@ def render(
     assign: Assignments = None,
 ) -> None:
     """Print the Kubernetes objects that LLMServices become: plain YAML, no cluster needed."""
-    from hearth.crd_translator import ClusterFacts, RuntimeNotResolved
-    from hearth.crd_translator import render as translate
-
     services = _services(file, assign or [])
     known = _runtimes(runtimes)
-    facts = ClusterFacts(accelerators=_accelerators(known, vendor))
-    try:
-        objects = [item for service in services for item in translate(service, known, facts).objects]
-    except RuntimeNotResolved as error:
-        _refuse(str(error))
+    objects = _rendered(services, known, _accelerators(known, vendor))
     if output is Output.json:
         import json
 
@@ -230,7 +223,6 @@ def _run_local(
     import asyncio
     import tempfile
 
-    from hearth.crd_translator import RuntimeNotResolved
     from hearth.local.deployment import EngineOptions
     from hearth.local.up import StartFailed, UpConfig
 
@@ -238,6 +230,7 @@ def _run_local(
     known = _runtimes(runtimes)
     accelerators = _accelerators(known, vendor)
     engines = EngineOptions(engine.value, _sim_arguments(sim or []))
+    _rendered(services, known, accelerators)  # what can't be rendered is refused before anything starts
     with tempfile.TemporaryDirectory(prefix="hearth-") as folder:
         config = UpConfig(services, known, Path(folder), host, port, engines, hpa_sync_seconds, accelerators)
         try:
@@ -245,7 +238,7 @@ def _run_local(
         except asyncio.CancelledError:
             typer.echo("hearth: stopped before it was done", err=True)
             done = False
-        except (RuntimeNotResolved, OSError) as error:
+        except OSError as error:
             _refuse(str(error))
         except StartFailed as error:
             typer.echo(f"hearth: {error}", err=True)
@@ -267,6 +260,20 @@ def _services(files: list[str], assignments: list[str]) -> "list[LLMService]":
     except ValueError as error:
         _refuse(f"--set: {error}")
     return services
+
+
+def _rendered(
+    services: "list[LLMService]", runtimes: "list[InferenceRuntime]", accelerators: frozenset[str] | None
+) -> "list[dict[str, Any]]":
+    """What the LLMServices become in a cluster with these accelerators."""
+    from hearth.crd_translator import ClusterFacts, RuntimeNotResolved
+    from hearth.crd_translator import render as translate
+
+    facts = ClusterFacts(accelerators=accelerators)
+    try:
+        return [item for service in services for item in translate(service, runtimes, facts).objects]
+    except RuntimeNotResolved as error:
+        _refuse(str(error))
 
 
 def _runtimes(folder: Path | None) -> "list[InferenceRuntime]":

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 from grpc.aio import ServicerContext
@@ -66,7 +66,7 @@ class DemandBoard:
         self._closing = True
         self._wake_all()
 
-    async def watch(self) -> AsyncIterator[pb.DemandUpdate]:
+    async def watch(self) -> AsyncGenerator[pb.DemandUpdate, None]:
         """A snapshot, then changes, then a beat each second: what Demand.Watch sends."""
         watcher = _Watcher()
         self._watchers.add(watcher)

@@ -5,11 +5,12 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 
 from hearth.local.up import LocalHearth, UpConfig, local_hearth
 from hearth.local.view import describe
@@ -26,17 +27,21 @@ BURST = 23
 _PATIENCE = 120.0  # seconds for any one thing to happen
 
 
-@dataclass(slots=True)
+class NotSeen(Exception):
+    """Something that the demo promises did not happen; it is said already."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What was seen. `console` gets a line for each."""
 
     console: Console
-    failed: list[str] = field(default_factory=list)
 
     def check(self, seen: bool, what: str) -> None:
+        """Say it. Raises NotSeen where it was not seen: what comes after builds on it."""
         self.console.print(f"[{'green' if seen else 'red'}]{'✓' if seen else '✗'}[/] {what}", highlight=False)
         if not seen:
-            self.failed.append(what)
+            raise NotSeen(what)
 
 
 async def run_demo(config: UpConfig) -> bool:
@@ -50,27 +55,35 @@ async def run_demo(config: UpConfig) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, demo.cancel)
     async with local_hearth(config) as hearth, _narrated(hearth, console):
-        (key, deployment), *_ = hearth.deployments.items()
-        scaling = deployment.service.spec.scaling
-        async with httpx.AsyncClient(base_url=hearth.url, timeout=_PATIENCE, trust_env=False) as client:
-            report.check(not deployment.pods, f"{'/'.join(key)} has no replica while nobody asks")
-            await _cold_streaming(client, key[1], report)
-            report.check(len(deployment.pods) == 1, "one request brought one replica (0 → 1)")
-            await _silence(hearth, report)
-            await _cold_whole(client, key[1], report)
-            steps = await _burst(hearth, client, key[1], report)
-            wanted = min(scaling.max, -(-BURST // scaling.target))
-            report.check(
-                steps[:2] == [1, wanted],
-                f"a burst of {BURST} at target {scaling.target}: 1 → {wanted} in one step of the HPA "
-                f"(replicas asked for: {' → '.join(map(str, steps))})",
-            )
-            await _silence(hearth, report)
-    if report.failed:
-        console.print(f"[red]{len(report.failed)} of the above did not happen.[/]")
-    else:
-        console.print("[green]All of it was observed.[/]")
-    return not report.failed
+        try:
+            await _observe(hearth, report)
+        except NotSeen:
+            console.print("[red]The demo ends here.[/]")
+            return False
+        except httpx.HTTPError as error:
+            console.print(f"[red]✗[/] a request was not answered: {type(error).__name__}: {escape(str(error))}")
+            return False
+    console.print("[green]All of it was observed.[/]")
+    return True
+
+
+async def _observe(hearth: LocalHearth, report: Report) -> None:
+    (key, deployment), *_ = hearth.deployments.items()
+    scaling = deployment.service.spec.scaling
+    async with httpx.AsyncClient(base_url=hearth.url, timeout=_PATIENCE, trust_env=False) as client:
+        report.check(not deployment.pods, f"{'/'.join(key)} has no replica while nobody asks")
+        await _cold_streaming(client, key[1], report)
+        report.check(len(deployment.pods) == 1, "one request brought one replica (0 → 1)")
+        await _silence(hearth, report)
+        await _cold_whole(client, key[1], report)
+        steps = await _burst(hearth, client, key[1], report)
+        wanted = min(scaling.max, -(-BURST // scaling.target))
+        report.check(
+            steps[:2] == [1, wanted],
+            f"a burst of {BURST} at target {scaling.target}: 1 → {wanted} in one step of the HPA "
+            f"(replicas asked for: {' → '.join(map(str, steps))})",
+        )
+        await _silence(hearth, report)
 
 
 async def _cold_streaming(client: httpx.AsyncClient, model: str, report: Report) -> None:
@@ -91,7 +104,9 @@ async def _cold_streaming(client: httpx.AsyncClient, model: str, report: Report)
                 done = True
             elif line.startswith("data: "):
                 chunk = json.loads(line.removeprefix("data: "))
-                words += [choice["delta"].get("content", "") for choice in chunk["choices"]]
+                words += [choice["delta"].get("content", "") for choice in chunk.get("choices", ())]
+                if "error" in chunk:
+                    report.console.print(f"[red]  {escape(line)}[/]", highlight=False)
     took = loop.time() - asked
     report.check(
         response.status_code == 200 and first_byte is not None and first_byte < 1.0, "it was held, not refused"
@@ -104,8 +119,9 @@ async def _cold_whole(client: httpx.AsyncClient, model: str, report: Report) -> 
     async with client.stream("POST", "/v1/chat/completions", json=_chat(model, stream=False)) as response:
         pieces = [piece async for piece in response.aiter_raw()]
     spaces = sum(1 for piece in pieces if not piece.strip())
-    answer: dict[str, Any] = json.loads(b"".join(pieces))
-    content = answer["choices"][0]["message"]["content"]
+    content = ""
+    if "choices" in (answer := json.loads(b"".join(pieces))):
+        content = answer["choices"][0]["message"]["content"]
     report.check(spaces >= 1, f"{spaces} bytes of white space kept a non-streaming cold request alive")
     report.check(bool(content), "and its answer is valid JSON all the same")
 

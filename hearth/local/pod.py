@@ -227,13 +227,14 @@ class Pod:
             self._enter("loading")
 
     async def _watch_readiness(self) -> None:
-        if self.spec.readiness is None:
+        if (spec := self.spec.readiness) is None:
             self._set_ready(True)
+            await asyncio.Event().wait()  # ready for as long as it runs
             return
         while True:
-            await self._until(self.spec.readiness, True)
+            await self._until(spec, True)
             self._set_ready(True)
-            await self._until(self.spec.readiness, False)
+            await self._until(spec, False)
             self._set_ready(False)
 
     async def _until(self, spec: ProbeSpec, passing: bool) -> None:

@@ -151,8 +151,8 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
     hearth = LocalHearth(config, demand_port, scaler_port)
     facts = ClusterFacts(scaler_address=hearth.scaler_address, accelerators=config.accelerators)
     rendered = {service.key: render(service, config.runtimes, facts) for service in config.services}
-    kubeconfig = config.folder / "kubeconfig"
-    kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{api_port}")))
+    kubeconfig_file = config.folder / "kubeconfig"
+    kubeconfig_file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{api_port}")))
     hearth.store.listen(lambda event: hearth.changed.set())
 
     async with contextlib.AsyncExitStack() as stack:
@@ -168,7 +168,7 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
             hearth.deployments[service.key] = LocalDeployment(
                 service, rendered[service.key], hearth.store, config.engines, config.folder, http, url
             )
-        roles = _role_specs(config, hearth, kubeconfig)
+        roles = _role_specs(config, hearth, kubeconfig_file)
         for spec in roles:
             pod = Pod(spec, config.folder / f"{spec.name}.log", http, hearth.role_changed)
             hearth.roles[spec.name] = pod
@@ -259,7 +259,7 @@ async def _roles_ready(hearth: LocalHearth) -> None:
             raise StartFailed(f"{name} did not start ({pod.phase}); the end of {log_file}:\n{tail}")
 
 
-def _kubeconfig(server: str) -> dict[str, Any]:
+def kubeconfig(server: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -21,6 +22,9 @@ from hearth.scaler.picture import DemandPicture, Figures
 from hearth.scaler.pulses import Pulses
 from hearth.scaler.server import SERVICE, ScalerConfig, scaler_server
 
+if TYPE_CHECKING:
+    from hearth.proto.externalscaler_pb2_grpc import ExternalScalerAsyncStub
+
 KEY = ("ai", "qwen")
 REF = pb.ScaledObjectRef(name="qwen", namespace="ai", scalerMetadata={"target": "5"})
 PATIENCE = 10.0
@@ -36,7 +40,7 @@ class Scaler:
     channel: grpc.aio.Channel
 
     @property
-    def keda(self) -> ExternalScalerStub:
+    def keda(self) -> "ExternalScalerAsyncStub":
         return ExternalScalerStub(self.channel)
 
     def hear(self, **figures: Figures) -> None:
@@ -119,7 +123,9 @@ async def test_shutdown_ends_the_streams_with_ok() -> None:
         scaler.hear()
         active, specs = scaler.keda.StreamIsActive(REF), scaler.keda.StreamMetricSpec(REF)
         await next_state(active)
-        assert (await specs.read()).metricSpecs[0].targetSizeFloat == 5.0  # type: ignore[union-attr]
+        spec = await specs.read()
+        assert isinstance(spec, pb.GetMetricSpecResponse)
+        assert spec.metricSpecs[0].targetSizeFloat == 5.0
 
         async def to_the_end() -> list[grpc.StatusCode]:
             for stream in (active, specs):

@@ -1,0 +1,170 @@
+"""The informer and its client against the local API server, over HTTP."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from hearth.activator.server import EmbeddedServer, bind
+from hearth.kube.client import KubeClient, KubeObject
+from hearth.kube.errors import ApiUnavailable, Expired
+from hearth.kube.informer import Informer, ObjectKey
+from hearth.local.apiserver import Watches, create_api
+from hearth.local.store import ObjectStore
+from hearth.local.up import kubeconfig
+
+PATH = "/apis/serving.hearth.dev/v1alpha1/llmservices"
+PATIENCE = 10.0
+
+
+def service(name: str, value: int = 0, **labels: str) -> KubeObject:
+    return {"metadata": {"name": name, "namespace": "ai", "labels": labels}, "spec": {"value": value}}
+
+
+@dataclass
+class Api:
+    """A local API server that can be stopped and started again at its address."""
+
+    folder: Path
+    store: ObjectStore = field(default_factory=ObjectStore)
+    port: int = 0
+
+    async def start(self) -> None:
+        self._listening = bind(f"127.0.0.1:{self.port}")
+        self.port = self._listening.getsockname()[1]
+        self._watches = Watches()
+        self._server = EmbeddedServer(uvicorn.Config(create_api(self.store, self._watches), log_level="warning"))
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._listening]))
+
+    async def stop(self) -> None:
+        self._watches.close()
+        self._server.should_exit = True
+        await self._serving
+        self._listening.close()
+
+    async def client(self) -> KubeClient:
+        file = self.folder / "kubeconfig"
+        file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{self.port}")))
+        return await KubeClient.connect(file)
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    api = Api(tmp_path)
+    await api.start()
+    yield api
+    await api.stop()
+
+
+@pytest.fixture
+async def kube(api: Api) -> AsyncIterator[KubeClient]:
+    client = await api.client()
+    yield client
+    await client.close()
+
+
+class Mirror:
+    """What the informer's callback was told: the last of each object, and a bell."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int | None]] = []
+        self._told = asyncio.Event()
+
+    def __call__(self, key: ObjectKey, item: KubeObject | None) -> None:
+        self.seen.append((key[1], None if item is None else item["spec"]["value"]))
+        self._told.set()
+
+    async def until(self, *expected: tuple[str, int | None]) -> None:
+        """Wait until exactly these were told."""
+        async with asyncio.timeout(PATIENCE):
+            while self.seen != list(expected):
+                self._told.clear()
+                await self._told.wait()
+
+
+@contextlib.asynccontextmanager
+async def informing(kube: KubeClient, selector: str = "") -> AsyncIterator[tuple[Informer, Mirror]]:
+    mirror = Mirror()
+    informer = Informer(kube, PATH, mirror, selector)
+    task = asyncio.create_task(informer.run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await informer.synced.wait()
+        yield informer, mirror
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_what_is_there_and_what_comes_changes_and_goes(api: Api, kube: KubeClient) -> None:
+    api.store.put("llmservices", service("a", 1))
+    async with informing(kube) as (informer, mirror):
+        await mirror.until(("a", 1))
+        api.store.put("llmservices", service("b", 2))
+        api.store.put("llmservices", service("a", 3))
+        api.store.delete("llmservices", "ai", "b")
+        await mirror.until(("a", 1), ("b", 2), ("a", 3), ("b", None))
+        assert set(informer.objects) == {("ai", "a")}
+
+
+async def test_only_what_the_labels_select(api: Api, kube: KubeClient) -> None:
+    api.store.put("llmservices", service("a", 1, tier="x"))
+    api.store.put("llmservices", service("b", 2))
+    async with informing(kube, "tier=x") as (_, mirror):
+        api.store.put("llmservices", service("c", 3))
+        api.store.put("llmservices", service("d", 4, tier="x"))
+        await mirror.until(("a", 1), ("d", 4))
+
+
+async def test_it_keeps_what_it_knows_and_catches_up_after_an_outage(api: Api, kube: KubeClient) -> None:
+    api.store.put("llmservices", service("a", 1))
+    api.store.put("llmservices", service("b", 2))
+    async with informing(kube) as (informer, mirror):
+        await mirror.until(("a", 1), ("b", 2))
+        await api.stop()
+        assert set(informer.objects) == {("ai", "a"), ("ai", "b")}
+        api.store.put("llmservices", service("a", 9))
+        api.store.delete("llmservices", "ai", "b")
+        await api.start()
+        await mirror.until(("a", 1), ("b", 2), ("a", 9), ("b", None))
+
+
+async def test_a_version_too_old_is_listed_anew(api: Api, kube: KubeClient) -> None:
+    api.store.put("llmservices", service("a", 1))
+    api.store.put("llmservices", service("b", 1))
+    async with informing(kube) as (_, mirror):
+        await mirror.until(("a", 1), ("b", 1))
+        await api.stop()
+        for value in range(5000):  # more than the server remembers
+            api.store.put("llmservices", service("a", value))
+        api.store.delete("llmservices", "ai", "b")
+        await api.start()
+        await mirror.until(("a", 1), ("b", 1), ("b", None), ("a", 4999))
+
+
+async def test_the_client_says_what_the_server_said(api: Api, kube: KubeClient) -> None:
+    with pytest.raises(ApiUnavailable, match="could not find the requested resource") as raised:
+        await kube.list_objects("/apis/serving.hearth.dev/v1alpha1/nothings")
+    assert raised.value.status == 404
+    for value in range(5000):
+        api.store.put("llmservices", service("a", value))
+    with pytest.raises(Expired):
+        await anext(kube.watch_objects(PATH, "1"))
+    await api.stop()
+    with pytest.raises(ApiUnavailable) as unreachable:
+        await kube.list_objects(PATH)
+    assert unreachable.value.status is None
+    await api.start()
+
+
+async def test_without_a_kubeconfig_and_outside_of_a_cluster_there_is_no_way(tmp_path: Path) -> None:
+    with pytest.raises(ApiUnavailable, match="no way to the API server"):
+        await KubeClient.connect(tmp_path / "none")
+    with pytest.raises(ApiUnavailable, match="no way to the API server"):
+        await KubeClient.connect(None)

@@ -1,0 +1,99 @@
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from hearth.activator.demand import DemandBoard
+from hearth.activator.hold import LEASE_AFTER_READY, Hold
+from hearth.proto import demand_pb2 as pb
+
+KEY = ("ai", "qwen")
+
+
+class Board:
+    """A board with one service, on a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.board = DemandBoard(clock=lambda: self.now)
+        self.hold = Hold(max_queue=10, concurrency=10, activation_timeout=60.0)
+        self.board.put(KEY, self.hold)
+
+
+@pytest.fixture
+def wall() -> Board:
+    return Board()
+
+
+@contextlib.asynccontextmanager
+async def watching(wall: Board) -> AsyncIterator[AsyncIterator[pb.DemandUpdate]]:
+    async with contextlib.aclosing(wall.board.watch()) as updates:
+        yield updates
+
+
+async def test_it_begins_with_a_snapshot(wall: Board) -> None:
+    wall.hold.arrive(98.5)
+    async with watching(wall) as updates:
+        first = await anext(updates)
+    assert first.snapshot
+    (figures,) = first.services
+    assert (figures.namespace, figures.name, figures.waiting, figures.in_flight) == ("ai", "qwen", 1, 0)
+    assert figures.last_request_age_ms == 1500
+
+
+async def test_what_began_is_told_at_once_and_the_rest_together(wall: Board) -> None:
+    loop = asyncio.get_running_loop()
+    async with watching(wall) as updates:
+        await anext(updates)
+        wall.hold.arrive(wall.now)
+        began = loop.time()
+        wall.board.changed(KEY)
+        first = await anext(updates)
+        assert first.services[0].waiting == 1
+        assert not first.snapshot
+        for _ in range(5):
+            wall.hold.arrive(wall.now)
+            wall.board.changed(KEY)
+        second = await anext(updates)
+        assert second.services[0].waiting == 6
+        assert loop.time() - began >= 0.1, "coalesced"
+
+
+async def test_a_beat_comes_without_news(wall: Board) -> None:
+    async with watching(wall) as updates:
+        await anext(updates)
+        async with asyncio.timeout(5):
+            assert list((await anext(updates)).services) == []
+
+
+async def test_the_end_of_a_lease_is_told_though_nothing_else_happens(wall: Board) -> None:
+    ticket = wall.hold.arrive(wall.now)
+    wall.hold.leave(ticket)
+    wall.hold.set_ready(["10.0.0.1:8000"], wall.now)
+    wall.board.changed(KEY)
+    async with watching(wall) as updates:
+        assert (await anext(updates)).services[0].lease
+        wall.now += LEASE_AFTER_READY + 1
+        async with asyncio.timeout(5):
+            while not (update := await anext(updates)).services:
+                pass
+        assert not update.services[0].lease
+
+
+async def test_a_deleted_service_has_no_demand(wall: Board) -> None:
+    wall.hold.arrive(wall.now)
+    async with watching(wall) as updates:
+        await anext(updates)
+        wall.board.remove(KEY)
+        (figures,) = (await anext(updates)).services
+        assert (figures.name, figures.waiting, figures.lease) == ("qwen", 0, False)
+        wall.board.changed(KEY)  # the last answers of a deleted LLMService change nothing
+
+
+async def test_closing_ends_the_stream(wall: Board) -> None:
+    async with watching(wall) as updates:
+        await anext(updates)
+        wall.board.close()
+        async with asyncio.timeout(5):
+            assert all([not update.snapshot async for update in updates])

@@ -1,0 +1,128 @@
+"""The command line: what it prints, where, and with which exit code. Run in this process by Typer's runner."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from hearth import __version__
+from hearth.cli import app
+from tests.builders import ROOT, SEED, llmservice_manifest
+
+COMMANDS = ["render", "up", "demo", "activator", "scaler"]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A role sends its logs to the runner's standard error, which is closed when the test ends."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def run(*arguments: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(app, list(arguments), input=stdin)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS)])
+def test_help_everywhere(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"hearth {__version__}\n"
+
+
+class TestRender:
+    def test_yaml_for_kubectl(self) -> None:
+        result = run("render", "-f", str(SEED))
+        assert result.exit_code == 0
+        kinds = [item["kind"] for item in yaml.safe_load_all(result.stdout)]
+        assert {"Deployment", "Service", "ScaledObject"} <= set(kinds)
+
+    def test_json_is_the_same_in_a_list(self) -> None:
+        listed = json.loads(run("render", "-f", str(SEED), "-o", "json").stdout)
+        assert (listed["kind"], listed["items"]) == (
+            "List",
+            list(yaml.safe_load_all(run("render", "-f", str(SEED)).stdout)),
+        )
+
+    def test_from_standard_input(self) -> None:
+        result = run("render", "-f", "-", stdin=yaml.safe_dump(llmservice_manifest()))
+        assert result.exit_code == 0
+        assert "qwen" in result.stdout
+
+    def test_another_vendor(self) -> None:
+        two = yaml.safe_dump(llmservice_manifest("qwen", "ai", "spec.runtime.selector.vendor=[nvidia, ascend]"))
+        assert "nvidia.com/gpu" in run("render", "-f", "-", stdin=two).stdout
+        assert "huawei.com/Ascend910" in run("render", "-f", "-", "--vendor", "ascend", stdin=two).stdout
+
+    def test_a_changed_field(self) -> None:
+        result = run("render", "-f", str(SEED), "--set", "spec.scaling.max=3", "-o", "json")
+        scaled = next(item for item in json.loads(result.stdout)["items"] if item["kind"] == "ScaledObject")
+        assert scaled["spec"]["maxReplicaCount"] == 3
+
+    def test_own_runtimes(self, tmp_path: Path) -> None:
+        runtime = yaml.safe_load((ROOT / "runtimes" / "cpu-llamacpp.yaml").read_text())
+        runtime["spec"]["vendor"] = "nvidia"
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(runtime))
+        result = run("render", "-f", str(SEED), "--runtimes", str(tmp_path))
+        assert result.exit_code == 0
+        assert runtime["spec"]["container"]["image"] in result.stdout
+
+
+BROKEN = {
+    "an unknown field": ("spec.scaling.minimum=1", "spec.scaling.minimum"),
+    "min over max": ("spec.scaling.min=9", "spec.scaling.min: found 9; must be at most max"),
+    "a bad URI": ("spec.model.source.uri=qwen", "spec.model.source.uri: found 'qwen'"),
+    "a field that is not built": ("spec.model.catalogRef=x", "spec.model.catalogRef"),
+    "a vendor that nobody serves": ("spec.runtime.selector.vendor=[acme]", "acme"),
+}
+
+
+@pytest.mark.parametrize("command", ["render", "up", "demo"])
+@pytest.mark.parametrize("case", BROKEN)
+def test_bad_input_is_refused_with_the_field_and_exit_code_2(command: str, case: str) -> None:
+    assignment, says = BROKEN[case]
+    manifest = yaml.safe_dump(llmservice_manifest("qwen", "ai", assignment))
+    result = run(command, "-f", "-", stdin=manifest)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert says in result.stderr
+    assert all(line.startswith("hearth: ") for line in result.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["render", "-f", "/nowhere/x.yaml"], "/nowhere/x.yaml"),
+        (["render", "-f", str(SEED), "--vendor", "acme"], "--vendor: found 'acme'"),
+        (["render", "-f", str(SEED), "--set", "spec.scaling.max"], "--set"),
+        (["render", "-f", str(SEED), "--set", "spec.scaling.max=many"], "spec.scaling.max"),
+        (["render", "-f", str(SEED), "--runtimes", "/nowhere"], "/nowhere"),
+        (["up", "-f", str(SEED), "--sim", "speed=1"], "--sim: found 'speed=1'"),
+        (["up", "-f", str(SEED), "-f", str(SEED)], "ai-prod/deepseek-v3-small"),
+        (["scaler"], "--activator: found none"),
+        (["scaler", "--activator", "a:1", "--log-level", "loud"], "--log-level: found 'loud'"),
+    ],
+)
+def test_what_else_is_refused(arguments: list[str], says: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_an_unknown_option_is_a_usage_error() -> None:
+    assert run("render", "--nope").exit_code == 2
+
+
+def test_the_activator_says_why_it_cannot_serve(tmp_path: Path) -> None:
+    result = run("activator", "--kubeconfig", str(tmp_path / "none"), "--listen", "127.0.0.1:0")
+    assert result.exit_code == 1
