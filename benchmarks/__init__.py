@@ -1,0 +1,1 @@
+"""Measurements: `make bench`. They report and gate nothing."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import time
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -32,6 +33,7 @@ class DemandBoard:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._instance = f"{os.environ.get('HOSTNAME') or os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._holds: dict[ServiceKey, Hold] = {}
         self._active: set[ServiceKey] = set()
         self._watchers: set[_Watcher] = set()
@@ -99,7 +101,7 @@ class DemandBoard:
     def _update(self, keys: Iterable[ServiceKey], *, snapshot: bool) -> pb.DemandUpdate:
         now = self._clock()
         return pb.DemandUpdate(
-            activator=os.environ.get("HOSTNAME", f"pid-{os.getpid()}"),
+            activator=self._instance,
             snapshot=snapshot,
             services=[self._figures(key, now) for key in keys],
         )
@@ -108,15 +110,13 @@ class DemandBoard:
         hold = self._holds.get(key)
         if hold is None:
             return pb.ServiceDemand(namespace=key[0], name=key[1])
-        asked = hold.last_request
         return pb.ServiceDemand(
             namespace=key[0],
             name=key[1],
             waiting=hold.waiting,
             in_flight=hold.in_flight,
             lease=hold.lease(now),
-            # Never asked is as long ago as the protocol can say.
-            last_request_age_ms=2**40 if asked is None else int((now - asked) * 1000),
+            requests=hold.requests,
         )
 
     def _mark(self, key: ServiceKey, *, at_once: bool) -> None:

@@ -57,7 +57,7 @@ class Hold:
     activation_timeout: float
     waiting: int = 0
     in_flight: int = 0
-    last_request: float | None = None
+    requests: int = 0
     cold_since: float | None = None
     _line: list[Ticket] = field(default_factory=list)
     _endpoints: dict[str, _Endpoint] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Hold:
 
     def ask(self, now: float) -> None:
         """Note that somebody asked: where no replica is ready, a cold start begins, or its lease is renewed."""
-        self.last_request = now
+        self.requests += 1
         if not self.ready:
             self._need_start(now)
 

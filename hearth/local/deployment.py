@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
-
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator import Rendered
 from hearth.crd_translator.names import COMPONENT_LABEL, ENGINE_PORT_ENV, LLMSERVICE_LABEL
@@ -40,7 +38,6 @@ class LocalDeployment:
         store: ObjectStore,
         options: EngineOptions,
         log_folder: Path,
-        http: httpx.AsyncClient,
         endpoint_url: str,
     ) -> None:
         self.service = service
@@ -50,7 +47,6 @@ class LocalDeployment:
         self._store = store
         self._options = options
         self._log_folder = log_folder
-        self._http = http
         self._endpoint_url = endpoint_url
         self._since: dict[str, str] = {}
         self._numbers = 0
@@ -85,16 +81,6 @@ class LocalDeployment:
                     pod.stop()
                 await self._changed.wait()
 
-    async def drain(self, seconds: float) -> None:
-        """Ask for no pods and wait until they are gone, at most so long."""
-        self.scale(0)
-        for pod in self.pods:
-            pod.stop()
-        async with asyncio.timeout(seconds):
-            while self.pods:
-                self._changed.clear()
-                await self._changed.wait()
-
     def _new_pod(self) -> Pod:
         self._numbers += 1
         template = self._template["spec"]["template"]["spec"]
@@ -111,7 +97,7 @@ class LocalDeployment:
             grace_seconds=template["terminationGracePeriodSeconds"],
             backoff_first=self._options.backoff_first_seconds,
         )
-        return Pod(spec, self._log_folder / f"{name}.log", self._http, self._pod_changed)
+        return Pod(spec, self._log_folder / f"{name}.log", self._pod_changed)
 
     def _command(self, container: dict[str, Any], port: int) -> list[str]:
         if self._options.kind == "sim":

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
-
 from hearth.local.probes import ProbeCount, Prober, ProbeSpec
 from hearth.logs import fields
 
@@ -88,16 +86,14 @@ class PodSpec:
 class Pod:
     """Runs until `stop` is called. `on_change(pod)` is called at each change of `phase`."""
 
-    def __init__(
-        self, spec: PodSpec, log_file: Path, http: httpx.AsyncClient, on_change: Callable[["Pod"], None]
-    ) -> None:
+    def __init__(self, spec: PodSpec, log_file: Path, on_change: Callable[["Pod"], None]) -> None:
         self.spec = spec
         self.phase: Phase = "starting"
         self.restarts = 0
         self.last_exit: int | None = None
         self.pid: int | None = None
         self._log_file = log_file
-        self._prober = Prober("127.0.0.1", spec.ports, http)
+        self._prober = Prober("127.0.0.1", spec.ports)
         self._on_change = on_change
         self._stopping = asyncio.Event()
 

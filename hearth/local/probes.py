@@ -4,12 +4,19 @@ https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-pro
 """
 
 import asyncio
+import re
+import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
+# The kubelet does not check the certificate of what it probes.
+_UNVERIFIED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_UNVERIFIED.check_hostname = False
+_UNVERIFIED.verify_mode = ssl.CERT_NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +66,22 @@ class ProbeCount:
 class Prober:
     """Asks processes at one address. `ports` maps the container's port names and numbers to where they really are."""
 
-    def __init__(self, host: str, ports: dict[str | int, int], http: httpx.AsyncClient) -> None:
+    def __init__(self, host: str, ports: dict[str | int, int]) -> None:
         self._host = host
         self._ports = ports
-        self._http = http
 
     async def ask(self, spec: ProbeSpec) -> bool:
         """Whether the probe succeeds within its timeout."""
         try:
             async with asyncio.timeout(spec.timeout):
                 return await self._ask(spec.handler)
-        except (TimeoutError, OSError, httpx.HTTPError, grpc.aio.AioRpcError):
+        except (TimeoutError, OSError, grpc.aio.AioRpcError):
             return False
 
     async def _ask(self, handler: dict[str, Any]) -> bool:
         if http := handler.get("httpGet"):
-            url = f"http://{self._host}:{self.port(http['port'])}{http.get('path', '/')}"
-            response = await self._http.get(url)
-            return 200 <= response.status_code < 400
+            secure = _UNVERIFIED if http.get("scheme") == "HTTPS" else None
+            return 200 <= await self._status(self.port(http["port"]), http.get("path", "/"), secure) < 400
         if tcp := handler.get("tcpSocket"):
             _, writer = await asyncio.open_connection(self._host, self.port(tcp["port"]))
             writer.close()
@@ -92,6 +97,20 @@ class Prober:
         finally:
             if process.returncode is None:
                 process.kill()
+
+    async def _status(self, port: int, path: str, secure: ssl.SSLContext | None) -> int:
+        """The status of a GET, on a connection of its own as the kubelet's are; 0: no answer.
+
+        By hand, since a held request waits for this: a tenth of what httpx takes.
+        """
+        reader, writer = await asyncio.open_connection(self._host, port, ssl=secure)
+        try:
+            host = f"{self._host}:{port}"
+            writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+            found = _STATUS_LINE.match(await reader.readline())
+            return int(found[1]) if found else 0
+        finally:
+            writer.close()
 
     def port(self, name: str | int) -> int:
         """Where a port of the container is, by name or number."""

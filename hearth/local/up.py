@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
 import uvicorn
 
 from hearth.activator.eta import ColdStarts
@@ -78,7 +77,6 @@ class LocalHearth:
         self.config = config
         self.store = ObjectStore()
         self.deployments: dict[tuple[str, str], LocalDeployment] = {}
-        self.autoscalers: dict[tuple[str, str], EmbeddedKeda] = {}
         self.roles: dict[str, Pod] = {}
         self.demand_address = f"127.0.0.1:{demand_port}"
         self.scaler_address = f"127.0.0.1:{scaler_port}"
@@ -146,44 +144,50 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
 
     Raises RuntimeNotResolved, OSError where the port is taken, StartFailed.
     """
-    _check_port(config.host, config.port)
-    demand_port, scaler_port, api_port = _free_ports(3)
-    hearth = LocalHearth(config, demand_port, scaler_port)
-    facts = ClusterFacts(scaler_address=hearth.scaler_address, accelerators=config.accelerators)
-    rendered = {service.key: render(service, config.runtimes, facts) for service in config.services}
-    kubeconfig_file = config.folder / "kubeconfig"
-    kubeconfig_file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{api_port}")))
-    hearth.store.listen(lambda event: hearth.changed.set())
-
     async with contextlib.AsyncExitStack() as stack:
-        http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        hearth = await stack.enter_async_context(local_roles(config))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(hearth.scaler_address))
-        await stack.enter_async_context(_serve_api(hearth.store, api_port))  # the last to stop: roles watch it
         group = await stack.enter_async_context(_owned_tasks())
+        facts = ClusterFacts(scaler_address=hearth.scaler_address, accelerators=config.accelerators)
         for service in config.services:
-            hearth.store.put("llmservices", service.to_manifest())
-            for item in rendered[service.key].objects:
+            rendered = render(service, config.runtimes, facts)
+            for item in rendered.objects:
                 hearth.store.put(_resource(item["kind"]), item)
             url = f"{hearth.url}/{service.metadata.namespace}/{service.metadata.name}/v1"
-            hearth.deployments[service.key] = LocalDeployment(
-                service, rendered[service.key], hearth.store, config.engines, config.folder, http, url
-            )
-        roles = _role_specs(config, hearth, kubeconfig_file)
-        for spec in roles:
-            pod = Pod(spec, config.folder / f"{spec.name}.log", http, hearth.role_changed)
-            hearth.roles[spec.name] = pod
-            group.append(asyncio.create_task(pod.run(), name=spec.name))
-        await _roles_ready(hearth)
-
+            deployment = LocalDeployment(service, rendered, hearth.store, config.engines, config.folder, url)
+            (scaled_object,) = rendered.of_kind("ScaledObject")
+            keda = EmbeddedKeda(scaled_object, channel, deployment.scale, config.hpa_sync_seconds)
+            hearth.deployments[service.key] = deployment
+            name = "/".join(service.key)
+            group.append(asyncio.create_task(deployment.run(), name=name))
+            group.append(asyncio.create_task(keda.run(), name=f"keda {name}"))
         listener = DemandListener(hearth.picture, Pulses(), "hearth-up", clock=asyncio.get_running_loop().time)
         listener.list_activators([hearth.demand_address])
         group.append(asyncio.create_task(listener.run(), name="view"))
-        for key, deployment in hearth.deployments.items():
-            (scaled_object,) = rendered[key].of_kind("ScaledObject")
-            keda = EmbeddedKeda(scaled_object, channel, deployment.scale, config.hpa_sync_seconds)
-            hearth.autoscalers[key] = keda
-            group.append(asyncio.create_task(deployment.run(), name="/".join(key)))
-            group.append(asyncio.create_task(keda.run(), name=f"keda {'/'.join(key)}"))
+        yield hearth
+
+
+@contextlib.asynccontextmanager
+async def local_roles(config: UpConfig) -> AsyncIterator[LocalHearth]:
+    """Activator and scaler as processes, with a local API server that has the LLMServices; nothing scales yet.
+
+    Raises OSError where the port is taken, StartFailed.
+    """
+    _check_port(config.host, config.port)
+    demand_port, scaler_port, api_port = _free_ports(3)
+    hearth = LocalHearth(config, demand_port, scaler_port)
+    kubeconfig_file = config.folder / "kubeconfig"
+    kubeconfig_file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{api_port}")))
+    hearth.store.listen(lambda event: hearth.changed.set())
+    for service in config.services:
+        hearth.store.put("llmservices", service.to_manifest())
+    # The API server is the last to stop: roles watch it.
+    async with _serve_api(hearth.store, api_port), _owned_tasks() as group:
+        for spec in _role_specs(config, hearth, kubeconfig_file):
+            pod = Pod(spec, config.folder / f"{spec.name}.log", hearth.role_changed)
+            hearth.roles[spec.name] = pod
+            group.append(asyncio.create_task(pod.run(), name=spec.name))
+        await _roles_ready(hearth)
         yield hearth
 
 

@@ -48,7 +48,9 @@ class DemandUpdate(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
     activator: _builtins.str
-    """The activator's pod name; a new process has a new instance."""
+    """One activator process: its pod's name and an instance, which a restarted
+    process has anew.
+    """
     snapshot: _builtins.bool
     """True: `services` is the whole picture and what is not in it has no demand."""
     @_builtins.property
@@ -77,7 +79,7 @@ class ServiceDemand(_message.Message):
     WAITING_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
-    LAST_REQUEST_AGE_MS_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The LLMService."""
     name: _builtins.str
@@ -87,8 +89,11 @@ class ServiceDemand(_message.Message):
     """Requests that a replica is answering."""
     lease: _builtins.bool
     """A cold start was asked for and must go through, whoever has left since."""
-    last_request_age_ms: _builtins.int
-    """Milliseconds since the last request was admitted."""
+    requests: _builtins.int
+    """Requests that this instance was asked so far, so that one which came and
+    went between two updates is not missed. A count, since an age would move
+    with every delay on the way.
+    """
     def __init__(
         self,
         *,
@@ -97,11 +102,11 @@ class ServiceDemand(_message.Message):
         waiting: _builtins.int = ...,
         in_flight: _builtins.int = ...,
         lease: _builtins.bool = ...,
-        last_request_age_ms: _builtins.int = ...,
+        requests: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_flight", b"in_flight", "last_request_age_ms", b"last_request_age_ms", "lease", b"lease", "name", b"name", "namespace", b"namespace", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_flight", b"in_flight", "lease", b"lease", "name", b"name", "namespace", b"namespace", "requests", b"requests", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -85,8 +85,10 @@ class DemandListener:
                 waiting=service.waiting,
                 in_flight=service.in_flight,
                 lease=service.lease,
-                last_request=now - service.last_request_age_ms / 1000,
+                requests=service.requests,
             )
             for service in update.services
         }
-        self._pulses.pulse(self._picture.hear(address, figures, snapshot=update.snapshot, now=now))
+        self._pulses.pulse(
+            self._picture.hear(address, figures, snapshot=update.snapshot, now=now, instance=update.activator)
+        )

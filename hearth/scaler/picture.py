@@ -20,12 +20,12 @@ class Blind(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One activator's demand for one LLMService. `last_request` is on the picture's clock, in seconds."""
+    """One activator's demand for one LLMService. `requests`: how many it was asked since its process began."""
 
     waiting: int = 0
     in_flight: int = 0
     lease: bool = False
-    last_request: float | None = None
+    requests: int = 0
 
     @property
     def active(self) -> bool:
@@ -52,6 +52,7 @@ class Demand:
 @dataclass(slots=True)
 class _Activator:
     heard_at: float | None = None
+    instance: str = ""
     figures: dict[ServiceKey, Figures] = field(default_factory=dict)
 
 
@@ -83,9 +84,10 @@ class DemandPicture:
         return ended
 
     def hear(
-        self, address: str, figures: Mapping[ServiceKey, Figures], *, snapshot: bool, now: float
+        self, address: str, figures: Mapping[ServiceKey, Figures], *, snapshot: bool, now: float, instance: str = ""
     ) -> list[ServiceKey]:
-        """Take an update of one activator; an activator that is no longer listed is not heard.
+        """Take an update of one activator; an activator that is no longer listed is not heard. `instance` is its
+        process: another one at the same address has counted its requests from zero.
 
         Returns the services of which KEDA should hear "active" now: demand began, or ended (KEDA's cooldown counts
         from the last true it saw), or came and went between two updates.
@@ -93,11 +95,13 @@ class DemandPicture:
         activator = self._activators.get(address)
         if activator is None:
             return []
-        heard_before = activator.heard_at
-        activator.heard_at = now
+        counts: dict[ServiceKey, int] | None = None  # of the first update that is heard, nothing is news
+        if activator.heard_at is not None:
+            same = activator.instance == instance
+            counts = {key: known.requests for key, known in activator.figures.items()} if same else {}
+        activator.heard_at, activator.instance = now, instance
         affected = set(figures) | (set(activator.figures) if snapshot else set())
         before = {key: self._active(key) for key in affected}
-        previous = dict(activator.figures)
         if snapshot:
             activator.figures = dict(figures)
         else:
@@ -105,9 +109,9 @@ class DemandPicture:
         pulses: list[ServiceKey] = []
         for key in sorted(affected):
             active = self._active(key)
-            if active != before[key] or (
-                not active and _unseen_request(previous.get(key), activator.figures.get(key), heard_before)
-            ):
+            asked = activator.figures.get(key, Figures()).requests
+            came_and_went = not active and counts is not None and asked > counts.get(key, 0)
+            if active != before[key] or came_and_went:
                 pulses.append(key)
         return pulses
 
@@ -131,12 +135,3 @@ class DemandPicture:
 
     def _active(self, key: ServiceKey) -> bool:
         return any(key in a.figures and a.figures[key].active for a in self._activators.values())
-
-
-def _unseen_request(before: Figures | None, after: Figures | None, heard_before: float | None) -> bool:
-    """Whether a request came and went between two updates, so that neither shows it as waiting or in flight."""
-    if after is None or after.last_request is None or heard_before is None:
-        return False
-    known = before.last_request if before is not None else None
-    # The age travels in whole milliseconds over a network: a later request must be clearly later.
-    return after.last_request > (known if known is not None else heard_before) + 0.1

@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from hearth.activator.server import bind
@@ -36,11 +35,11 @@ http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 class Watched:
     """A pod and the phases that it went through."""
 
-    def __init__(self, folder: Path, spec: PodSpec, http: httpx.AsyncClient) -> None:
+    def __init__(self, folder: Path, spec: PodSpec) -> None:
         self.log = folder / f"{spec.name}.log"
         self.phases: list[Phase] = []
         self._changed = asyncio.Event()
-        self.pod = Pod(spec, self.log, http, self._on_change)
+        self.pod = Pod(spec, self.log, self._on_change)
 
     def _on_change(self, pod: Pod) -> None:
         if self.phases[-1:] != [pod.phase]:
@@ -60,10 +59,9 @@ class Watched:
 class Pods:
     """Makes pods and ends those that the test left running."""
 
-    def __init__(self, folder: Path, http: httpx.AsyncClient) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.healthy = folder / "healthy"
-        self._http = http
         self._tasks: list[asyncio.Task[None]] = []
 
     def server(self, *, liveness: bool = False, grace: float = 10.0, pre_stop: list[str] | None = None) -> Watched:
@@ -86,7 +84,7 @@ class Pods:
         )
 
     def start(self, spec: PodSpec) -> Watched:
-        watched = Watched(self.folder, spec, self._http)
+        watched = Watched(self.folder, spec)
         self._tasks.append(asyncio.create_task(watched.pod.run()))
         return watched
 
@@ -98,10 +96,9 @@ class Pods:
 
 @pytest.fixture
 async def pods(tmp_path: Path) -> AsyncIterator[Pods]:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        made = Pods(tmp_path, http)
-        yield made
-        await made.close()
+    made = Pods(tmp_path)
+    yield made
+    await made.close()
 
 
 def alive(pid: int) -> bool:

@@ -217,6 +217,25 @@ class TestDemandWatch:
             assert (await scaler.keda.IsActive(REF)).result is True, "the lease of the cold start"
         await activator.stop()
 
+    async def test_news_of_a_service_that_nobody_asked_for_push_nothing(self, scaler: Scaler) -> None:
+        """Its status changes, say, and an update with no demand follows; then another service's demand begins."""
+        activator, bell = Activator(), ("ai", "bell")
+        activator.board.put(bell, ringing := Hold(max_queue=10, concurrency=10, activation_timeout=60.0))
+        async with listening(scaler) as listener, contextlib.aclosing(activator.board.watch()) as updates:
+            listener.list_activators([await activator.start()])
+            await self._heard(scaler)
+            with scaler.pulses.listen(KEY) as pushed, scaler.pulses.listen(bell) as rung:
+                await anext(updates)
+                for _ in range(3):
+                    activator.board.changed(KEY)
+                    await anext(updates)
+                ringing.arrive(asyncio.get_running_loop().time())
+                activator.board.changed(bell)
+                async with asyncio.timeout(PATIENCE):
+                    assert await rung.get()
+                assert pushed.empty()
+        await activator.stop()
+
     async def test_a_deleted_service_has_no_demand(self, scaler: Scaler) -> None:
         activator = Activator()
         async with listening(scaler) as listener:

@@ -39,7 +39,7 @@ async def test_it_begins_with_a_snapshot(wall: Board) -> None:
     assert first.snapshot
     (figures,) = first.services
     assert (figures.namespace, figures.name, figures.waiting, figures.in_flight) == ("ai", "qwen", 1, 0)
-    assert figures.last_request_age_ms == 1500
+    assert figures.requests == 1
 
 
 async def test_what_began_is_told_at_once_and_the_rest_together(wall: Board) -> None:

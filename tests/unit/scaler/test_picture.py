@@ -4,8 +4,8 @@ from hearth.scaler.picture import STANDS_SECONDS, Blind, DemandPicture, Figures
 
 A, B = "10.0.0.1:9091", "10.0.0.2:9091"
 KEY, OTHER = ("ai", "qwen"), ("ai", "llama")
-WAITING = Figures(waiting=1, last_request=100.0)
-IDLE = Figures(last_request=100.0)
+WAITING = Figures(waiting=1, requests=1)
+IDLE = Figures(requests=1)
 
 
 def picture(*addresses: str) -> DemandPicture:
@@ -90,7 +90,7 @@ class TestPulses:
         seen = picture(A)
         assert seen.hear(A, {}, snapshot=True, now=99) == []
         assert seen.hear(A, {KEY: WAITING}, snapshot=False, now=100) == [KEY]
-        assert seen.hear(A, {KEY: Figures(in_flight=1, last_request=100.0)}, snapshot=False, now=101) == []
+        assert seen.hear(A, {KEY: Figures(in_flight=1, requests=1)}, snapshot=False, now=101) == []
         assert seen.hear(A, {KEY: IDLE}, snapshot=False, now=102) == [KEY]
 
     def test_only_the_sum_of_all_activators_counts(self) -> None:
@@ -105,12 +105,24 @@ class TestPulses:
         seen.hear(A, {KEY: WAITING}, snapshot=True, now=100)
         assert seen.hear(A, {}, snapshot=True, now=101) == [KEY]
 
-    def test_a_request_that_came_and_went_while_the_stream_was_down_is_told(self) -> None:
+    def test_a_request_that_came_and_went_while_the_stream_was_down_is_told_once(self) -> None:
         seen = picture(A)
         seen.hear(A, {KEY: IDLE}, snapshot=True, now=101)
-        came_and_went = Figures(last_request=105.0)
+        came_and_went = Figures(requests=2)
         assert seen.hear(A, {KEY: came_and_went}, snapshot=True, now=106) == [KEY]
         assert seen.hear(A, {KEY: came_and_went}, snapshot=True, now=107) == []
+
+    def test_one_that_a_new_process_at_the_same_address_was_asked_is_told(self) -> None:
+        seen = picture(A)
+        seen.hear(A, {KEY: Figures(requests=7)}, snapshot=True, now=101, instance="a/1")
+        assert seen.hear(A, {KEY: Figures()}, snapshot=True, now=102, instance="a/2") == []
+        assert seen.hear(A, {KEY: Figures(requests=1)}, snapshot=True, now=103, instance="a/3") == [KEY]
+
+    def test_an_update_with_no_demand_in_it_is_no_news_however_late_it_comes(self) -> None:
+        seen = picture(A)
+        seen.hear(A, {KEY: Figures(), OTHER: IDLE}, snapshot=True, now=100)
+        for now in (100.5, 200, 9000):
+            assert seen.hear(A, {KEY: Figures(), OTHER: IDLE}, snapshot=False, now=now) == []
 
     def test_a_new_listener_is_not_told_of_old_requests(self) -> None:
         assert picture(A).hear(A, {KEY: IDLE}, snapshot=True, now=200) == []

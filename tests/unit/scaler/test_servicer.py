@@ -72,7 +72,7 @@ def metrics_of(reference: pb.ScaledObjectRef, metric: str = "queueDepth") -> pb.
         (Figures(waiting=1), True),
         (Figures(in_flight=1), True),
         (Figures(lease=True), True),
-        (Figures(last_request=99.0), False),
+        (Figures(requests=1), False),
     ],
 )
 def test_active_is_waiting_in_flight_or_a_lease(figures: Figures, active: bool) -> None:
