@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEED := examples/deepseek-v3-small.yaml
 
-.PHONY: help up demo test lint format generate bench constraints clean
+.PHONY: help up demo test e2e lint format generate bench constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,10 @@ demo: .venv/installed ## The same without a person: cold requests, a burst, sile
 
 test: .venv/installed ## Unit, component and local end-to-end tests
 	@$(BIN)/python -m pytest
+
+e2e: .venv/installed ## On a real API server with a real KEDA (the first run builds them: 9 to 18 minutes)
+	@binaries=$$(tests/cluster/controlplane/build.sh) && \
+	  HEARTH_CONTROLPLANE=$$binaries tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster --timeout=300
 
 lint: .venv/installed ## Format, lint, types, arrows between packages, generated files
 	@$(BIN)/ruff format --check .

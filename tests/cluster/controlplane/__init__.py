@@ -1,0 +1,230 @@
+"""A real control plane with a real KEDA, as plain processes on addresses of their own.
+
+etcd, kube-apiserver, kube-controller-manager, kube-scheduler, KEDA's operator and metrics adapter run from the
+binaries of build.sh, inside the network namespace that `make e2e` made. There is no kubelet, no DNS and no proxy of
+Services: what needs them is reached by address, and pods stay pending.
+"""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+HOST = "10.200.0.1"  # on `lo`, which makes all of 10.200.0.0/16 local: the API server takes no loopback addresses
+START_SECONDS = 90.0
+
+METRICS_API = """
+apiVersion: v1
+kind: Service
+metadata: {name: keda-metrics-apiserver, namespace: keda}
+spec: {ports: [{name: https, port: 443, targetPort: 6444}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: keda-metrics-apiserver
+  namespace: keda
+  labels: {kubernetes.io/service-name: keda-metrics-apiserver}
+addressType: IPv4
+ports: [{name: https, port: 6444, protocol: TCP}]
+endpoints: [{addresses: [%s], conditions: {ready: true}}]
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1beta1.external.metrics.k8s.io}
+spec:
+  service: {name: keda-metrics-apiserver, namespace: keda, port: 443}
+  group: external.metrics.k8s.io
+  version: v1beta1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+"""
+
+
+class CommandFailed(Exception):
+    """A command of the test bed failed; the text has what it wrote."""
+
+
+def run(*command: str, stdin: str | None = None, env: dict[str, str] | None = None) -> str:
+    """Standard output of a command. Raises CommandFailed."""
+    made = subprocess.run(command, input=stdin, env=env, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise CommandFailed(f"{' '.join(command[:4])} … exited with {made.returncode}:\n{made.stdout}{made.stderr}")
+    return made.stdout
+
+
+@dataclass
+class ControlPlane:
+    """`binaries` as build.sh leaves them; `state` is an empty folder."""
+
+    binaries: Path
+    state: Path
+    _processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.state / "kubeconfig"
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl as the cluster's admin. Raises CommandFailed."""
+        env = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        return run(str(self.binaries / "kubectl"), *arguments, stdin=stdin, env=env)
+
+    def start(self) -> None:
+        """Start everything and wait until KEDA's metrics are served. Raises CommandFailed, TimeoutError."""
+        run("ip", "link", "set", "lo", "up")
+        run("ip", "address", "replace", f"{HOST}/16", "dev", "lo")
+        self._make_certificates()
+        self._write_kubeconfig()
+        pki = self.state / "pki"
+        self._spawn(
+            *["etcd", "--data-dir", str(self.state / "etcd"), "--unsafe-no-fsync"],
+            *["--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379"],
+            "--listen-peer-urls=http://127.0.0.1:2380",
+        )
+        self._spawn(
+            *["kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", "--secure-port=6443"],
+            *[f"--advertise-address={HOST}", "--service-cluster-ip-range=10.201.0.0/24"],
+            *[f"--tls-cert-file={pki}/apiserver.crt", f"--tls-private-key-file={pki}/apiserver.key"],
+            *[f"--client-ca-file={pki}/ca.crt", "--authorization-mode=Node,RBAC"],
+            *[f"--service-account-key-file={pki}/sa.key", f"--service-account-signing-key-file={pki}/sa.key"],
+            "--service-account-issuer=https://kubernetes.default.svc",
+            *["--enable-aggregator-routing=true", f"--requestheader-client-ca-file={pki}/front-ca.crt"],
+            *["--requestheader-allowed-names=front", "--requestheader-username-headers=X-Remote-User"],
+            *["--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-"],
+            *[f"--proxy-client-cert-file={pki}/front.crt", f"--proxy-client-key-file={pki}/front.key"],
+        )
+        self._until(lambda: self.kubectl("get", "--raw=/readyz"))
+        self._spawn(
+            *["kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false"],
+            *[f"--service-account-private-key-file={pki}/sa.key", f"--root-ca-file={pki}/ca.crt"],
+            "--use-service-account-credentials=true",
+        )
+        self._spawn("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false")
+        self.kubectl("create", "namespace", "keda")
+        self.kubectl("apply", "--server-side", "-f", str(self.binaries / "keda-crds"))
+        self.kubectl("apply", "-f", "-", stdin=METRICS_API % HOST)
+        self.start_keda()
+        self._until(lambda: self.kubectl("get", "--raw=/apis/external.metrics.k8s.io/v1beta1"))
+
+    def start_keda(self) -> None:
+        """Start KEDA's operator and metrics adapter, and wait until the operator is ready."""
+        certs = self.state / "certs"
+        namespaces = {"WATCH_NAMESPACE": "", "POD_NAMESPACE": "keda", "KEDA_CLUSTER_OBJECT_NAMESPACE": "keda"}
+        self._spawn(
+            *["keda-operator", f"--cert-dir={certs}", "--metrics-bind-address=127.0.0.1:8090"],
+            *["--health-probe-bind-address=127.0.0.1:8091", "--metrics-service-bind-address=127.0.0.1:9666"],
+            *["--enable-apiservice-patching=false", "--enable-webhook-patching=false"],
+            **namespaces,
+        )
+        self._spawn(
+            *["keda-adapter", "--secure-port=6444", "--port=8092", f"--client-ca-file={certs}/ca.crt"],
+            *[f"--cert-dir={certs}", f"--tls-cert-file={certs}/tls.crt", f"--tls-private-key-file={certs}/tls.key"],
+            *["--metrics-service-address=127.0.0.1:9666"],
+            "--metrics-service-grpc-authority=keda-operator.keda.svc.cluster.local",
+            *[f"--{use}kubeconfig={self.kubeconfig}" for use in ("", "lister-", "authentication-", "authorization-")],
+            **namespaces,
+        )
+        self._until(lambda: httpx.get("http://127.0.0.1:8091/readyz", trust_env=False).raise_for_status())
+
+    def kill(self, name: str) -> None:
+        """End one of the processes as a lost node would."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def stop(self) -> None:
+        """End every process, the last started first."""
+        for name in reversed(list(self._processes)):
+            self.kill(name)
+
+    def log(self, name: str, lines: int = 30) -> str:
+        """The end of a process' log."""
+        return "\n".join((self.state / f"{name}.log").read_text(errors="replace").splitlines()[-lines:])
+
+    def _spawn(self, name: str, *arguments: str, **env: str) -> None:
+        with (self.state / f"{name}.log").open("ab") as output:
+            self._processes[name] = subprocess.Popen(
+                [str(self.binaries / name), *arguments],
+                env={**os.environ, "KUBECONFIG": str(self.kubeconfig), **env},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    def _until(self, probe: Callable[[], object]) -> None:
+        """Ask until there is no error. Raises TimeoutError with the log of a process that ended, or the last error."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                probe()
+            except (CommandFailed, httpx.HTTPError) as error:
+                for name, process in self._processes.items():
+                    if process.poll() is not None:
+                        raise TimeoutError(f"{name} ended:\n{self.log(name)}") from error
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not ready in {START_SECONDS:g} s: {error}") from error
+                time.sleep(0.2)  # a server that is not there yet has no event to wait for
+            else:
+                return
+
+    def _make_certificates(self) -> None:
+        pki, certs = self.state / "pki", self.state / "certs"
+        for folder in (pki, certs):
+            folder.mkdir()
+        for name in ("ca", "front-ca"):
+            run(
+                *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}"],
+                *["-keyout", str(pki / f"{name}.key"), "-out", str(pki / f"{name}.crt")],
+            )
+        keda = "DNS:keda-operator.keda.svc.cluster.local,DNS:keda-metrics-apiserver.keda.svc"
+        api = "DNS:localhost,DNS:kubernetes.default.svc,IP:10.201.0.1"
+        addresses = f"IP:127.0.0.1,IP:{HOST}"
+        for name, authority, subject, names in (
+            ("apiserver", "ca", "/CN=kube-apiserver", f"{api},{addresses}"),
+            ("front", "front-ca", "/CN=front", "DNS:front"),
+            ("admin", "ca", "/O=system:masters/CN=admin", "DNS:admin"),
+            ("keda", "ca", "/CN=keda-operator", f"{keda},DNS:localhost,{addresses}"),
+        ):
+            run(
+                *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", subject],
+                *["-CA", str(pki / f"{authority}.crt"), "-CAkey", str(pki / f"{authority}.key")],
+                *["-addext", f"subjectAltName={names}", "-addext", "basicConstraints=critical,CA:FALSE"],
+                *["-keyout", str(pki / f"{name}.key"), "-out", str(pki / f"{name}.crt")],
+            )
+        run("openssl", "genrsa", "-out", str(pki / "sa.key"), "2048")
+        for source, target in (("ca.crt", "ca.crt"), ("keda.crt", "tls.crt"), ("keda.key", "tls.key")):
+            (certs / target).write_bytes((pki / source).read_bytes())
+
+    def _write_kubeconfig(self) -> None:
+        pki = self.state / "pki"
+        cluster = {"server": "https://127.0.0.1:6443", "certificate-authority": str(pki / "ca.crt")}
+        user = {"client-certificate": str(pki / "admin.crt"), "client-key": str(pki / "admin.key")}
+        document: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "e2e", "cluster": cluster}],
+            "users": [{"name": "admin", "user": user}],
+            "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "admin"}}],
+            "current-context": "e2e",
+        }
+        self.kubeconfig.write_text(yaml.safe_dump(document))
+
+
+@contextlib.contextmanager
+def running(binaries: Path, state: Path) -> Iterator[ControlPlane]:
+    """A started control plane; every process is gone when the context is left."""
+    plane = ControlPlane(binaries, state)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()
