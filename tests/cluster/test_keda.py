@@ -145,6 +145,8 @@ async def test_a_cold_request_sets_the_replicas_soon(plane: ControlPlane, tmp_pa
             request.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await request
+            # KEDA's own client is limited to 20 requests a second; a start is several, and they are not ours to time.
+            await asyncio.sleep(1)
     figures: list[Figure] = percentiles("activation", samples, "p99 ≤ 25")
     write(figures, ROOT / "build" / "e2e.json")
     print(*(f"{figure.name} = {figure.value:.1f}" for figure in figures), f"({COLD_STARTS} cold starts)")
