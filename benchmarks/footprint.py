@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Figure, percentile
-from benchmarks.services import free_port, llmservices
+from benchmarks.services import llmservices
+from hearth.local.ports import free_port
 from hearth.local.up import UpConfig, local_roles
 
 RUNS = 15

@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 
 from benchmarks.figures import Figure, percentiles
-from benchmarks.services import free_port, llmservices, stopwatch_runtime
+from benchmarks.services import llmservices, stopwatch_runtime
 from hearth.local.deployment import EngineOptions
+from hearth.local.ports import free_port
 from hearth.local.up import UpConfig, local_hearth
 
 COLD_STARTS = 50

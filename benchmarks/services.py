@@ -2,7 +2,6 @@
 
 import sys
 
-from hearth.activator.server import bind
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 
@@ -46,10 +45,3 @@ def stopwatch_runtime() -> InferenceRuntime:
             },
         }
     )
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with bind("127.0.0.1:0") as probe:
-        port: int = probe.getsockname()[1]
-    return port

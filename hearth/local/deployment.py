@@ -1,7 +1,6 @@
 """A Deployment's pods on this machine, and the EndpointSlices and status that follow from them."""
 
 import asyncio
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from hearth.api.llmservice import LLMService
 from hearth.crd_translator import Rendered
 from hearth.crd_translator.names import COMPONENT_LABEL, ENGINE_PORT_ENV, LLMSERVICE_LABEL
 from hearth.local.pod import Pod, PodSpec
+from hearth.local.ports import free_port
 from hearth.local.status import PodView, llmservice_status
 from hearth.local.store import ObjectStore
 
@@ -86,7 +86,7 @@ class LocalDeployment:
         template = self._template["spec"]["template"]["spec"]
         (container,) = template["containers"]
         name = f"{self.service.metadata.name}-{self._numbers}"
-        port = _free_port()
+        port = free_port()
         spec = PodSpec.of_container(
             name,
             container,
@@ -146,10 +146,3 @@ class LocalDeployment:
         runtime = self._rendered.runtime.metadata.name
         item["status"] = llmservice_status(self.wanted, views, runtime, self._endpoint_url, generation)
         self._store.put("llmservices", item)
-
-
-def _free_port() -> int:
-    """A port that nobody listens on. The kernel gives each out once before it begins again, so two pods differ."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

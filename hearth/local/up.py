@@ -27,6 +27,7 @@ from hearth.local.apiserver import RESOURCES, Watches, create_api
 from hearth.local.deployment import EngineOptions, LocalDeployment
 from hearth.local.keda import HPA_SYNC_SECONDS, EmbeddedKeda
 from hearth.local.pod import Pod, PodSpec
+from hearth.local.ports import free_ports
 from hearth.local.probes import ProbeSpec
 from hearth.local.store import ObjectStore
 from hearth.scaler.listener import DemandListener
@@ -174,7 +175,7 @@ async def local_roles(config: UpConfig) -> AsyncIterator[LocalHearth]:
     Raises OSError where the port is taken, StartFailed.
     """
     _check_port(config.host, config.port)
-    demand_port, scaler_port, api_port = _free_ports(3)
+    demand_port, scaler_port, api_port = free_ports(3)
     hearth = LocalHearth(config, demand_port, scaler_port)
     kubeconfig_file = config.folder / "kubeconfig"
     kubeconfig_file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{api_port}")))
@@ -285,12 +286,3 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise OSError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; all are held until the last is found, so that they differ."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]

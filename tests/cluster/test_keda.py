@@ -23,11 +23,11 @@ from hearth.api.llmservice import LLMService
 from hearth.crd_translator import ClusterFacts, render
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.informer import Informer, ObjectKey
+from hearth.local.ports import free_port
 from hearth.local.up import LocalHearth, UpConfig, local_roles
 from tests.builders import ROOT, bundled_runtimes, endpoint_slice, llmservice
 from tests.cluster.controlplane import ControlPlane
 from tests.component.harness import ScriptedEngine
-from tests.local.command import free_port
 
 NAMESPACE = "e2e"
 COLD_STARTS = 30

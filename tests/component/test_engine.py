@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hearth.activator.server import bind
+from hearth.local.ports import free_port
 
 PATIENCE = 20.0
 
@@ -47,8 +47,7 @@ class EngineProcess:
 
 @contextlib.asynccontextmanager
 async def engine_process(*arguments: str) -> AsyncIterator[EngineProcess]:
-    with bind("127.0.0.1:0") as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-m", "hearth.local.engine", "--model", "qwen", "--port", str(port)],
         *["--start-seconds", "0.2", "--load-seconds", "0.3", "--tokens-per-second", "500", *arguments],

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hearth.activator.server import bind
 from hearth.local.pod import Phase, Pod, PodSpec
+from hearth.local.ports import free_port
 from hearth.local.probes import ProbeSpec
 
 PATIENCE = 15.0
@@ -65,8 +65,7 @@ class Pods:
         self._tasks: list[asyncio.Task[None]] = []
 
     def server(self, *, liveness: bool = False, grace: float = 10.0, pre_stop: list[str] | None = None) -> Watched:
-        with bind("127.0.0.1:0") as probe:
-            port: int = probe.getsockname()[1]
+        port = free_port()
         health = ProbeSpec({"httpGet": {"path": "/health", "port": "http"}}, period=0.1, failure_threshold=1)
         return self.start(
             PodSpec(

@@ -11,16 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hearth.activator.server import bind
+from hearth.local.ports import free_port
 from tests.builders import SEED
 
 PATIENCE = 60.0
-
-
-def free_port() -> int:
-    with bind("127.0.0.1:0") as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @dataclass

@@ -3,8 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hearth.local.ports import free_port
 from tests.builders import SEED
-from tests.local.command import free_port
 
 
 def test_the_demo_observes_all_that_it_promises(tmp_path: Path) -> None:

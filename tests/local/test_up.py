@@ -18,8 +18,9 @@ from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import SecretStr
 
+from hearth.local.ports import free_port
 from tests.builders import SEED
-from tests.local.command import Hearth, free_port
+from tests.local.command import Hearth
 
 MODEL = "deepseek-v3-small"
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Where were you?"}]
