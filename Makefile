@@ -37,14 +37,14 @@ lint: .venv/installed ## Format, lint, types, arrows between packages, generated
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/python -m tools.generate --check
 
 format: .venv/installed ## Put the code into its one format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 generate: .venv/installed ## Write the generated files anew
-	@$(BIN)/python tools/generate.py
+	@$(BIN)/python -m tools.generate
 
 bench: .venv/installed ## Measure; prints a table and writes build/bench.json
 	@$(BIN)/python -m benchmarks

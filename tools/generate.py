@@ -1,6 +1,6 @@
 """Write every generated file of the project: `make generate`. A test runs `--check` and fails if one is stale.
 
-Today these are the protobuf stubs in hearth/proto, from proto/*.proto.
+These are the protobuf stubs in hearth/proto, from proto/*.proto, and the CRDs in deploy/crds, from hearth/api.
 """
 
 import argparse
@@ -12,6 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from grpc_tools import protoc
+
+from tools.crd import as_yaml, inferenceruntime_crd, llmservice_crd
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,6 +33,15 @@ def generate_stubs(out: Path) -> list[Path]:
     return sorted(path.relative_to(out) for path in (out / package).glob("*.py*"))
 
 
+def generate_crds(out: Path) -> list[Path]:
+    """Write the CRDs into `out`/deploy/crds and return the files, relative to `out`."""
+    folder = Path("deploy/crds")
+    (out / folder).mkdir(parents=True)
+    for crd in (llmservice_crd(), inferenceruntime_crd()):
+        (out / folder / f"{crd['spec']['names']['plural']}.yaml").write_text(as_yaml(crd))
+    return sorted(path.relative_to(out) for path in (out / folder).iterdir())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file is stale")
@@ -38,12 +49,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         stale = []
-        for path in generate_stubs(out):
+        for path in [*generate_stubs(out), *generate_crds(out)]:
             target = ROOT / path
             if target.exists() and filecmp.cmp(out / path, target, shallow=False):
                 continue
             stale.append(str(path))
             if not check:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes((out / path).read_bytes())
     for name in stale:
         print(f"{'stale' if check else 'wrote'}: {name}")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from hearth.activator.errors import model_not_found
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
+from hearth.api.status import LLMServiceStatus
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
@@ -93,13 +94,13 @@ class Directory:
         except ManifestError as error:
             log.error("LLMService cannot be read", extra=fields(service="/".join(key), reason=str(error)))
             return
-        status = service.status or {}
+        status = service.status or LLMServiceStatus()
         entry = Entry(
             key,
             policy_of(service),
             created=item["metadata"].get("creationTimestamp") or "",
-            phase=status.get("phase", "Pending"),
-            cold_start_phase=(status.get("coldStart") or {}).get("phase"),
+            phase=status.phase,
+            cold_start_phase=status.cold_start.phase if status.cold_start else None,
             ready=self._ready(key),
         )
         self._entries[key] = entry

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -29,6 +29,20 @@ def refuse(field: str, found: object, allowed: str) -> NoReturn:
     )
 
 
+def cel(*rules: tuple[str, str]) -> ConfigDict:
+    """The rules of a model as the API server checks them: (CEL expression over `self`, message or message expression).
+
+    A message that begins with a quote is an expression; not over numbers, whose text the API server takes for endless.
+    They say again what the model's validators say, since CEL is what the API server has:
+    https://kubernetes.io/docs/reference/using-api/cel/
+    """
+    validations: list[JsonValue] = [
+        {"rule": rule, ("messageExpression" if message.startswith("'") else "message"): message}
+        for rule, message in rules
+    ]
+    return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
+
+
 def _dns_label(value: str) -> str:
     if len(value) > 63 or not _DNS_LABEL.fullmatch(value):
         refuse("", value, "expected a DNS label: at most 63 of a-z, 0-9 and '-', beginning with a letter")
@@ -42,7 +56,9 @@ def _dns_subdomain(value: str) -> str:
 
 
 DnsLabel = Annotated[str, AfterValidator(_dns_label)]
-ObjectName = Annotated[str, AfterValidator(_dns_subdomain)]
+ObjectName = Annotated[
+    str, AfterValidator(_dns_subdomain), Field(json_schema_extra={"maxLength": 253, "pattern": _DNS_SUBDOMAIN.pattern})
+]
 
 
 class ApiModel(BaseModel):

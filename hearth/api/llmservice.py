@@ -1,15 +1,16 @@
 """LLMService: "run this model", in one manifest. The one source of its defaults, validation and CRD schema."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hearth.api.base import ApiModel, DnsLabel, ObjectMeta, ObjectName, Resource, SecretRef, refuse
-from hearth.api.modelsource import ModelURI, parse_model_uri
+from hearth.api.base import ApiModel, DnsLabel, ObjectMeta, ObjectName, Resource, SecretRef, cel, refuse
+from hearth.api.modelsource import SHAPES, URI_PATTERN, ModelURI, parse_model_uri
 from hearth.api.quantity import Duration, Quantity, format_duration
+from hearth.api.status import LLMServiceStatus
 
 # Fields that api.md names and this release cannot serve yet. They are refused by name, never accepted and ignored.
 NOT_BUILT: dict[str, str] = {
@@ -51,9 +52,35 @@ def _metric(value: object) -> object:
     return value
 
 
-ModelUriText = Annotated[str, AfterValidator(_model_uri)]
-Cron = Annotated[str, AfterValidator(_cron)]
-TimeZone = Annotated[str, AfterValidator(_timezone)]
+# What CEL can say of each; the controller's validation says the rest.
+ModelUriText = Annotated[
+    str,
+    AfterValidator(_model_uri),
+    Field(
+        json_schema_extra={
+            "maxLength": 1024,
+            "x-kubernetes-validations": [
+                {"rule": f"self.matches('{URI_PATTERN}')", "message": f"expected one of {SHAPES}"}
+            ],
+        }
+    ),
+]
+Cron = Annotated[
+    str,
+    AfterValidator(_cron),
+    Field(
+        json_schema_extra={
+            "maxLength": 128,
+            "x-kubernetes-validations": [
+                {
+                    "rule": r"self.matches('^\\S+( \\S+){4}$')",
+                    "message": "expected five cron fields, such as '0 8 * * 1-5'",
+                }
+            ],
+        }
+    ),
+]
+TimeZone = Annotated[str, AfterValidator(_timezone), Field(json_schema_extra={"maxLength": 64})]
 
 
 class ModelSource(ApiModel):
@@ -90,6 +117,8 @@ class RuntimeSelector(ApiModel):
 class RuntimeChoice(ApiModel):
     """Which InferenceRuntime serves the model: one by name, or the best by selector."""
 
+    model_config = cel(("has(self.name) != has(self.selector)", "give exactly one of name and selector"))
+
     name: ObjectName | None = Field(None, description="One InferenceRuntime by name.")
     selector: RuntimeSelector | None = Field(None, description="Choose by vendor, then by the runtime's priority.")
     args_override: list[str] = Field(default_factory=list, description="Engine arguments, added last.")
@@ -112,6 +141,13 @@ class Fraction(ApiModel):
 class Resources(ApiModel):
     """What one replica gets."""
 
+    model_config = cel(
+        (
+            "!has(self.fraction) || self.accelerators == 1",
+            "accelerators: with a fraction it must be 1, since that is a share of one device",
+        )
+    )
+
     accelerators: int = Field(1, ge=0, le=64, description="Devices per replica.")
     cpu: Quantity | None = Field(None, description="CPU request; the runtime's where not given.")
     memory: Quantity | None = Field(None, description="Memory request; the runtime's where not given.")
@@ -126,6 +162,8 @@ class Resources(ApiModel):
 
 class Schedule(ApiModel):
     """A time window in which replicas are kept warm (KEDA's cron trigger)."""
+
+    model_config = cel(("self.start != self.end", "end: expected another time than start"))
 
     start: Cron = Field(description="When the window opens, in cron notation.")
     end: Cron = Field(description="When it closes, in cron notation.")
@@ -142,6 +180,25 @@ class Schedule(ApiModel):
 class Scaling(ApiModel):
     """When replicas come and go. KEDA and the HPA do the counting."""
 
+    model_config = cel(
+        (
+            "self.min <= self.max",
+            "min: must be at most max",
+        ),
+        (
+            "duration(self.scaleDownStabilization) <= duration('1h')",
+            "'scaleDownStabilization: found ' + self.scaleDownStabilization + '; must be at most 1h'",
+        ),
+        (
+            "duration(self.activationTimeout) >= duration('1s')",
+            "'activationTimeout: found ' + self.activationTimeout + '; must be at least 1s'",
+        ),
+        (
+            "self.schedules.all(s, s.replicas <= self.max)",
+            "schedules: replicas must be at most max",
+        ),
+    )
+
     min: int = Field(0, ge=0, description="Replicas that stay without demand; 0 is the point of Hearth.")
     max: int = Field(1, ge=1, description="Replicas at the most.")
     metric: Annotated[Literal["queueDepth"], BeforeValidator(_metric)] = Field(
@@ -153,7 +210,9 @@ class Scaling(ApiModel):
         timedelta(minutes=5), description="Silence before a replica goes; at most 1h."
     )
     drain_timeout: Duration = Field(timedelta(minutes=2), description="What a replica gets to finish its streams.")
-    schedules: list[Schedule] = Field(default_factory=list, description="Windows in which replicas are kept warm.")
+    schedules: list[Schedule] = Field(
+        default_factory=list, max_length=32, description="Windows in which replicas are kept warm."
+    )
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -172,6 +231,13 @@ class Scaling(ApiModel):
 class Cache(ApiModel):
     """Where downloaded weights are kept between starts."""
 
+    model_config = cel(
+        (
+            "!self.prewarm || self.strategy in ['NodeLocalPVC', 'SharedPVC']",
+            "'prewarm: needs strategy NodeLocalPVC or SharedPVC; ' + self.strategy + ' has no claim to fill'",
+        )
+    )
+
     strategy: Literal["NodeLocalPVC", "HostPath", "SharedPVC", "None", "BakedImage"] = Field(
         "NodeLocalPVC", description="BakedImage: the model is in the image and nothing is downloaded."
     )
@@ -188,6 +254,13 @@ class Cache(ApiModel):
 
 class ColdStart(ApiModel):
     """What a client sees while the model comes up."""
+
+    model_config = cel(
+        (
+            "duration(self.heartbeatInterval) >= duration('100ms')",
+            "'heartbeatInterval: found ' + self.heartbeatInterval + '; must be at least 100ms'",
+        )
+    )
 
     mode: Literal["keepalive", "reject"] = Field(
         "keepalive", description="keepalive: hold the request; reject: 503 with Retry-After at once, and start."
@@ -241,10 +314,17 @@ class LLMServiceMeta(ObjectMeta):
 class LLMService(Resource):
     """A model that is served on demand."""
 
+    model_config = cel(
+        (
+            "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            "metadata.name: expected a DNS label: at most 63 of a-z, 0-9 and '-', beginning with a letter",
+        )
+    )
+
     kind: Literal["LLMService"] = "LLMService"
     metadata: LLMServiceMeta
     spec: LLMServiceSpec
-    status: dict[str, Any] | None = None  # written by the controller; never an input of the translator
+    status: LLMServiceStatus | None = None
 
     @property
     def key(self) -> tuple[str, str]:

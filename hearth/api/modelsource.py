@@ -12,6 +12,11 @@ Scheme = Literal["hf", "modelscope", "pvc", "oci", "s3"]
 SHAPES = (
     "hf://ORG/NAME[@REVISION], modelscope://ORG/NAME[@REVISION], pvc://CLAIM[/PATH], oci://IMAGE, s3://BUCKET[/PREFIX]"
 )
+# The same as one expression, for a CRD's CEL rule; what it lets through is still parsed.
+URI_PATTERN = (
+    "^((hf|huggingface|modelscope)://[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9_][A-Za-z0-9_./-]*)?"
+    "|pvc://[a-z0-9][a-z0-9.-]*(/[A-Za-z0-9_.-]+)*/?|oci://[a-z0-9][A-Za-z0-9_./:@-]*|s3://[a-z0-9][A-Za-z0-9_.=+/-]*)$"
+)
 _ALIASES: dict[str, Scheme] = {
     "hf": "hf",
     "huggingface": "hf",

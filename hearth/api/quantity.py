@@ -89,7 +89,7 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(_duration_in),
     PlainSerializer(format_duration),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+    WithJsonSchema({"type": "string", "maxLength": 32, "pattern": DURATION_PATTERN}),
 ]
 Quantity = Annotated[
     str,

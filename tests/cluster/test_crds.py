@@ -1,0 +1,151 @@
+"""The generated CRDs on a real API server: what it takes, what it fills in, what it refuses and how it says so."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hearth.api.manifest import parse_llmservice
+from tests.builders import ROOT, SEED, llmservice_manifest
+from tests.cluster.controlplane import CommandFailed, ControlPlane
+
+
+@pytest.fixture(scope="module")
+def crds(plane: ControlPlane) -> Iterator[ControlPlane]:
+    """A cluster that knows LLMService and InferenceRuntime, with a namespace ai-prod."""
+    plane.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/crds"))
+    plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    plane.kubectl("create", "namespace", "ai-prod")
+    yield plane
+    plane.kubectl("delete", "-f", str(ROOT / "deploy/crds"))
+
+
+def apply(plane: ControlPlane, *assignments: str, name: str = "qwen", dry: bool = True) -> dict[str, Any]:
+    """Apply an LLMService and return it as the API server has it. Raises CommandFailed."""
+    manifest = json.dumps(llmservice_manifest(name, "ai-prod", *assignments))
+    arguments = ["--dry-run=server"] if dry else []
+    made: dict[str, Any] = json.loads(plane.kubectl("apply", *arguments, "-o", "json", "-f", "-", stdin=manifest))
+    return made
+
+
+def test_the_seed_manifest_is_accepted_as_it_stands_and_listed(crds: ControlPlane) -> None:
+    crds.kubectl("apply", "-f", str(SEED))
+    lines = crds.kubectl("get", "llms", "-n", "ai-prod").splitlines()
+    assert lines[0].split() == ["NAME", "PHASE", "RUNTIME", "REPLICAS", "AGE"]
+    assert lines[1].split()[0] == "deepseek-v3-small"
+    wide = crds.kubectl("get", "hearth", "-n", "ai-prod", "-o", "wide").splitlines()
+    assert wide[0].split() == ["NAME", "PHASE", "RUNTIME", "REPLICAS", "QUEUE", "URL", "AGE"]
+
+
+@pytest.mark.parametrize("runtime", sorted((ROOT / "runtimes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_bundled_runtime_is_accepted(crds: ControlPlane, runtime: Any) -> None:
+    crds.kubectl("apply", "--validate=strict", "-f", str(runtime))
+    assert runtime.stem in crds.kubectl("get", "infr")
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        [],
+        ["spec.scaling={max: 4, schedules: [{start: 0 8 * * 1-5, end: 0 18 * * 1-5}]}"],
+        ["spec.endpoint.coldStart.progress=reasoning", "spec.cache.prewarm=true"],
+        ["spec.resources={accelerators: 1, cpu: 4, fraction: {memory: 8Gi}}"],
+    ],
+)
+def test_the_api_server_fills_in_the_defaults_that_the_models_have(crds: ControlPlane, assignments: list[str]) -> None:
+    stored = apply(crds, *assignments)
+    ours = parse_llmservice(llmservice_manifest("qwen", "ai-prod", *assignments)).to_manifest()
+    assert parse_llmservice(stored).to_manifest()["spec"] == ours["spec"]
+    for part in ("scaling", "endpoint", "cache"):
+        assert stored["spec"][part] == ours["spec"][part]
+
+
+REFUSED = {
+    "min over max": ("spec.scaling={min: 3, max: 2}", "min: must be at most max"),
+    "neither name nor selector": ("spec.runtime={argsOverride: []}", "give exactly one of name and selector"),
+    "both": ("spec.runtime={name: a, selector: {vendor: [b]}}", "give exactly one of name and selector"),
+    "no vendor": ("spec.runtime.selector.vendor=[]", "spec.runtime.selector.vendor"),
+    "a bad URI": ("spec.model.source.uri=qwen", "expected one of hf://ORG/NAME"),
+    "a hub without an org": ("spec.model.source.uri=hf://qwen", "expected one of hf://ORG/NAME"),
+    "silence over an hour": (
+        "spec.scaling.scaleDownStabilization=61m",
+        "scaleDownStabilization: found 61m; must be at most 1h",
+    ),
+    "too short a hold": ("spec.scaling.activationTimeout=500ms", "activationTimeout: found 500ms; must be at least 1s"),
+    "no duration": ("spec.scaling.drainTimeout=soon", "spec.scaling.drainTimeout"),
+    "another metric": ("spec.scaling.metric=kvCacheUtil", 'supported values: "queueDepth"'),
+    "a schedule over max": (
+        "spec.scaling={max: 2, schedules: [{start: 0 8 * * *, end: 0 9 * * *, replicas: 3}]}",
+        "schedules: replicas must be at most max",
+    ),
+    "an empty schedule": (
+        "spec.scaling.schedules=[{start: 0 8 * * *, end: 0 8 * * *}]",
+        "expected another time than start",
+    ),
+    "no cron": ("spec.scaling.schedules=[{start: monday, end: 0 8 * * *}]", "expected five cron fields"),
+    "a share of two": (
+        "spec.resources={accelerators: 2, fraction: {cores: 50}}",
+        "accelerators: with a fraction it must be 1",
+    ),
+    "too many devices": ("spec.resources.accelerators=65", "should be less than or equal to 64"),
+    "prewarm without a volume": ("spec.cache={strategy: HostPath, prewarm: true}", "HostPath has no claim to fill"),
+    "a beat too quick": (
+        "spec.endpoint.coldStart.heartbeatInterval=10ms",
+        "heartbeatInterval: found 10ms; must be at least 100ms",
+    ),
+    "an unknown field": ("spec.scaling.minimum=1", 'unknown field "spec.scaling.minimum"'),
+    "a catalog": ("spec.model.catalogRef=x", "catalogRef: not supported yet: there is no catalog"),
+    "keys": ("spec.endpoint.authentication={secretRef: {name: a, key: b}}", "authentication: not supported yet"),
+    "failover": ("spec.failover={url: 'https://example.com'}", "failover: not supported yet"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_wrong_objects_are_refused_by_the_api_server_in_words(crds: ControlPlane, case: str) -> None:
+    assignment, says = REFUSED[case]
+    with pytest.raises(CommandFailed) as raised:
+        apply(crds, assignment)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["0qwen", "qwen.v2"])
+def test_a_name_that_no_service_may_have_is_refused(crds: ControlPlane, name: str) -> None:
+    with pytest.raises(CommandFailed, match="expected a DNS label"):
+        apply(crds, name=name)
+
+
+def test_a_name_longer_than_a_services_may_be_is_refused(crds: ControlPlane) -> None:
+    with pytest.raises(CommandFailed, match="metadata.name: Too long"):
+        apply(crds, name="q" * 64)
+
+
+def test_scaling_by_hand_sets_the_minimum(crds: ControlPlane) -> None:
+    apply(crds, "spec.scaling.max=3", dry=False)
+    crds.kubectl("scale", "llmservice/qwen", "-n", "ai-prod", "--replicas=2")
+    service = json.loads(crds.kubectl("get", "llmservice", "qwen", "-n", "ai-prod", "-o", "json"))
+    assert service["spec"]["scaling"]["min"] == 2
+    with pytest.raises(CommandFailed, match="must be at most max"):
+        crds.kubectl("scale", "llmservice/qwen", "-n", "ai-prod", "--replicas=4")
+
+
+def test_the_status_is_written_on_its_own(crds: ControlPlane) -> None:
+    apply(crds, name="status", dry=False)
+    patch = json.dumps({"status": {"phase": "Ready", "replicas": 1, "resolvedRuntime": "nvidia-vllm"}})
+    crds.kubectl("patch", "llms/status", "-n", "ai-prod", "--subresource=status", "--type=merge", "-p", patch)
+    assert crds.kubectl("get", "llms/status", "-n", "ai-prod").splitlines()[1].split()[1:4] == [
+        "Ready",
+        "nvidia-vllm",
+        "1",
+    ]
+    wrong = json.dumps({"status": {"phase": "Sleeping"}})
+    with pytest.raises(CommandFailed, match="Sleeping"):
+        crds.kubectl("patch", "llms/status", "-n", "ai-prod", "--subresource=status", "--type=merge", "-p", wrong)
+
+
+def test_explain_reads_well(crds: ControlPlane) -> None:
+    text = crds.kubectl("explain", "llmservice.spec.scaling")
+    assert "When replicas come and go. KEDA and the HPA do the counting." in text
+    for field in ("min", "max", "target", "activationTimeout", "scaleDownStabilization", "drainTimeout", "schedules"):
+        assert f"  {field}\t<" in text
+    assert "How long a request is held." in text
