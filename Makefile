@@ -20,7 +20,7 @@ help: ## Say what there is
 	@touch $@
 
 up: .venv/installed ## Run the example LLMService on this machine, without a cluster
-	@$(BIN)/hearth up -f $(SEED)
+	@$(BIN)/hearth up -f $(SEED) --set spec.endpoint.coldStart.heartbeatInterval=1s
 
 demo: .venv/installed ## The same without a person: cold requests, a burst, silence, zero
 	@$(BIN)/hearth demo -f $(SEED)

@@ -183,6 +183,24 @@ def scaler(
     _run_role(run_scaler(ScalerConfig(listen, tuple(activator), identity)), log_format, log_level)
 
 
+@app.command()
+def controller(
+    kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
+    scaler_address: Annotated[
+        str, typer.Option(help="host:port of the scaler's Service, for KEDA.")
+    ] = "hearth-scaler.hearth-system.svc.cluster.local:9090",
+    activator_host: Annotated[
+        str, typer.Option(help="Host of the activator's Service, for every LLMService's alias.")
+    ] = "hearth-activator.hearth-system.svc.cluster.local",
+    log_format: LogFormat = LogFormatChoice.auto,
+    log_level: LogLevel = "info",
+) -> None:
+    """Apply what LLMServices become in a cluster, and write their status."""
+    from hearth.controller.server import ControllerConfig, run_controller
+
+    _run_role(run_controller(ControllerConfig(kubeconfig, scaler_address, activator_host)), log_format, log_level)
+
+
 def main() -> None:
     """The entry point of the `hearth` command."""
     app()

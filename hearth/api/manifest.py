@@ -147,6 +147,11 @@ def parse_llmservice(document: object, file: str = "<object>") -> LLMService:
     return _parse(LLMService, file, 1, document)
 
 
+def parse_runtime(document: object, file: str = "<object>") -> InferenceRuntime:
+    """Validate one InferenceRuntime given as plain data. Raises ManifestError."""
+    return _parse(InferenceRuntime, file, 1, document)
+
+
 def set_fields(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """The document with `path.to.field=value` applied, values read as YAML.
 

@@ -1,4 +1,4 @@
-"""Plain requests to an API server: objects as data, lists and watches as the API documents them.
+"""Plain requests to an API server: objects as data; lists, watches and server-side apply as the API documents them.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
@@ -26,7 +26,7 @@ class Listed:
 
 
 class KubeClient:
-    """Lists and watches. `path` is a collection such as /apis/serving.hearth.dev/v1alpha1/llmservices."""
+    """Lists, watches, writes. `path` is a collection such as /apis/serving.hearth.dev/v1alpha1/llmservices."""
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
@@ -88,18 +88,57 @@ class KubeClient:
         except (ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
             raise ApiUnavailable(f"{path}: {error or type(error).__name__}") from error
 
+    async def apply_object(self, path: str, item: KubeObject, manager: str) -> KubeObject:
+        """Server-side apply of one object at its own path; what others own and we now say is taken over.
+
+        https://kubernetes.io/docs/reference/using-api/server-side-apply/ Raises ApiUnavailable, with the server's
+        status and words where it refused.
+        """
+        query = [("fieldManager", manager), ("force", "true")]
+        return await self._exchange("PATCH", path, query, item, "application/apply-patch+yaml")
+
+    async def get_object(self, path: str) -> KubeObject | None:
+        """One object as it is now; None where there is none. Raises ApiUnavailable."""
+        try:
+            return await self._exchange("GET", path, [], None, "application/json")
+        except ApiUnavailable as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def _exchange(
+        self, method: str, path: str, query: list[tuple[str, str]], item: KubeObject | None, content_type: str
+    ) -> KubeObject:
+        try:
+            response = await self._request(path, "", query, ClientTimeout(total=30), method, item, content_type)
+            async with response:
+                body = await response.read()
+                _check(response.status, body)
+        except (ClientError, TimeoutError, OSError) as error:
+            raise ApiUnavailable(f"{path}: {error or type(error).__name__}") from error
+        decoded: KubeObject = msgspec.json.decode(body)
+        return decoded
+
     async def _request(
-        self, path: str, label_selector: str, query: list[tuple[str, str]], timeout: ClientTimeout
+        self,
+        path: str,
+        label_selector: str,
+        query: list[tuple[str, str]],
+        timeout: ClientTimeout,
+        method: str = "GET",
+        item: KubeObject | None = None,
+        content_type: str = "application/json",
     ) -> Any:
         selector = [("labelSelector", label_selector)] if label_selector else []
-        method, url, headers, _, _ = await self._api.param_serialize(
-            "GET",
+        method, url, headers, body, _ = await self._api.param_serialize(
+            method,
             path,
             query_params=[*query, *selector],
-            header_params={"Accept": "application/json"},
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=item,
             auth_settings=["BearerToken"],
         )
-        response = await self._api.call_api(method, url, headers, _request_timeout=timeout)
+        response = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
         return response.response
 
 

@@ -1,0 +1,138 @@
+"""The controller as a process: informers that fill the queue, workers that reconcile."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from hearth.api.base import GROUP, VERSION
+from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.manifest import ManifestError, parse_runtime
+from hearth.controller.reconcile import Reconciler, ServiceKey
+from hearth.controller.status import World
+from hearth.crd_translator import ClusterFacts
+from hearth.crd_translator.names import COMPONENT_LABEL, LLMSERVICE_LABEL
+from hearth.kube.client import KubeClient, KubeObject
+from hearth.kube.errors import ApiUnavailable
+from hearth.kube.informer import Informer, ObjectKey
+from hearth.kube.workqueue import WorkQueue
+from hearth.logs import fields
+
+log = logging.getLogger(__name__)
+
+WORKERS = 4
+ENGINES = f"{LLMSERVICE_LABEL},{COMPONENT_LABEL}=engine"
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerConfig:
+    """Without `kubeconfig`, the pod's account. `scaler_address` (host:port) and `activator_host` go into what is
+    rendered."""
+
+    kubeconfig: Path | None
+    scaler_address: str
+    activator_host: str
+
+
+class Controller:
+    """What it knows of the cluster, and the queue of LLMServices to look at."""
+
+    def __init__(self, kube: KubeClient, config: ControllerConfig) -> None:
+        self._config = config
+        self.queue: WorkQueue[ServiceKey] = WorkQueue()
+        self._services = Informer(kube, f"/apis/{GROUP}/{VERSION}/llmservices", self._service_changed)
+        self._runtimes = Informer(kube, f"/apis/{GROUP}/{VERSION}/inferenceruntimes", self._cluster_changed)
+        self._nodes = Informer(kube, "/api/v1/nodes", self._cluster_changed)
+        self._deployments = Informer(kube, "/apis/apps/v1/deployments", self._child_changed, ENGINES)
+        self._pods = Informer(kube, "/api/v1/pods", self._child_changed, ENGINES)
+        self._scaled = Informer(kube, "/apis/keda.sh/v1alpha1/scaledobjects", self._child_changed, LLMSERVICE_LABEL)
+        self._reconciler = Reconciler(kube, self._services.objects, self.runtimes, self.world, self.facts)
+
+    async def run(self) -> None:
+        """Watch and reconcile until cancelled."""
+        informers = (self._services, self._runtimes, self._nodes, self._deployments, self._pods, self._scaled)
+        async with asyncio.TaskGroup() as group:
+            for informer in informers:
+                group.create_task(informer.run())
+            # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for.
+            for informer in informers[:-1]:
+                await informer.synced.wait()
+            log.info("controller watching", extra=fields(services=len(self._services.objects)))
+            for _ in range(WORKERS):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.take()
+            failed = False
+            try:
+                await self._reconciler.reconcile(key)
+            except ApiUnavailable as error:
+                failed = True
+                log.warning("not reconciled", extra=fields(service="/".join(key), reason=str(error)))
+            finally:
+                self.queue.done(key, failed=failed)
+
+    def runtimes(self) -> list[InferenceRuntime]:
+        """The InferenceRuntimes that can be read, by name."""
+        made = []
+        for key, item in sorted(self._runtimes.objects.items()):
+            try:
+                made.append(parse_runtime(item, "API server"))
+            except ManifestError as error:
+                log.warning("InferenceRuntime cannot be read", extra=fields(runtime=key[1], reason=str(error)))
+        return made
+
+    def facts(self) -> ClusterFacts:
+        """What the translator must know of this cluster: the extended resources that some node can allocate."""
+        names = {
+            name
+            for node in self._nodes.objects.values()
+            for name, count in ((node.get("status") or {}).get("allocatable") or {}).items()
+            if "/" in name and count != "0"
+        }
+        return ClusterFacts(self._config.activator_host, self._config.scaler_address, frozenset(names) or None)
+
+    def world(self, key: ServiceKey) -> World:
+        """What there is for one LLMService."""
+        pods = [
+            pod
+            for (namespace, _), pod in self._pods.objects.items()
+            if namespace == key[0]
+            and pod["metadata"]["labels"].get(LLMSERVICE_LABEL) == key[1]
+            and not pod["metadata"].get("deletionTimestamp")
+        ]
+        return World(self._deployments.objects.get(key), self._scaled.objects.get(key), pods)
+
+    def _service_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        self.queue.add(key)
+
+    def _child_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        """Children that are not pods bear their service's name; a pod that is gone is told by its Deployment."""
+        name = key[1] if item is None else item["metadata"]["labels"].get(LLMSERVICE_LABEL, key[1])
+        self.queue.add((key[0], name))
+
+    def _cluster_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        for service in self._services.objects:
+            self.queue.add(service)
+
+
+async def run_controller(config: ControllerConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ApiUnavailable without a way to the API server."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    kube = await KubeClient.connect(config.kubeconfig)
+    running = asyncio.create_task(Controller(kube, config).run())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (stopping, running):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await kube.close()
+    log.info("controller stopped")

@@ -1,0 +1,67 @@
+"""Work queue: keys to look at again. One worker at a time for each key, no key twice in the line, failures back off.
+
+The habit of controller-runtime: a key says where to look, never what happened.
+"""
+
+import asyncio
+import random
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+_FIRST_RETRY, _LAST_RETRY = 0.2, 60.0  # seconds
+
+
+class WorkQueue(Generic[K]):
+    """`add` from anywhere in the event loop; workers `take` a key and say `done` with it."""
+
+    def __init__(self) -> None:
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._waiting: set[K] = set()
+        self._taken: set[K] = set()
+        self._again: set[K] = set()
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._failures: dict[K, int] = {}
+
+    def add(self, key: K) -> None:
+        """Look at `key` soon; one that is being looked at is looked at once more afterwards."""
+        if (timer := self._timers.pop(key, None)) is not None:
+            timer.cancel()
+        if key in self._taken:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Look at `key` in so many seconds, unless something asks for it sooner."""
+        due = asyncio.get_running_loop().time() + seconds
+        timer = self._timers.get(key)
+        if timer is None or timer.when() > due:
+            if timer is not None:
+                timer.cancel()
+            self._timers[key] = asyncio.get_running_loop().call_at(due, self._due, key)
+
+    async def take(self) -> K:
+        """The next key."""
+        key = await self._ready.get()
+        self._waiting.discard(key)
+        self._taken.add(key)
+        return key
+
+    def done(self, key: K, *, failed: bool = False) -> None:
+        """The look at `key` is over; a failed one is repeated after a jittered, growing while."""
+        self._taken.discard(key)
+        if failed:
+            count = self._failures[key] = self._failures.get(key, 0) + 1
+            self.add_after(key, min(_FIRST_RETRY * 2 ** (count - 1), _LAST_RETRY) * random.uniform(0.5, 1.0))
+        else:
+            self._failures.pop(key, None)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def _due(self, key: K) -> None:
+        self._timers.pop(key, None)
+        self.add(key)

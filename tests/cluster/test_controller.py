@@ -1,0 +1,180 @@
+"""The controller, as a process, on a real API server beside a real KEDA. There is no kubelet: pods stay pending."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import ROOT, SEED, llmservice_manifest
+from tests.cluster.controlplane import CommandFailed, ControlPlane
+
+PATIENCE = 30.0
+NAME, NAMESPACE = "deepseek-v3-small", "ai-prod"
+NODES = {"gpu": "nvidia.com/gpu", "npu": "huawei.com/Ascend910"}
+
+
+class Cluster:
+    """kubectl with patience."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.plane = plane
+
+    def get(self, what: str, name: str = NAME) -> Any:
+        """An object, or None."""
+        text = self.plane.kubectl(
+            "get", what, name, "-n", NAMESPACE, "-o", "json", "--ignore-not-found", "--show-managed-fields"
+        )
+        return json.loads(text) if text else None
+
+    def until(self, seen: Callable[[], object], what: str) -> Any:
+        """Ask again until it is so. kubectl is what a person has; it has no event for "any of this"."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            if found := seen():
+                return found
+            assert time.monotonic() < deadline, f"not seen in {PATIENCE:g} s: {what}; {self.get('llmservice')}"
+            time.sleep(0.2)
+
+    def condition(self, kind: str, name: str = NAME) -> Any:
+        status = (self.get("llmservice", name) or {}).get("status", {})
+        return next((c for c in status.get("conditions", []) if c["type"] == kind), None)
+
+    def apply(self, *assignments: str, name: str = NAME) -> None:
+        manifest = llmservice_manifest(name, NAMESPACE, *assignments)
+        self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+    def image(self) -> str:
+        deployment = self.get("deployment")
+        return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"]) if deployment else ""
+
+
+@pytest.fixture(scope="module")
+def cluster(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    plane.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/crds"))
+    plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    plane.kubectl("create", "namespace", NAMESPACE)
+    plane.kubectl("apply", "-f", str(ROOT / "runtimes"))
+    for name, resource in NODES.items():
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps(node))
+        patch = json.dumps({"status": {"allocatable": {resource: "8"}, "capacity": {resource: "8"}}})
+        plane.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", patch)
+    log_file: Path = tmp_path_factory.mktemp("controller") / "log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hearth", "controller", "--kubeconfig", str(plane.kubeconfig)]
+            + ["--scaler-address", "127.0.0.1:9"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    yield Cluster(plane)
+    assert process.poll() is None, f"the controller ended:\n{log_file.read_text()[-2000:]}"
+    process.terminate()
+    assert process.wait(10) == 0
+    assert "Traceback" not in log_file.read_text()
+    plane.kubectl("delete", "node", *NODES)
+    plane.kubectl("delete", "namespace", NAMESPACE)
+    plane.kubectl("delete", "-f", str(ROOT / "deploy/crds"))
+
+
+def test_the_seed_becomes_objects_with_an_owner_and_no_replica(cluster: Cluster) -> None:
+    cluster.plane.kubectl("apply", "-f", str(SEED))
+    deployment = cluster.until(lambda: cluster.get("deployment"), "a Deployment")
+    cluster.until(lambda: cluster.get("scaledobject"), "a ScaledObject")
+    service = cluster.get("llmservice")
+    for kind, name in (("deployment", NAME), ("scaledobject", NAME), ("service", NAME), ("service", f"{NAME}-engine")):
+        found = cluster.until(lambda kind=kind, name=name: cluster.get(kind, name), f"{kind} {name}")  # type: ignore[misc]
+        (owner,) = found["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("LLMService", service["metadata"]["uid"], True)
+    assert deployment["spec"]["replicas"] == 0, "no accelerator is taken before anybody asks"
+    cluster.until(lambda: cluster.get("llmservice")["status"].get("phase") == "ScaledToZero", "phase ScaledToZero")
+    _, line = cluster.plane.kubectl("get", "llmservice", "-n", NAMESPACE).splitlines()
+    assert line.split()[:4] == [NAME, "ScaledToZero", "nvidia-vllm", "0"]
+    assert cluster.condition("RuntimeResolved")["status"] == "True"
+    assert cluster.condition("Ready")["reason"] == "NoDemand"
+    pods = cluster.plane.kubectl("get", "pods", "-n", NAMESPACE, "-o", "name")
+    assert pods == ""
+
+
+def test_what_somebody_edits_is_put_back_and_the_replicas_are_not(cluster: Cluster) -> None:
+    patch = {"spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "engine", "image": "mine:1"}]}}}}
+    container = cluster.get("deployment")["spec"]["template"]["spec"]["containers"][0]["name"]
+    patch["spec"]["template"]["spec"]["containers"][0]["name"] = container  # type: ignore[index]
+    wanted = cluster.image()
+    # KEDA would take an unasked-for replica away: it is told to leave this one alone while we look.
+    pause = ("scaledobject", NAME, "-n", NAMESPACE)
+    cluster.plane.kubectl("annotate", *pause, "autoscaling.keda.sh/paused=true")
+    cluster.plane.kubectl("patch", "deployment", NAME, "-n", NAMESPACE, "-p", json.dumps(patch))
+    cluster.until(lambda: cluster.image() == wanted, "the image put back")
+    assert cluster.get("deployment")["spec"]["replicas"] == 2
+    loading = cluster.until(lambda: cluster.get("llmservice")["status"].get("coldStart") or {}, "a cold start")
+    assert loading["phase"] == "scheduling"
+    assert cluster.condition("Ready")["reason"] == "ColdStart"
+    cluster.plane.kubectl("annotate", *pause, "autoscaling.keda.sh/paused-")
+    cluster.plane.kubectl("scale", "deployment", NAME, "-n", NAMESPACE, "--replicas=0")
+    cluster.until(lambda: cluster.get("llmservice")["status"]["phase"] == "ScaledToZero", "ScaledToZero again")
+    assert "coldStart" not in cluster.get("llmservice")["status"]
+
+
+def test_a_deleted_child_comes_back(cluster: Cluster) -> None:
+    before = cluster.get("deployment")["metadata"]["uid"]
+    cluster.plane.kubectl("delete", "deployment", NAME, "-n", NAMESPACE)
+    made = cluster.until(
+        lambda: (found := cluster.get("deployment")) and found["metadata"]["uid"] != before and found,
+        "a new Deployment",
+    )
+    assert made["spec"]["replicas"] == 0
+
+
+def test_another_vendor_and_another_hub_are_one_line(cluster: Cluster) -> None:
+    seed = SEED.read_text()
+    cluster.plane.kubectl("apply", "-f", "-", stdin=seed.replace("[nvidia, ascend]", "[ascend]"))
+    cluster.until(lambda: "ascend" in cluster.image(), "Ascend's image")
+    cluster.until(lambda: cluster.get("llmservice")["status"]["resolvedRuntime"] == "ascend-vllm", "its runtime")
+    cluster.plane.kubectl("apply", "-f", "-", stdin=seed.replace("modelscope://", "hf://"))
+    cluster.until(lambda: "vllm-openai" in cluster.image(), "NVIDIA's image")
+    env = cluster.get("deployment")["spec"]["template"]["spec"]["containers"][0].get("env", [])
+    assert "VLLM_USE_MODELSCOPE" not in [variable["name"] for variable in env]
+
+
+def test_a_runtime_that_changes_changes_its_services(cluster: Cluster) -> None:
+    patch = json.dumps({"spec": {"container": {"image": "vllm/vllm-openai:another"}}})
+    cluster.plane.kubectl("patch", "infr", "nvidia-vllm", "--type=merge", "-p", patch)
+    cluster.until(lambda: cluster.image() == "vllm/vllm-openai:another", "the new image")
+    cluster.plane.kubectl("apply", "-f", str(ROOT / "runtimes"))
+    cluster.until(lambda: cluster.image() != "vllm/vllm-openai:another", "the old one")
+
+
+def test_a_vendor_that_nobody_serves_is_a_condition_until_somebody_does(cluster: Cluster) -> None:
+    cluster.apply("spec.runtime.selector.vendor=[acme]", name="acme")
+    found = cluster.until(lambda: cluster.condition("RuntimeResolved", "acme"), "a condition")
+    assert (found["status"], found["reason"]) == ("False", "NoRuntime")
+    assert "acme" in found["message"]
+    assert cluster.get("deployment", "acme") is None
+    runtime = json.loads(cluster.plane.kubectl("get", "infr", "cpu-llamacpp", "-o", "json"))
+    runtime["metadata"] = {"name": "acme-engine"}
+    runtime["spec"]["vendor"] = "acme"
+    cluster.plane.kubectl("apply", "-f", "-", stdin=json.dumps(runtime))
+    cluster.until(lambda: cluster.get("deployment", "acme"), "a Deployment, now that there is a runtime")
+    cluster.until(lambda: cluster.condition("RuntimeResolved", "acme")["status"] == "True", "resolved")
+    cluster.plane.kubectl("delete", "infr", "acme-engine")
+    cluster.plane.kubectl("delete", "llmservice", "acme", "-n", NAMESPACE)
+
+
+def test_deleting_the_service_leaves_nothing_behind(cluster: Cluster) -> None:
+    cluster.plane.kubectl("delete", "llmservice", NAME, "-n", NAMESPACE)
+
+    def left() -> str:
+        return cluster.plane.kubectl(
+            "get", "deployment,service,scaledobject,hpa,pvc,job,pod", "-n", NAMESPACE, "-o", "name"
+        )
+
+    cluster.until(lambda: left() == "", "nothing left")
+    with pytest.raises(CommandFailed, match="NotFound"):
+        cluster.plane.kubectl("get", "llmservice", NAME, "-n", NAMESPACE)

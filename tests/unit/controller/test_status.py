@@ -1,0 +1,115 @@
+from typing import Any
+
+import pytest
+
+from hearth.controller.status import (
+    Verdict,
+    World,
+    cold_start,
+    llmservice_status,
+    phase_of,
+    runtime_not_resolved,
+    verdicts,
+)
+
+NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
+
+
+def deployment(replicas: int, ready: int = 0) -> dict[str, Any]:
+    return {"spec": {"replicas": replicas}, "status": {"replicas": replicas, "readyReplicas": ready}}
+
+
+def pod(container: dict[str, Any] | None = None, name: str = "qwen-1", node: str | None = "n") -> dict[str, Any]:
+    made: dict[str, Any] = {"metadata": {"name": name}, "spec": {}, "status": {}}
+    if node:
+        made["spec"]["nodeName"] = node
+    if container:
+        made["status"]["containerStatuses"] = [container]
+    return made
+
+
+def waiting(reason: str, message: str | None = None) -> dict[str, Any]:
+    return {"state": {"waiting": {"reason": reason, "message": message}}}
+
+
+RUNNING = {"state": {"running": {}}}
+
+
+@pytest.mark.parametrize(
+    ("world", "phase"),
+    [
+        (World(None, None, []), "Pending"),
+        (World(deployment(0), None, []), "ScaledToZero"),
+        (World(deployment(1), None, []), "Loading"),
+        (World(deployment(1, ready=1), None, []), "Ready"),
+        (World(deployment(1), None, [pod(waiting("CrashLoopBackOff"))]), "Degraded"),
+        (World(deployment(2, ready=1), None, [pod(waiting("CrashLoopBackOff"))]), "Ready"),
+    ],
+)
+def test_the_phase(world: World, phase: str) -> None:
+    assert phase_of(world) == phase
+
+
+@pytest.mark.parametrize(
+    ("seen", "phase", "says"),
+    [
+        (pod(node=None), "scheduling", "waiting for a node"),
+        (pod(), "starting", "the engine starts"),
+        (pod(waiting("ContainerCreating")), "pulling-image", "ContainerCreating"),
+        (pod(waiting("ImagePullBackOff", "no such image")), "pulling-image", "no such image"),
+        (pod({**RUNNING, "started": False}), "starting", "the engine starts"),
+        (pod({**RUNNING, "started": True}), "loading", "loading the model"),
+    ],
+)
+def test_a_cold_start_says_what_it_waits_for(seen: dict[str, Any], phase: str, says: str) -> None:
+    assert cold_start(World(deployment(1), None, [seen])) == {"phase": phase, "message": f"pod qwen-1: {says}"}
+
+
+def test_the_schedulers_words_are_passed_on() -> None:
+    unschedulable = pod(node=None)
+    words = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    unschedulable["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": words}]
+    found = cold_start(World(deployment(1), None, [unschedulable]))
+    assert found == {"phase": "scheduling", "message": f"pod qwen-1: {words}"}
+
+
+def test_the_pod_that_is_furthest_counts() -> None:
+    pods = [pod(name="a", node=None), pod({**RUNNING, "started": True}, "b"), pod(name="c")]
+    found = cold_start(World(deployment(3), None, pods))
+    assert found is not None
+    assert found["message"].startswith("pod b:")
+
+
+def test_no_start_is_under_way() -> None:
+    assert cold_start(World(deployment(0), None, [])) is None
+    assert cold_start(World(deployment(1, ready=1), None, [])) is None
+
+
+def test_what_keda_says_of_its_object_is_said() -> None:
+    conditions = [{"type": "Ready", "status": "False", "reason": "ScalerNotReachable", "message": "no connection"}]
+    scaled = {"status": {"conditions": conditions}}
+    found = {v.type: v for v in verdicts(World(deployment(0), scaled, []), "r")}
+    assert found["ScaledObjectReady"] == Verdict("ScaledObjectReady", False, "ScalerNotReachable", "no connection")
+    unseen = {v.type: v for v in verdicts(World(deployment(0), None, []), "r")}
+    assert unseen["ScaledObjectReady"].reason == "NotSeen"
+
+
+def test_times_stay_where_nothing_changed() -> None:
+    loading = World(deployment(1), None, [pod()])
+    first = llmservice_status(loading, verdicts(loading, "r"), {}, "r", "http://x/v1", 3, NOW)
+    again = llmservice_status(loading, verdicts(loading, "r"), first, "r", "http://x/v1", 3, LATER)
+    assert again == first
+    ready = World(deployment(1, ready=1), None, [])
+    then = llmservice_status(ready, verdicts(ready, "r"), again, "r", "http://x/v1", 3, LATER)
+    times = {c["type"]: c["lastTransitionTime"] for c in then["conditions"]}
+    assert (times["Ready"], times["RuntimeResolved"]) == (LATER, NOW)
+    assert "coldStart" not in then
+    assert then["observedGeneration"] == 3
+
+
+def test_without_a_runtime_nothing_is_said_of_replicas() -> None:
+    nothing = World(None, None, [])
+    status = llmservice_status(nothing, runtime_not_resolved("why"), {}, None, "http://x/v1", 1, NOW)
+    assert (status["phase"], status["replicas"]) == ("Pending", 0)
+    assert "resolvedRuntime" not in status
+    assert [c["message"] for c in status["conditions"] if c["type"] == "RuntimeResolved"] == ["why"]

@@ -1,0 +1,69 @@
+import asyncio
+
+import pytest
+
+from hearth.kube.workqueue import WorkQueue
+
+
+async def taken(queue: WorkQueue[str]) -> str:
+    async with asyncio.timeout(5):
+        return await queue.take()
+
+
+def is_empty(queue: WorkQueue[str]) -> bool:
+    return queue._ready.empty()
+
+
+async def test_a_key_stands_in_the_line_once() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for key in ("a", "b", "a"):
+        queue.add(key)
+    assert [await taken(queue), await taken(queue)] == ["a", "b"]
+    assert is_empty(queue)
+
+
+async def test_one_that_is_being_looked_at_is_looked_at_once_more_afterwards() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    assert await taken(queue) == "a"
+    queue.add("a")
+    queue.add("a")
+    assert is_empty(queue), "never two workers on one key"
+    queue.done("a")
+    assert await taken(queue) == "a"
+    queue.done("a")
+    assert is_empty(queue)
+
+
+async def test_a_failed_look_is_repeated_later_and_later() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    loop = asyncio.get_running_loop()
+    waits = []
+    queue.add("a")
+    for _ in range(3):
+        assert await taken(queue) == "a"
+        began = loop.time()
+        queue.done("a", failed=True)
+        assert await taken(queue) == "a"
+        waits.append(loop.time() - began)
+        queue.add("a")
+        queue.done("a", failed=True)
+    assert waits[0] >= 0.1
+    assert waits[-1] > waits[0]
+
+
+async def test_news_come_before_a_timer() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_after("a", 3600)
+    queue.add("a")
+    assert await taken(queue) == "a"
+    queue.done("a")
+    assert queue._timers == {}
+
+
+@pytest.mark.parametrize(("first", "second"), [(3600, 0.01), (0.01, 3600)])
+async def test_the_soonest_of_two_timers_counts(first: float, second: float) -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_after("a", first)
+    queue.add_after("a", second)
+    assert await taken(queue) == "a"
