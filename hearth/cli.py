@@ -171,16 +171,28 @@ def scaler(
     activator: Annotated[
         list[str] | None, typer.Option(help="Demand address (host:port) of an activator. Repeat for more.")
     ] = None,
+    activator_service: Annotated[
+        str | None, typer.Option(help="NAMESPACE/NAME of the activators' Service, whose endpoints are watched.")
+    ] = None,
+    kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     log_format: LogFormat = LogFormatChoice.auto,
     log_level: LogLevel = "info",
 ) -> None:
     """KEDA's external scaler: adds up the demand of all activators."""
     from hearth.scaler.server import ScalerConfig, run_scaler
 
-    if not activator:
-        _refuse("--activator: found none; expected the demand address of every activator, such as 127.0.0.1:9091")
+    if bool(activator) == bool(activator_service):
+        _refuse(
+            "--activator, --activator-service: expected one of them: the demand address of every activator, such as "
+            "127.0.0.1:9091, or their Service, such as hearth-system/hearth-activator"
+        )
+    namespace, _, name = (activator_service or "").partition("/")
+    if activator_service and not (namespace and name):
+        _refuse(f"--activator-service: found {activator_service!r}; expected NAMESPACE/NAME")
+    service = (namespace, name) if activator_service else None
     identity = os.environ.get("HOSTNAME") or socket.gethostname()
-    _run_role(run_scaler(ScalerConfig(listen, tuple(activator), identity)), log_format, log_level)
+    config = ScalerConfig(listen, tuple(activator or ()), identity, service, kubeconfig)
+    _run_role(run_scaler(config), log_format, log_level)
 
 
 @app.command()

@@ -6,15 +6,19 @@ import logging
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
+from hearth.kube.client import KubeClient
+from hearth.kube.informer import Informer
 from hearth.logs import fields
 from hearth.proto import externalscaler_pb2
 from hearth.proto.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
+from hearth.scaler.discovery import ActivatorDirectory
 from hearth.scaler.listener import DemandListener
 from hearth.scaler.picture import DemandPicture
 from hearth.scaler.pulses import Pulses
@@ -27,11 +31,14 @@ SERVICE = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"].full_
 
 @dataclass(frozen=True, slots=True)
 class ScalerConfig:
-    """`listen` is host:port of the gRPC server, `activators` a static list of host:port."""
+    """`listen` is host:port of the gRPC server. The activators: a static list of host:port, or the (namespace, name)
+    of their Service, whose EndpointSlices are watched (without `kubeconfig`, as the pod's account)."""
 
     listen: str
     activators: tuple[str, ...]
     identity: str
+    activator_service: tuple[str, str] | None = None
+    kubeconfig: Path | None = None
     grace_seconds: float = 5.0
 
 
@@ -67,20 +74,46 @@ async def scaler_server(config: ScalerConfig, picture: DemandPicture, pulses: Pu
 
 
 async def run_scaler(config: ScalerConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound."""
+    """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound, ApiUnavailable without a way to
+    the API server where one is needed."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     picture, pulses = DemandPicture(), Pulses()
     listener = DemandListener(picture, pulses, config.identity)
-    listener.list_activators(config.activators)
-    async with scaler_server(config, picture, pulses) as port:
-        log.info("scaler serving", extra=fields(port=port, activators=list(config.activators)))
-        listening = asyncio.create_task(listener.run())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
+    kube: KubeClient | None = None
+    if config.activator_service is None:
+        listener.list_activators(config.activators)
+    else:
+        kube = await KubeClient.connect(config.kubeconfig)
+    try:
+        async with scaler_server(config, picture, pulses) as port:
+            log.info(
+                "scaler serving", extra=fields(port=port, activators=config.activator_service or config.activators)
+            )
+            listening = asyncio.create_task(_listen(config, listener, kube))
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+    finally:
+        if kube is not None:
+            await kube.close()
     log.info("scaler stopped")
+
+
+async def _listen(config: ScalerConfig, listener: DemandListener, kube: KubeClient | None) -> None:
+    """Listen to the activators, and watch which there are where a Service says so. Until the first list is known the
+    picture is blind, so that nobody is told zero."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(listener.run())
+        if kube is not None and config.activator_service is not None:
+            namespace, name = config.activator_service
+            directory = ActivatorDirectory(listener.list_activators)
+            path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+            informer = Informer(kube, path, directory.put_slice, f"kubernetes.io/service-name={name}")
+            group.create_task(informer.run())
+            await informer.synced.wait()
+            directory.publish()

@@ -32,7 +32,7 @@ def waiting(reason: str, message: str | None = None) -> dict[str, Any]:
     return {"state": {"waiting": {"reason": reason, "message": message}}}
 
 
-RUNNING = {"state": {"running": {}}}
+RUNNING: dict[str, Any] = {"state": {"running": {}}}
 
 
 @pytest.mark.parametrize(

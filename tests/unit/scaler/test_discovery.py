@@ -1,0 +1,60 @@
+from typing import Any
+
+from hearth.scaler.discovery import ActivatorDirectory
+
+
+def endpoint(address: str, **conditions: bool) -> dict[str, Any]:
+    return {"addresses": [address], "conditions": conditions}
+
+
+def slice_of(*endpoints: dict[str, Any], port: str = "demand") -> dict[str, Any]:
+    ports = [{"name": "http", "port": 8080}, {"name": port, "port": 9091}]
+    return {"metadata": {"name": "s"}, "ports": ports, "endpoints": list(endpoints)}
+
+
+class Directory:
+    def __init__(self) -> None:
+        self.lists: list[list[str]] = []
+        self.directory = ActivatorDirectory(self.lists.append)
+
+    def put(self, name: str, item: dict[str, Any] | None) -> None:
+        self.directory.put_slice(("hearth-system", name), item)
+
+
+def test_nothing_is_told_before_everything_is_known() -> None:
+    seen = Directory()
+    seen.put("a", slice_of(endpoint("10.0.0.1", ready=True)))
+    seen.put("b", slice_of(endpoint("fd00::1", ready=True)))
+    assert seen.lists == []
+    seen.directory.publish()
+    assert seen.lists == [["10.0.0.1:9091", "[fd00::1]:9091"]]
+
+
+def test_no_activator_is_a_list_too() -> None:
+    seen = Directory()
+    seen.directory.publish()
+    assert seen.lists == [[]]
+
+
+def test_one_that_drains_is_listened_to_and_one_that_starts_is_not() -> None:
+    seen = Directory()
+    seen.directory.publish()
+    drains = endpoint("10.0.0.2", ready=False, terminating=True)
+    seen.put("a", slice_of(endpoint("10.0.0.1", ready=False), drains, endpoint("10.0.0.3")))
+    assert seen.lists[-1] == ["10.0.0.2:9091", "10.0.0.3:9091"]
+
+
+def test_one_that_leaves_is_told_and_what_does_not_change_is_not() -> None:
+    seen = Directory()
+    seen.directory.publish()
+    for _ in range(2):
+        seen.put("a", slice_of(endpoint("10.0.0.1", ready=True)))
+    seen.put("a", None)
+    assert seen.lists == [[], ["10.0.0.1:9091"], []]
+
+
+def test_a_slice_without_the_port_lists_nobody() -> None:
+    seen = Directory()
+    seen.put("a", slice_of(endpoint("10.0.0.1", ready=True), port="metrics"))
+    seen.directory.publish()
+    assert seen.lists == [[]]
