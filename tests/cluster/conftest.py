@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.controlplane import ControlPlane, running
+from tests.cluster.installed import Installed
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,12 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     assert binaries, "HEARTH_CONTROLPLANE names no folder of binaries; run `make e2e`, which builds them"
     with running(Path(binaries), tmp_path_factory.mktemp("controlplane")) as plane:
         yield plane
+
+
+@pytest.fixture(scope="module")
+def installed(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """Hearth in the cluster, by deploy/."""
+    made = Installed(plane, tmp_path_factory.mktemp("roles"))
+    made.install()
+    yield made
+    made.uninstall()

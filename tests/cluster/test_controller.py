@@ -1,21 +1,18 @@
 """The controller, as a process, on a real API server beside a real KEDA. There is no kubelet: pods stay pending."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.builders import ROOT, SEED, llmservice_manifest
 from tests.cluster.controlplane import CommandFailed, ControlPlane
+from tests.cluster.installed import NAMESPACE, Installed
 
-PATIENCE = 30.0
-NAME, NAMESPACE = "deepseek-v3-small", "ai-prod"
-NODES = {"gpu": "nvidia.com/gpu", "npu": "huawei.com/Ascend910"}
+PATIENCE = 60.0
+NAME = "deepseek-v3-small"
 
 
 class Cluster:
@@ -54,33 +51,9 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    plane.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/crds"))
-    plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-    plane.kubectl("create", "namespace", NAMESPACE)
-    plane.kubectl("apply", "-f", str(ROOT / "runtimes"))
-    for name, resource in NODES.items():
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
-        plane.kubectl("apply", "-f", "-", stdin=json.dumps(node))
-        patch = json.dumps({"status": {"allocatable": {resource: "8"}, "capacity": {resource: "8"}}})
-        plane.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", patch)
-    log_file: Path = tmp_path_factory.mktemp("controller") / "log"
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hearth", "controller", "--kubeconfig", str(plane.kubeconfig)]
-            + ["--scaler-address", "127.0.0.1:9"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    yield Cluster(plane)
-    assert process.poll() is None, f"the controller ended:\n{log_file.read_text()[-2000:]}"
-    process.terminate()
-    assert process.wait(10) == 0
-    assert "Traceback" not in log_file.read_text()
-    plane.kubectl("delete", "node", *NODES)
-    plane.kubectl("delete", "namespace", NAMESPACE)
-    plane.kubectl("delete", "-f", str(ROOT / "deploy/crds"))
+def cluster(installed: Installed) -> Iterator[Cluster]:
+    with installed.role("controller", "--scaler-address", "127.0.0.1:9"):
+        yield Cluster(installed.plane)
 
 
 def test_the_seed_becomes_objects_with_an_owner_and_no_replica(cluster: Cluster) -> None:

@@ -18,6 +18,7 @@ def crds(plane: ControlPlane) -> Iterator[ControlPlane]:
     plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     plane.kubectl("create", "namespace", "ai-prod")
     yield plane
+    plane.kubectl("delete", "namespace", "ai-prod")
     plane.kubectl("delete", "-f", str(ROOT / "deploy/crds"))
 
 

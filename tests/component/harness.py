@@ -165,8 +165,9 @@ async def answer_events(request: Message, stream: Stream) -> None:
 class ScriptedEngine:
     """A TCP server that reads requests and lets `handler` answer. `asked` is released once for each request."""
 
-    def __init__(self, handler: Handler = answer_ok) -> None:
+    def __init__(self, handler: Handler = answer_ok, host: str = "127.0.0.1") -> None:
         self.handler = handler
+        self._host = host
         self.requests: list[Message] = []
         self.connections = 0
         self.asked = asyncio.Semaphore(0)
@@ -177,10 +178,10 @@ class ScriptedEngine:
     @property
     def address(self) -> str:
         assert self._server is not None
-        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"{self._host}:{self._server.sockets[0].getsockname()[1]}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self._host, 0)
         return self
 
     async def __aexit__(

@@ -135,6 +135,15 @@ class ControlPlane:
         )
         self._until(lambda: httpx.get("http://127.0.0.1:8091/readyz", trust_env=False).raise_for_status())
 
+    def kubeconfig_of(self, namespace: str, account: str) -> Path:
+        """A kubeconfig with a ServiceAccount's token, good for an hour."""
+        document = yaml.safe_load(self.kubeconfig.read_text())
+        token = self.kubectl("create", "token", account, "-n", namespace, "--duration=1h").strip()
+        document["users"] = [{"name": "admin", "user": {"token": token}}]
+        made = self.state / f"kubeconfig-{account}"
+        made.write_text(yaml.safe_dump(document))
+        return made
+
     def kill(self, name: str) -> None:
         """End one of the processes as a lost node would."""
         process = self._processes.pop(name)

@@ -1,0 +1,65 @@
+"""Hearth installed in the cluster by its own manifests; its roles run as processes, each with its own account.
+
+There is no kubelet: the pods of deploy/ stay pending, and the processes here stand for them.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.builders import ROOT
+from tests.cluster.controlplane import ControlPlane
+
+SYSTEM, NAMESPACE = "hearth-system", "ai-prod"
+NODES = {"gpu": "nvidia.com/gpu", "npu": "huawei.com/Ascend910"}
+
+
+class Installed:
+    """CRDs, accounts, bundled runtimes, a node of each vendor, and a namespace for LLMServices."""
+
+    def __init__(self, plane: ControlPlane, folder: Path) -> None:
+        self.plane = plane
+        self._folder = folder
+
+    def install(self) -> None:
+        self.plane.kubectl("apply", "--server-side", "-k", str(ROOT / "deploy"))
+        self.plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        self.plane.kubectl("create", "namespace", NAMESPACE)
+        self.plane.kubectl("apply", "-f", str(ROOT / "runtimes"))
+        for name, resource in NODES.items():
+            node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+            self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(node))
+            patch = json.dumps({"status": {"allocatable": {resource: "8"}, "capacity": {resource: "8"}}})
+            self.plane.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", patch)
+
+    def uninstall(self) -> None:
+        """As docs say: first the LLMServices, then Hearth."""
+        self.plane.kubectl("delete", "namespace", NAMESPACE)
+        self.plane.kubectl("delete", "-k", str(ROOT / "deploy"))
+        self.plane.kubectl("delete", "node", *NODES)
+
+    @contextlib.contextmanager
+    def role(self, role: str, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run a role with the rights of its ServiceAccount; it must be alive at the end, and stop when told."""
+        account = self.plane.kubeconfig_of(SYSTEM, f"hearth-{role}")
+        log_file = self._folder / f"{role}.log"
+        with log_file.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "hearth", role, "--kubeconfig", str(account), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            yield process
+            assert process.poll() is None, f"{role} ended:\n{log_file.read_text()[-3000:]}"
+            process.terminate()
+            assert process.wait(10) == 0, log_file.read_text()[-3000:]
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        assert "Traceback" not in log_file.read_text(), log_file.read_text()
