@@ -13,6 +13,7 @@ from hearth.activator.errors import model_not_found
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.status import LLMServiceStatus
+from hearth.kube.endpoints import addresses
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class Directory:
         if item is not None:
             name = (item["metadata"].get("labels") or {}).get(LLMSERVICE_LABEL)
             if name:
-                self._slices[slice_key] = ((slice_key[0], name), _ready_addresses(item))
+                self._slices[slice_key] = ((slice_key[0], name), addresses(item))
         new = self._slices.get(slice_key)
         for key in {owner for owner, _ in filter(None, (old, new))}:
             entry = self._entries.get(key)
@@ -160,20 +161,3 @@ class Directory:
 
     def _ready(self, key: ServiceKey) -> frozenset[str]:
         return frozenset(address for owner, ready in self._slices.values() if owner == key for address in ready)
-
-
-def _ready_addresses(item: dict[str, Any]) -> frozenset[str]:
-    ports = [port["port"] for port in item.get("ports") or [] if port.get("port")]
-    if not ports:
-        return frozenset()
-    addresses: set[str] = set()
-    for endpoint in item.get("endpoints") or []:
-        conditions = endpoint.get("conditions") or {}
-        # A missing `ready` counts as true (discovery.k8s.io/v1).
-        if conditions.get("ready") is not False and not conditions.get("terminating"):
-            addresses.update(_join(address, ports[0]) for address in endpoint.get("addresses") or [])
-    return frozenset(addresses)
-
-
-def _join(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from hearth.kube.endpoints import addresses
 from hearth.kube.informer import ObjectKey
 
 KubeObject = dict[str, Any]
@@ -26,7 +27,7 @@ class ActivatorDirectory:
         """Take an EndpointSlice as it is now; None: it is gone."""
         self._slices.pop(key, None)
         if item is not None:
-            self._slices[key] = frozenset(_addresses(item))
+            self._slices[key] = addresses(item, drains=True, port_name=PORT_NAME)
         if self._listed is not None:
             self.publish()
 
@@ -36,17 +37,3 @@ class ActivatorDirectory:
         if listed != self._listed:
             self._listed = listed
             self._on_list(listed)
-
-
-def _addresses(item: KubeObject) -> list[str]:
-    ports = [port["port"] for port in item.get("ports") or [] if port.get("name") == PORT_NAME and port.get("port")]
-    found = []
-    for endpoint in item.get("endpoints") or []:
-        conditions = endpoint.get("conditions") or {}
-        if conditions.get("ready") is not False or conditions.get("terminating"):
-            found += [
-                f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-                for address in endpoint.get("addresses") or []
-                for port in ports
-            ]
-    return found

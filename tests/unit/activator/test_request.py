@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth.activator.errors import ApiError
-from hearth.activator.headers import Headers, end_to_end, for_engine
 from hearth.activator.request import ClientGone, Request, read_body
 
 
@@ -86,36 +85,3 @@ async def test_a_body_over_the_limit_is_refused_when_announced_and_when_not() ->
 async def test_a_client_that_leaves_while_it_sends_is_gone() -> None:
     with pytest.raises(ClientGone):
         await read_body(Messages({"type": "http.disconnect"}), [], 10)
-
-
-class TestHeaders:
-    def test_fields_of_one_connection_are_not_passed_on(self) -> None:
-        headers: Headers = [
-            (b"connection", b"close, X-Mine"),
-            (b"x-mine", b"1"),
-            (b"keep-alive", b"5"),
-            (b"te", b"trailers"),
-            (b"upgrade", b"h2c"),
-            (b"transfer-encoding", b"chunked"),
-            (b"traceparent", b"00-1"),
-        ]
-        assert end_to_end(headers) == [(b"traceparent", b"00-1")]
-
-    def test_the_engine_gets_its_own_host_and_length_and_who_asked(self) -> None:
-        headers: Headers = [
-            (b"host", b"qwen.ai.svc"),
-            (b"authorization", b"Bearer k"),
-            (b"content-length", b"99"),
-            (b"accept-encoding", b"gzip"),
-            (b"expect", b"100-continue"),
-            (b"x-forwarded-for", b"203.0.113.7"),
-            (b"x-request-id", b"theirs"),
-        ]
-        assert for_engine(headers, "10.0.0.1:8000", 5, "10.0.0.9", "http", "theirs") == [
-            (b"host", b"10.0.0.1:8000"),
-            (b"authorization", b"Bearer k"),
-            (b"content-length", b"5"),
-            (b"x-forwarded-for", b"203.0.113.7, 10.0.0.9"),
-            (b"x-forwarded-proto", b"http"),
-            (b"x-request-id", b"theirs"),
-        ]
