@@ -204,13 +204,25 @@ def controller(
     activator_host: Annotated[
         str, typer.Option(help="Host of the activator's Service, for every LLMService's alias.")
     ] = "hearth-activator.hearth-system.svc.cluster.local",
+    lease: Annotated[
+        str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")
+    ] = None,
+    identity: Annotated[str | None, typer.Option(help="Name on the Lease.  [default: the host's, made unique]")] = None,
     log_format: LogFormat = LogFormatChoice.auto,
     log_level: LogLevel = "info",
 ) -> None:
     """Apply what LLMServices become in a cluster, and write their status."""
+    import uuid
+
     from hearth.controller.server import ControllerConfig, run_controller
 
-    _run_role(run_controller(ControllerConfig(kubeconfig, scaler_address, activator_host)), log_format, log_level)
+    namespace, _, name = (lease or "").partition("/")
+    if lease is not None and not (namespace and name):
+        _refuse(f"--lease: found {lease!r}; expected NAMESPACE/NAME")
+    identity = identity or f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    held = (namespace, name) if lease else None
+    config = ControllerConfig(kubeconfig, scaler_address, activator_host, held, identity)
+    _run_role(run_controller(config), log_format, log_level)
 
 
 def main() -> None:
@@ -224,7 +236,7 @@ def _run_role(role: "Coroutine[object, object, None]", log_format: LogFormatChoi
 
     import uvloop
 
-    from hearth.kube.errors import ApiUnavailable
+    from hearth.kube.errors import ApiUnavailable, LeadershipLost
     from hearth.logs import configure, fields
 
     if log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
@@ -233,7 +245,7 @@ def _run_role(role: "Coroutine[object, object, None]", log_format: LogFormatChoi
     configure(log_format.value, log_level)
     try:
         uvloop.run(role)
-    except (OSError, ApiUnavailable) as error:
+    except (OSError, ApiUnavailable, LeadershipLost) as error:
         logging.getLogger("hearth").error("cannot serve", extra=fields(reason=str(error)))
         raise typer.Exit(1) from error
 

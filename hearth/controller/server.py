@@ -10,6 +10,7 @@ from pathlib import Path
 from hearth.api.base import GROUP, VERSION
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.manifest import ManifestError, parse_runtime
+from hearth.controller.leader import Election
 from hearth.controller.reconcile import Reconciler, ServiceKey
 from hearth.controller.status import World
 from hearth.crd_translator import ClusterFacts
@@ -29,11 +30,13 @@ ENGINES = f"{LLMSERVICE_LABEL},{COMPONENT_LABEL}=engine"
 @dataclass(frozen=True, slots=True)
 class ControllerConfig:
     """Without `kubeconfig`, the pod's account. `scaler_address` (host:port) and `activator_host` go into what is
-    rendered."""
+    rendered. With a `lease` (namespace, name), only its holder works; `identity` is this process' name on it."""
 
     kubeconfig: Path | None
     scaler_address: str
     activator_host: str
+    lease: tuple[str, str] | None = None
+    identity: str = ""
 
 
 class Controller:
@@ -120,12 +123,15 @@ class Controller:
 
 
 async def run_controller(config: ControllerConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ApiUnavailable without a way to the API server."""
+    """Serve until SIGTERM or SIGINT. Raises ApiUnavailable without a way to the API server, LeadershipLost."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     kube = await KubeClient.connect(config.kubeconfig)
-    running = asyncio.create_task(Controller(kube, config).run())
+    work = Controller(kube, config).run()
+    if config.lease is not None:
+        work = Election(kube, *config.lease, config.identity).lead(work)
+    running = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)

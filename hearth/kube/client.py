@@ -97,6 +97,14 @@ class KubeClient:
         query = [("fieldManager", manager), ("force", "true")]
         return await self._exchange("PATCH", path, query, item, "application/apply-patch+yaml")
 
+    async def create_object(self, collection: str, item: KubeObject) -> KubeObject:
+        """Create an object. Raises ApiUnavailable; 409 where there is one already."""
+        return await self._exchange("POST", collection, [], item, "application/json")
+
+    async def replace_object(self, path: str, item: KubeObject) -> KubeObject:
+        """Write an object that was read before. Raises ApiUnavailable; 409 where it has changed since."""
+        return await self._exchange("PUT", path, [], item, "application/json")
+
     async def get_object(self, path: str) -> KubeObject | None:
         """One object as it is now; None where there is none. Raises ApiUnavailable."""
         try:

@@ -11,3 +11,7 @@ class ApiUnavailable(Exception):
 
 class Expired(ApiUnavailable):
     """410 Gone: the resourceVersion is older than what the API server remembers. List anew."""
+
+
+class LeadershipLost(Exception):
+    """A Lease could not be renewed in time: somebody else may lead by now."""

@@ -42,24 +42,38 @@ class Installed:
         self.plane.kubectl("delete", "node", *NODES)
 
     @contextlib.contextmanager
-    def role(self, role: str, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run a role with the rights of its ServiceAccount; it must be alive at the end, and stop when told."""
-        account = self.plane.kubeconfig_of(SYSTEM, f"hearth-{role}")
-        log_file = self._folder / f"{role}.log"
-        with log_file.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "hearth", role, "--kubeconfig", str(account), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+    def killed(self, role: str, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run a role that the test will kill."""
+        process = self._start(role, self._folder / f"{role}.log", arguments)
         try:
             yield process
-            assert process.poll() is None, f"{role} ended:\n{log_file.read_text()[-3000:]}"
-            process.terminate()
+        finally:
+            process.kill()
+            process.wait()
+
+    @contextlib.contextmanager
+    def role(self, role: str, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run a role with the rights of its ServiceAccount; it must not end by itself, and stop when told."""
+        log_file = self._folder / f"{role}.log"
+        process = self._start(role, log_file, arguments)
+        try:
+            yield process
+            if process.returncode is None:  # the test has not stopped it itself
+                assert process.poll() is None, f"{role} ended:\n{log_file.read_text()[-3000:]}"
+                process.terminate()
             assert process.wait(10) == 0, log_file.read_text()[-3000:]
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
         assert "Traceback" not in log_file.read_text(), log_file.read_text()
+
+    def _start(self, role: str, log_file: Path, arguments: tuple[str, ...]) -> "subprocess.Popen[bytes]":
+        account = self.plane.kubeconfig_of(SYSTEM, f"hearth-{role}")
+        with log_file.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "hearth", role, "--kubeconfig", str(account), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )

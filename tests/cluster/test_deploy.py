@@ -22,7 +22,7 @@ def test_installing_again_changes_nothing(installed: Installed) -> None:
 
 def test_the_pods_meet_the_restricted_standard(installed: Installed) -> None:
     """The namespace enforces it: a pod that does not meet it would not be made."""
-    for role, count in (("controller", 1), ("activator", 2), ("scaler", 2)):
+    for role, count in (("controller", 2), ("activator", 2), ("scaler", 2)):
         installed.plane.kubectl(
             *["wait", "-n", SYSTEM, f"deployment/hearth-{role}", "--timeout=30s"],
             f"--for=jsonpath={{.status.replicas}}={count}",

@@ -111,6 +111,7 @@ def test_bad_input_is_refused_with_the_field_and_exit_code_2(command: str, case:
         (["up", "-f", str(SEED), "-f", str(SEED)], "ai-prod/deepseek-v3-small"),
         (["scaler"], "--activator, --activator-service: expected one of them"),
         (["scaler", "--activator", "a:1", "--activator-service", "a/b"], "expected one of them"),
+        (["controller", "--lease", "b"], "--lease: found 'b'"),
         (["scaler", "--activator-service", "b"], "--activator-service: found 'b'"),
         (["scaler", "--activator", "a:1", "--log-level", "loud"], "--log-level: found 'loud'"),
     ],
