@@ -186,10 +186,7 @@ def scaler(
             "--activator, --activator-service: expected one of them: the demand address of every activator, such as "
             "127.0.0.1:9091, or their Service, such as hearth-system/hearth-activator"
         )
-    namespace, _, name = (activator_service or "").partition("/")
-    if activator_service and not (namespace and name):
-        _refuse(f"--activator-service: found {activator_service!r}; expected NAMESPACE/NAME")
-    service = (namespace, name) if activator_service else None
+    service = _namespaced("--activator-service", activator_service)
     identity = os.environ.get("HOSTNAME") or socket.gethostname()
     config = ScalerConfig(listen, tuple(activator or ()), identity, service, kubeconfig)
     _run_role(run_scaler(config), log_format, log_level)
@@ -216,11 +213,8 @@ def controller(
 
     from hearth.controller.server import ControllerConfig, run_controller
 
-    namespace, _, name = (lease or "").partition("/")
-    if lease is not None and not (namespace and name):
-        _refuse(f"--lease: found {lease!r}; expected NAMESPACE/NAME")
+    held = _namespaced("--lease", lease)
     identity = identity or f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-    held = (namespace, name) if lease else None
     config = ControllerConfig(kubeconfig, scaler_address, activator_host, held, identity)
     _run_role(run_controller(config), log_format, log_level)
 
@@ -228,6 +222,16 @@ def controller(
 def main() -> None:
     """The entry point of the `hearth` command."""
     app()
+
+
+def _namespaced(option: str, given: str | None) -> tuple[str, str] | None:
+    """(namespace, name) of an object given as NAMESPACE/NAME."""
+    if given is None:
+        return None
+    namespace, _, name = given.partition("/")
+    if not (namespace and name):
+        _refuse(f"{option}: found {given!r}; expected NAMESPACE/NAME")
+    return namespace, name
 
 
 def _run_role(role: "Coroutine[object, object, None]", log_format: LogFormatChoice, log_level: str) -> None:

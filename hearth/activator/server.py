@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from hearth.api.base import GROUP, VERSION
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.logs import fields
+from hearth.process import stop_signal
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 
 log = logging.getLogger(__name__)
@@ -70,9 +70,7 @@ def http_server(door: Door, ready: Callable[[], bool], grace_seconds: float) -> 
 async def run_activator(config: ActivatorConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError where an address can't be bound, ApiUnavailable without a way
     to the API server."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_signal()
     kube = await KubeClient.connect(config.kubeconfig)
     board = DemandBoard()
     door = Door(board, config.max_body_bytes)

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hearth.kube.client import KubeClient
+from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable, LeadershipLost
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
 
-KubeObject = dict[str, Any]
 
 LEASE_SECONDS = 10.0
 RENEW_SECONDS = 2.0

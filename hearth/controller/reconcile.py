@@ -6,7 +6,6 @@ Level-triggered: it reads the world as it is now and may be run at any time, any
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from hearth.api.base import API_VERSION, GROUP, VERSION
 from hearth.api.inferenceruntime import InferenceRuntime
@@ -14,13 +13,12 @@ from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.controller.status import Verdict, World, llmservice_status, runtime_not_resolved, verdicts
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, render
-from hearth.kube.client import KubeClient
+from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
 
-KubeObject = dict[str, Any]
 ServiceKey = tuple[str, str]
 
 MANAGER = "hearth-controller"

@@ -1,9 +1,7 @@
 """The controller as a process: informers that fill the queue, workers that reconcile."""
 
 import asyncio
-import contextlib
 import logging
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from hearth.kube.errors import ApiUnavailable
 from hearth.kube.informer import Informer, ObjectKey
 from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
+from hearth.process import run_until, stop_signal
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,8 @@ class Controller:
         self._config = config
         self.queue: WorkQueue[ServiceKey] = WorkQueue()
         self._services = Informer(kube, f"/apis/{GROUP}/{VERSION}/llmservices", self._service_changed)
-        self._runtimes = Informer(kube, f"/apis/{GROUP}/{VERSION}/inferenceruntimes", self._cluster_changed)
+        self._runtimes = Informer(kube, f"/apis/{GROUP}/{VERSION}/inferenceruntimes", self._runtime_changed)
+        self._readable: dict[ObjectKey, InferenceRuntime] = {}
         self._nodes = Informer(kube, "/api/v1/nodes", self._cluster_changed)
         self._deployments = Informer(kube, "/apis/apps/v1/deployments", self._child_changed, ENGINES)
         self._pods = Informer(kube, "/api/v1/pods", self._child_changed, ENGINES)
@@ -80,13 +80,7 @@ class Controller:
 
     def runtimes(self) -> list[InferenceRuntime]:
         """The InferenceRuntimes that can be read, by name."""
-        made = []
-        for key, item in sorted(self._runtimes.objects.items()):
-            try:
-                made.append(parse_runtime(item, "API server"))
-            except ManifestError as error:
-                log.warning("InferenceRuntime cannot be read", extra=fields(runtime=key[1], reason=str(error)))
-        return made
+        return [runtime for _, runtime in sorted(self._readable.items(), key=lambda pair: pair[0])]
 
     def facts(self) -> ClusterFacts:
         """What the translator must know of this cluster: the extended resources that some node can allocate."""
@@ -117,6 +111,15 @@ class Controller:
         name = key[1] if item is None else item["metadata"]["labels"].get(LLMSERVICE_LABEL, key[1])
         self.queue.add((key[0], name))
 
+    def _runtime_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        self._readable.pop(key, None)
+        if item is not None:
+            try:
+                self._readable[key] = parse_runtime(item, "API server")
+            except ManifestError as error:
+                log.warning("InferenceRuntime cannot be read", extra=fields(runtime=key[1], reason=str(error)))
+        self._cluster_changed(key, item)
+
     def _cluster_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
         for service in self._services.objects:
             self.queue.add(service)
@@ -124,21 +127,13 @@ class Controller:
 
 async def run_controller(config: ControllerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ApiUnavailable without a way to the API server, LeadershipLost."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_signal()
     kube = await KubeClient.connect(config.kubeconfig)
     work = Controller(kube, config).run()
     if config.lease is not None:
         work = Election(kube, *config.lease, config.identity).lead(work)
-    running = asyncio.create_task(work)
-    stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await run_until(stop, work)
     finally:
-        for task in (stopping, running):
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
         await kube.close()
     log.info("controller stopped")

@@ -4,9 +4,7 @@ Live on a terminal, plain lines elsewhere.
 """
 
 import asyncio
-import contextlib
 import logging
-import signal
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,6 +15,7 @@ from rich.text import Text
 
 from hearth.local.up import LocalHearth, ServiceView, UpConfig, local_hearth
 from hearth.logs import configure
+from hearth.process import run_until, stop_signal
 
 _REFRESH_SECONDS = 0.25
 _PHASE_STYLE = {"Ready": "green", "Loading": "yellow", "ScaledToZero": "dim", "Degraded": "red"}
@@ -27,19 +26,11 @@ async def show(config: UpConfig) -> bool:
     console = Console()
     configure("text", "WARNING" if console.is_terminal else "INFO")
     logging.getLogger("hearth.scaler.listener").setLevel(logging.WARNING)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_signal()
     console.print("Starting activator and scaler …")
     async with local_hearth(config) as hearth:
         console.print(welcome(hearth), highlight=False, soft_wrap=True)
-        watching = asyncio.create_task(_live(hearth, console) if console.is_terminal else _lines(hearth, console))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (watching, stopping):
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
+        await run_until(stop, _live(hearth, console) if console.is_terminal else _lines(hearth, console))
         console.print("Stopping …")
     return True
 

@@ -1,12 +1,10 @@
 """Which activators there are: the EndpointSlices of their Service. Pure, but for the informer that feeds it."""
 
 from collections.abc import Callable
-from typing import Any
 
+from hearth.kube.client import KubeObject
 from hearth.kube.endpoints import addresses
 from hearth.kube.informer import ObjectKey
-
-KubeObject = dict[str, Any]
 
 PORT_NAME = "demand"
 

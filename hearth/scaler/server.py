@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.logs import fields
+from hearth.process import run_until, stop_signal
 from hearth.proto import externalscaler_pb2
 from hearth.proto.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
 from hearth.scaler.discovery import ActivatorDirectory
@@ -76,9 +76,7 @@ async def scaler_server(config: ScalerConfig, picture: DemandPicture, pulses: Pu
 async def run_scaler(config: ScalerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound, ApiUnavailable without a way to
     the API server where one is needed."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_signal()
     picture, pulses = DemandPicture(), Pulses()
     listener = DemandListener(picture, pulses, config.identity)
     kube: KubeClient | None = None
@@ -91,13 +89,7 @@ async def run_scaler(config: ScalerConfig) -> None:
             log.info(
                 "scaler serving", extra=fields(port=port, activators=config.activator_service or config.activators)
             )
-            listening = asyncio.create_task(_listen(config, listener, kube))
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await listening
+            await run_until(stop, _listen(config, listener, kube))
     finally:
         if kube is not None:
             await kube.close()
