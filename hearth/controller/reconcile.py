@@ -3,6 +3,7 @@
 Level-triggered: it reads the world as it is now and may be run at any time, any number of times.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -11,8 +12,11 @@ from hearth.api.base import API_VERSION, GROUP, VERSION
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
+from hearth.controller.events import transitions
+from hearth.controller.scaledobject import carried_over, heard, nudged
 from hearth.controller.status import Verdict, World, llmservice_status, runtime_not_resolved, verdicts
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, render
+from hearth.crd_translator.names import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable
 from hearth.logs import fields
@@ -25,6 +29,10 @@ MANAGER = "hearth-controller"
 # Owns spec.replicas = 0 of a new Deployment until KEDA writes it: without an owner the API server would say 1.
 CREATOR = "hearth-creator"
 
+KEDA_LOOK_SECONDS = 10.0  # how often to see whether KEDA is there by now
+NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
+
+EVENTS = "/apis/events.k8s.io/v1"
 COLLECTIONS = {
     "Deployment": "/apis/apps/v1",
     "Service": "/api/v1",
@@ -35,7 +43,8 @@ COLLECTIONS = {
 
 
 class Reconciler:
-    """`services`, `runtimes`, `world` and `facts` say what the informers know now."""
+    """`services`, `runtimes`, `world` and `facts` say what the informers know now; `look_again(key, seconds)` asks for
+    another look; `identity` is this process' name in Events."""
 
     def __init__(
         self,
@@ -44,29 +53,37 @@ class Reconciler:
         runtimes: Callable[[], list[InferenceRuntime]],
         world: Callable[[ServiceKey], World],
         facts: Callable[[], ClusterFacts],
+        look_again: Callable[[ServiceKey, float], None],
+        identity: str,
     ) -> None:
         self._kube = kube
         self._services = services
         self._runtimes = runtimes
         self._world = world
         self._facts = facts
+        self._look_again = look_again
+        self._identity = identity
+        self._nudged: dict[ServiceKey, float] = {}
 
     async def reconcile(self, key: ServiceKey) -> None:
         """Raises ApiUnavailable where a write failed; the caller tries again."""
         item = self._services.get(key)
         if item is None or item["metadata"].get("deletionTimestamp"):
+            self._nudged.pop(key, None)
             return  # what it owned goes with it: the garbage collector follows the owner references
         runtime: str | None = None
         try:
             service = parse_llmservice(item, "API server")
             rendered = render(service, self._runtimes(), self._facts())
             runtime = rendered.runtime.metadata.name
-            await self._apply(service, item, rendered.objects)
-            found = verdicts(self._world(key), runtime)
+            keda = await self._apply(service, item, rendered.objects)
+            found = verdicts(self._world(key), runtime, keda=keda)
+            if not keda:
+                self._look_again(key, KEDA_LOOK_SECONDS)
         except ManifestError as error:
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
         except RuntimeNotResolved as error:
-            found = runtime_not_resolved(str(error))
+            found = runtime_not_resolved(error.reason, str(error))
         except ApiUnavailable as error:
             if error.status is None or error.status >= 500 or error.status in (409, 429):
                 raise
@@ -74,7 +91,8 @@ class Reconciler:
             raise
         await self._write_status(key, item, found, runtime)
 
-    async def _apply(self, service: LLMService, item: KubeObject, objects: tuple[KubeObject, ...]) -> None:
+    async def _apply(self, service: LLMService, item: KubeObject, objects: tuple[KubeObject, ...]) -> bool:
+        """Apply everything; false where there is no KEDA to take the ScaledObject."""
         owner = {
             "apiVersion": API_VERSION,
             "kind": "LLMService",
@@ -86,10 +104,36 @@ class Reconciler:
         for rendered in objects:
             wanted = {**rendered, "metadata": {**rendered["metadata"], "ownerReferences": [owner]}}
             path = object_path(wanted)
-            if wanted["kind"] == "Deployment":
-                await self._apply_deployment(service.key, path, wanted)
-            else:
-                await self._kube.apply_object(path, wanted, MANAGER)
+            match wanted["kind"]:
+                case "Deployment":
+                    await self._apply_deployment(service.key, path, wanted)
+                case "ScaledObject":
+                    if not await self._apply_scaled_object(service.key, path, wanted):
+                        return False
+                case _:
+                    await self._kube.apply_object(path, wanted, MANAGER)
+        return True
+
+    async def _apply_scaled_object(self, key: ServiceKey, path: str, wanted: KubeObject) -> bool:
+        """False where the API server knows no ScaledObjects. One whose metric KEDA has lost is nudged."""
+        found = self._world(key).scaled_object
+        if found is not None:
+            wanted = carried_over(wanted, found)
+            if not heard(found):
+                now = asyncio.get_running_loop().time()
+                if now - self._nudged.get(key, -NUDGE_SECONDS) >= NUDGE_SECONDS:
+                    log.warning("KEDA has lost the metric, nudging it", extra=fields(service="/".join(key)))
+                    self._nudged[key] = now
+                    wanted = nudged(wanted)
+                self._look_again(key, NUDGE_SECONDS)
+        try:
+            await self._kube.apply_object(path, wanted, MANAGER)
+        except ApiUnavailable as error:
+            # An unknown API is a plain "404 page not found"; a namespace that is gone answers 404 too, and names itself.
+            if error.status == 404 and "page not found" in str(error):
+                return False
+            raise
+        return True
 
     async def _apply_deployment(self, key: ServiceKey, path: str, wanted: KubeObject) -> None:
         """Create with no replicas, and leave spec.replicas to KEDA ever after."""
@@ -108,8 +152,17 @@ class Reconciler:
         old = item.get("status") or {}
         namespace, name = key
         url = f"http://{name}.{namespace}.svc/v1"
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        status = llmservice_status(self._world(key), found, old, runtime, url, item["metadata"]["generation"], now)
+        now = datetime.now(UTC)
+        status = llmservice_status(
+            self._world(key),
+            found,
+            old,
+            runtime=runtime,
+            selector=f"{LLMSERVICE_LABEL}={name},{COMPONENT_LABEL}=engine",
+            url=url,
+            generation=item["metadata"]["generation"],
+            now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
         if status == old:
             return
         document = {
@@ -120,8 +173,17 @@ class Reconciler:
         }
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/llmservices/{name}/status"
         await self._kube.apply_object(path, document, MANAGER)
+        for event in transitions(item, old, status, now.isoformat(timespec="microseconds"), self._identity):
+            await self._tell(event)
         if status["phase"] != old.get("phase"):
             log.info("phase", extra=fields(service="/".join(key), phase=status["phase"], before=old.get("phase")))
+
+    async def _tell(self, event: KubeObject) -> None:
+        """An Event is for people: the status stands even where it can't be written (a namespace that goes away)."""
+        try:
+            await self._kube.create_object(f"{EVENTS}/namespaces/{event['metadata']['namespace']}/events", event)
+        except ApiUnavailable as error:
+            log.warning("Event not written", extra=fields(reason=str(error)))
 
 
 def object_path(item: KubeObject) -> str:

@@ -51,7 +51,9 @@ class Controller:
         self._deployments = Informer(kube, "/apis/apps/v1/deployments", self._child_changed, ENGINES)
         self._pods = Informer(kube, "/api/v1/pods", self._child_changed, ENGINES)
         self._scaled = Informer(kube, "/apis/keda.sh/v1alpha1/scaledobjects", self._child_changed, LLMSERVICE_LABEL)
-        self._reconciler = Reconciler(kube, self._services.objects, self.runtimes, self.world, self.facts)
+        self._reconciler = Reconciler(
+            kube, self._services.objects, self.runtimes, self.world, self.facts, self.queue.add_after, config.identity
+        )
 
     async def run(self) -> None:
         """Watch and reconcile until cancelled."""

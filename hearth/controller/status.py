@@ -9,6 +9,15 @@ KubeObject = dict[str, Any]
 # As far as a start can be: the pod that is furthest counts.
 _PHASES = ("scheduling", "pulling-image", "starting", "loading")
 
+# The kubelet's words: a missing Secret is a CreateContainerConfigError, whose message names it.
+_NOT_CREATED = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+_NOT_PULLED = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
+
+_NO_KEDA = (
+    "the API server has no ScaledObjects: install KEDA (https://keda.sh/docs/latest/deploy/); "
+    "until then nothing starts or stops replicas, and Hearth looks again by itself"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -29,10 +38,10 @@ class World:
     pods: Sequence[KubeObject]
 
 
-def runtime_not_resolved(reason: str) -> list[Verdict]:
-    """The conditions of a service that no InferenceRuntime can serve."""
+def runtime_not_resolved(reason: str, message: str) -> list[Verdict]:
+    """The conditions of a service that no InferenceRuntime can serve, or more than one equally."""
     return [
-        Verdict("RuntimeResolved", False, "NoRuntime", reason),
+        Verdict("RuntimeResolved", False, reason, message),
         Verdict("Ready", False, "RuntimeNotResolved", "nothing is rendered before a runtime is found"),
     ]
 
@@ -43,15 +52,17 @@ def phase_of(world: World) -> str:
         return "Pending"
     if _ready(world.deployment):
         return "Ready"
-    if any(_crashing(pod) for pod in world.pods):
+    if _trouble(world) is not None:
         return "Degraded"
     return "Loading" if world.deployment["spec"].get("replicas", 1) > 0 else "ScaledToZero"
 
 
-def verdicts(world: World, runtime: str) -> list[Verdict]:
-    """The conditions of a service that is rendered."""
+def verdicts(world: World, runtime: str, *, keda: bool = True) -> list[Verdict]:
+    """The conditions of a service that is rendered; without `keda` the API server knows no ScaledObjects."""
     made = [Verdict("RuntimeResolved", True, "Resolved", f"served by InferenceRuntime {runtime}")]
-    if world.scaled_object is None:
+    if not keda:
+        made.append(Verdict("ScaledObjectReady", False, "KedaNotInstalled", _NO_KEDA))
+    elif world.scaled_object is None:
         made.append(Verdict("ScaledObjectReady", False, "NotSeen", "KEDA has not taken the ScaledObject yet"))
     else:
         conditions = (world.scaled_object.get("status") or {}).get("conditions") or []
@@ -70,9 +81,8 @@ def verdicts(world: World, runtime: str) -> list[Verdict]:
             ready_count = _ready(world.deployment or {})
             made.append(Verdict("Ready", True, "ReplicasReady", f"{ready_count} of {wanted} replicas are ready"))
         case "Degraded":
-            pod = next(pod for pod in world.pods if _crashing(pod))
-            name = pod["metadata"]["name"]
-            made.append(Verdict("Ready", False, "EngineCrashing", f"pod {name} keeps exiting; its log says why"))
+            reason, message = _trouble(world) or ("", "")
+            made.append(Verdict("Ready", False, reason, message))
         case "Loading":
             start = cold_start(world) or {}
             made.append(Verdict("Ready", False, "ColdStart", start.get("message", "the first replica is starting")))
@@ -95,7 +105,15 @@ def cold_start(world: World) -> KubeObject | None:
 
 
 def llmservice_status(
-    world: World, found: Sequence[Verdict], old: KubeObject, runtime: str | None, url: str, generation: int, now: str
+    world: World,
+    found: Sequence[Verdict],
+    old: KubeObject,
+    *,
+    runtime: str | None,
+    selector: str,
+    url: str,
+    generation: int,
+    now: str,
 ) -> KubeObject:
     """The whole status; `old` is the one that stands, whose times are kept where nothing changed. `now`: RFC 3339."""
     before = {condition["type"]: condition for condition in old.get("conditions") or []}
@@ -117,6 +135,7 @@ def llmservice_status(
         "phase": phase_of(world),
         "replicas": (world.deployment or {}).get("status", {}).get("replicas", 0),
         "readyReplicas": _ready(world.deployment or {}),
+        "selector": selector,
         "endpointURL": url,
         "observedGeneration": generation,
         "conditions": conditions,
@@ -134,10 +153,23 @@ def _ready(deployment: KubeObject) -> int:
     return int((deployment.get("status") or {}).get("readyReplicas") or 0)
 
 
-def _crashing(pod: KubeObject) -> bool:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or []
-    waiting = [(status.get("state") or {}).get("waiting") or {} for status in statuses]
-    return any(state.get("reason") == "CrashLoopBackOff" for state in waiting)
+def _trouble(world: World) -> tuple[str, str] | None:
+    """(reason, message) of the first engine that can't go on unless somebody does something."""
+    for pod in world.pods:
+        for container in (pod.get("status") or {}).get("containerStatuses") or []:
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            said, name = waiting.get("reason"), pod["metadata"]["name"]
+            detail = waiting.get("message") or said
+            if said == "CrashLoopBackOff":
+                return "EngineCrashing", f"pod {name} keeps exiting; its log says why"
+            if said in _NOT_CREATED:
+                return (
+                    "ContainerNotCreated",
+                    f"pod {name}: {detail}; once it can be made, Kubernetes makes it by itself",
+                )
+            if said in _NOT_PULLED:
+                return "ImageNotPulled", f"pod {name}: {detail}"
+    return None
 
 
 def _pod_phase(pod: KubeObject) -> tuple[str, str]:
@@ -152,7 +184,7 @@ def _pod_phase(pod: KubeObject) -> tuple[str, str]:
         state = container.get("state") or {}
         if waiting := state.get("waiting"):
             reason = waiting.get("reason", "")
-            if reason in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName"):
+            if reason in _NOT_PULLED:
                 return "pulling-image", waiting.get("message") or reason
             return "pulling-image" if reason == "ContainerCreating" else "starting", reason or "waiting"
         if "running" in state:

@@ -127,7 +127,7 @@ def test_a_runtime_that_changes_changes_its_services(cluster: Cluster) -> None:
 def test_a_vendor_that_nobody_serves_is_a_condition_until_somebody_does(cluster: Cluster) -> None:
     cluster.apply("spec.runtime.selector.vendor=[acme]", name="acme")
     found = cluster.until(lambda: cluster.condition("RuntimeResolved", "acme"), "a condition")
-    assert (found["status"], found["reason"]) == ("False", "NoRuntime")
+    assert (found["status"], found["reason"]) == ("False", "NoRuntimeForVendor")
     assert "acme" in found["message"]
     assert cluster.get("deployment", "acme") is None
     runtime = json.loads(cluster.plane.kubectl("get", "infr", "cpu-llamacpp", "-o", "json"))
@@ -138,6 +138,44 @@ def test_a_vendor_that_nobody_serves_is_a_condition_until_somebody_does(cluster:
     cluster.until(lambda: cluster.condition("RuntimeResolved", "acme")["status"] == "True", "resolved")
     cluster.plane.kubectl("delete", "infr", "acme-engine")
     cluster.plane.kubectl("delete", "llmservice", "acme", "-n", NAMESPACE)
+
+
+def test_two_runtimes_of_equal_priority_are_a_condition_until_one_is_named(cluster: Cluster) -> None:
+    for name in ("twin-a", "twin-b"):
+        runtime = json.loads(cluster.plane.kubectl("get", "infr", "cpu-llamacpp", "-o", "json"))
+        runtime["metadata"] = {"name": name}
+        runtime["spec"]["vendor"] = "twin"
+        cluster.plane.kubectl("apply", "-f", "-", stdin=json.dumps(runtime))
+    cluster.apply("spec.runtime.selector.vendor=[twin]", name="twin")
+    found = cluster.until(lambda: cluster.condition("RuntimeResolved", "twin"), "a condition")
+    assert (found["status"], found["reason"]) == ("False", "AmbiguousPriority")
+    assert "twin-a and twin-b" in found["message"]
+    assert cluster.get("deployment", "twin") is None, "nothing is rendered"
+    cluster.plane.kubectl("delete", "infr", "twin-b")
+    cluster.until(lambda: cluster.get("deployment", "twin"), "a Deployment, now that there is one choice")
+    cluster.plane.kubectl("delete", "infr", "twin-a")
+    cluster.plane.kubectl("delete", "llmservice", "twin", "-n", NAMESPACE)
+
+
+def test_kubectl_describe_tells_the_transitions(cluster: Cluster) -> None:
+    events = json.loads(cluster.plane.kubectl("get", "events.events.k8s.io", "-n", NAMESPACE, "-o", "json"))["items"]
+    told = {
+        (event["regarding"]["name"], event["type"], event["reason"])
+        for event in events
+        if event["regarding"]["kind"] == "LLMService"
+    }
+    assert {(NAME, "Normal", "NoDemand"), (NAME, "Normal", "ColdStart"), (NAME, "Normal", "Resolved")} <= told
+    assert {("acme", "Warning", "NoRuntimeForVendor"), ("twin", "Warning", "AmbiguousPriority")} <= told
+    assert "ColdStart" in cluster.plane.kubectl("describe", "llmservice", NAME, "-n", NAMESPACE)
+
+
+def test_the_status_selects_the_engines_pods(cluster: Cluster) -> None:
+    scale = json.loads(
+        cluster.plane.kubectl("get", "llmservice", NAME, "-n", NAMESPACE, "--subresource=scale", "-o", "json")
+    )
+    (deployment_selector,) = [cluster.get("deployment")["spec"]["selector"]["matchLabels"]]
+    wanted = sorted(f"{name}={value}" for name, value in deployment_selector.items())
+    assert sorted(scale["status"]["selector"].split(",")) == wanted
 
 
 def test_deleting_the_service_leaves_nothing_behind(cluster: Cluster) -> None:

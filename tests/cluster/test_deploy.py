@@ -39,7 +39,13 @@ MAY = {
     "controller": [
         *["list llmservices.serving.hearth.dev", "watch inferenceruntimes.serving.hearth.dev", "list nodes"],
         *["patch llmservices.serving.hearth.dev/status", "create deployments.apps", "patch scaledobjects.keda.sh"],
-        *["patch services", "create persistentvolumeclaims", "create jobs.batch", "watch pods"],
+        *[
+            "patch services",
+            "create events.events.k8s.io",
+            "create persistentvolumeclaims",
+            "create jobs.batch",
+            "watch pods",
+        ],
     ],
     "activator": ["list llmservices.serving.hearth.dev", "watch endpointslices.discovery.k8s.io"],
     "scaler": [],

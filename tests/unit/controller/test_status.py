@@ -94,13 +94,43 @@ def test_what_keda_says_of_its_object_is_said() -> None:
     assert unseen["ScaledObjectReady"].reason == "NotSeen"
 
 
+def test_no_keda_is_said_with_what_to_do() -> None:
+    found = {v.type: v for v in verdicts(World(deployment(0), None, []), "r", keda=False)}
+    assert (found["ScaledObjectReady"].status, found["ScaledObjectReady"].reason) == (False, "KedaNotInstalled")
+    assert "https://keda.sh" in found["ScaledObjectReady"].message
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("CreateContainerConfigError", "ContainerNotCreated"),
+        ("ImagePullBackOff", "ImageNotPulled"),
+        ("CrashLoopBackOff", "EngineCrashing"),
+    ],
+)
+def test_an_engine_that_cannot_go_on_is_said_with_its_reason(reason: str, said: str) -> None:
+    world = World(deployment(1), None, [pod(name="b"), pod(waiting(reason, 'secret "hf" not found'))])
+    found = {v.type: v for v in verdicts(world, "r")}
+    assert (phase_of(world), found["Ready"].reason) == ("Degraded", said)
+    assert "pod qwen-1" in found["Ready"].message
+    assert ('secret "hf" not found' in found["Ready"].message) is (reason != "CrashLoopBackOff")
+
+
+def status_of(
+    world: World, found: list[Verdict], old: dict[str, Any], now: str, runtime: str | None = "r"
+) -> dict[str, Any]:
+    return llmservice_status(
+        world, found, old, runtime=runtime, selector="a=b", url="http://x/v1", generation=3, now=now
+    )
+
+
 def test_times_stay_where_nothing_changed() -> None:
     loading = World(deployment(1), None, [pod()])
-    first = llmservice_status(loading, verdicts(loading, "r"), {}, "r", "http://x/v1", 3, NOW)
-    again = llmservice_status(loading, verdicts(loading, "r"), first, "r", "http://x/v1", 3, LATER)
+    first = status_of(loading, verdicts(loading, "r"), {}, NOW)
+    again = status_of(loading, verdicts(loading, "r"), first, LATER)
     assert again == first
     ready = World(deployment(1, ready=1), None, [])
-    then = llmservice_status(ready, verdicts(ready, "r"), again, "r", "http://x/v1", 3, LATER)
+    then = status_of(ready, verdicts(ready, "r"), again, LATER)
     times = {c["type"]: c["lastTransitionTime"] for c in then["conditions"]}
     assert (times["Ready"], times["RuntimeResolved"]) == (LATER, NOW)
     assert "coldStart" not in then
@@ -109,7 +139,7 @@ def test_times_stay_where_nothing_changed() -> None:
 
 def test_without_a_runtime_nothing_is_said_of_replicas() -> None:
     nothing = World(None, None, [])
-    status = llmservice_status(nothing, runtime_not_resolved("why"), {}, None, "http://x/v1", 1, NOW)
+    status = status_of(nothing, runtime_not_resolved("NoRuntimeForVendor", "why"), {}, NOW, None)
     assert (status["phase"], status["replicas"]) == ("Pending", 0)
     assert "resolvedRuntime" not in status
     assert [c["message"] for c in status["conditions"] if c["type"] == "RuntimeResolved"] == ["why"]

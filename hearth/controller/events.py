@@ -1,0 +1,66 @@
+"""Kubernetes Events: what `kubectl describe llmservice` tells of the transitions. Pure: two statuses in, Events out.
+
+https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+"""
+
+import hashlib
+from typing import Any
+
+from hearth.api.base import API_VERSION
+
+KubeObject = dict[str, Any]
+
+REPORTER = "hearth-controller"
+_NOTE_LIMIT = 1024  # events.k8s.io/v1: the note is at most 1 KiB
+
+
+def transitions(item: KubeObject, old: KubeObject, new: KubeObject, now: str, instance: str) -> list[KubeObject]:
+    """The Events of one write of an LLMService's status: one for each condition whose status or reason changed.
+
+    `now`: RFC 3339 with microseconds. An Event's name is made of what it tells, so that a write that is repeated
+    tells it once.
+    """
+    before = {condition["type"]: condition for condition in old.get("conditions") or []}
+    made = []
+    for condition in new["conditions"]:
+        was = before.get(condition["type"], {})
+        if (was.get("status"), was.get("reason")) != (condition["status"], condition["reason"]):
+            made.append(_event(item, condition, now, instance))
+    return made
+
+
+def _event(item: KubeObject, condition: KubeObject, now: str, instance: str) -> KubeObject:
+    metadata = item["metadata"]
+    told = "/".join((metadata["uid"], condition["type"], condition["reason"], now))
+    note = f"{condition['type']}: {condition['message']}"
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{metadata['name']}.{hashlib.sha256(told.encode()).hexdigest()[:16]}",
+            "namespace": metadata["namespace"],
+        },
+        "eventTime": now,
+        "reportingController": REPORTER,
+        "reportingInstance": instance,
+        "action": "Reconcile",
+        "reason": condition["reason"],
+        "type": "Warning" if condition["reason"] in WARNINGS else "Normal",
+        "note": note if len(note) <= _NOTE_LIMIT else f"{note[: _NOTE_LIMIT - 2]} …",
+        "regarding": {
+            "apiVersion": API_VERSION,
+            "kind": "LLMService",
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+        },
+    }
+
+
+WARNINGS = frozenset(
+    {
+        *("Invalid", "Refused", "RuntimeNotFound", "NoRuntimeForVendor", "AmbiguousPriority", "SharingNotSupported"),
+        *("KedaNotInstalled", "EngineCrashing", "ContainerNotCreated", "ImageNotPulled"),
+    }
+)
+"""Reasons on which somebody has to act."""

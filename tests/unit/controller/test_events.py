@@ -1,0 +1,36 @@
+from typing import Any
+
+from hearth.controller.events import transitions
+
+ITEM = {"metadata": {"name": "qwen", "namespace": "ai", "uid": "u-1"}}
+NOW = "2026-01-01T00:00:00.000000+00:00"
+
+
+def status(reason: str, value: str = "False", message: str = "why") -> dict[str, Any]:
+    return {"conditions": [{"type": "Ready", "status": value, "reason": reason, "message": message}]}
+
+
+def told(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(event["type"], event["reason"], event["note"]) for event in transitions(ITEM, old, new, NOW, "one")]
+
+
+def test_an_event_for_each_reason_that_is_new() -> None:
+    assert told({}, status("NoDemand")) == [("Normal", "NoDemand", "Ready: why")]
+    assert told(status("NoDemand"), status("ColdStart")) == [("Normal", "ColdStart", "Ready: why")]
+    assert told(status("ColdStart"), status("ColdStart", message="another message")) == []
+
+
+def test_what_somebody_must_act_on_is_a_warning() -> None:
+    assert told({}, status("EngineCrashing"))[0][0] == "Warning"
+
+
+def test_an_event_regards_its_llmservice_and_is_told_once() -> None:
+    (event,) = transitions(ITEM, {}, status("NoDemand"), NOW, "one")
+    assert event["regarding"]["uid"] == "u-1"
+    assert event["metadata"]["namespace"] == "ai"
+    assert transitions(ITEM, {}, status("NoDemand"), NOW, "one") == [event]
+
+
+def test_a_long_note_is_cut_to_what_the_api_takes() -> None:
+    (event,) = transitions(ITEM, {}, status("Invalid", message="x" * 3000), NOW, "one")
+    assert len(event["note"]) == 1024
