@@ -29,8 +29,8 @@ test: .venv/installed ## Unit, component and local end-to-end tests
 	@$(BIN)/python -m pytest
 
 e2e: .venv/installed ## On a real API server with a real KEDA (the first run builds them: 9 to 18 minutes)
-	@binaries=$$(tests/cluster/controlplane/build.sh) && \
-	  HEARTH_CONTROLPLANE=$$binaries tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster --timeout=300
+	@binaries=$$(tests/cluster/controlplane/build.sh) && helm=$$(tests/cluster/helm/build.sh) && \
+	  HEARTH_CONTROLPLANE=$$binaries HEARTH_HELM=$$helm tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster --timeout=300
 
 lint: .venv/installed ## Format, lint, types, arrows between packages, generated files
 	@$(BIN)/ruff format --check .

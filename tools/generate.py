@@ -1,6 +1,7 @@
 """Write every generated file of the project: `make generate`. A test runs `--check` and fails if one is stale.
 
-These are the protobuf stubs in hearth/proto, from proto/*.proto, and the CRDs in deploy/crds, from hearth/api.
+These are the protobuf stubs in hearth/proto, from proto/*.proto; the CRDs in deploy/crds, from hearth/api; and the Helm
+chart in deploy/chart, from deploy/base and these CRDs.
 """
 
 import argparse
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from grpc_tools import protoc
 
+from hearth import __version__
+from tools.chart import chart_files
 from tools.crd import as_yaml, inferenceruntime_crd, llmservice_crd
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +45,19 @@ def generate_crds(out: Path) -> list[Path]:
     return sorted(path.relative_to(out) for path in (out / folder).iterdir())
 
 
+def generate_chart(out: Path) -> list[Path]:
+    """Write the chart into `out`/deploy/chart, with the CRDs of `out`, and return the files, relative to `out`."""
+    for name in ("base", "kustomization.yaml"):
+        (out / "deploy" / name).symlink_to(ROOT / "deploy" / name)
+    made = []
+    for name, text in chart_files(out / "deploy", __version__).items():
+        path = Path("deploy/chart") / name
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text(text)
+        made.append(path)
+    return made
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file is stale")
@@ -49,7 +65,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         stale = []
-        for path in [*generate_stubs(out), *generate_crds(out)]:
+        for path in [*generate_stubs(out), *generate_crds(out), *generate_chart(out)]:
             target = ROOT / path
             if target.exists() and filecmp.cmp(out / path, target, shallow=False):
                 continue

@@ -129,7 +129,7 @@ class Reconciler:
         try:
             await self._kube.apply_object(path, wanted, MANAGER)
         except ApiUnavailable as error:
-            # An unknown API is a plain "404 page not found"; a namespace that is gone answers 404 too, and names itself.
+            # An unknown API is a plain "404 page not found"; a namespace that is gone answers 404 and names itself.
             if error.status == 404 and "page not found" in str(error):
                 return False
             raise

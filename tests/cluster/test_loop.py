@@ -85,3 +85,58 @@ async def test_kubectl_apply_then_zero_one_answer_zero(cluster: Cluster) -> None
             assert "data: [DONE]" in rest
     cluster.plane.kubectl("delete", "endpointslice", "engine-by-hand", "-n", NAMESPACE)
     cluster.until(lambda: cluster.get("deployment")["spec"]["replicas"] == 0, "zero again, after lease and cooldown")
+
+
+def engine_slice(name: str, port: int) -> str:
+    labels = {
+        "serving.hearth.dev/llmservice": name,
+        "app.kubernetes.io/component": "engine",
+        "kubernetes.io/service-name": f"{name}-engine",
+    }
+    return endpoints(NAMESPACE, f"{name}-by-hand", {"http": port}, **labels)
+
+
+def heartbeat(line: str) -> bool:
+    return line.startswith(": hearth")
+
+
+@pytest.mark.parametrize("victim", ["kube-apiserver", "keda-operator"])
+async def test_who_dies_in_a_cold_start_costs_no_request(cluster: Cluster, victim: str) -> None:
+    plane, cold, warm = cluster.plane, f"cold-{victim}", f"warm-{victim}"
+    quick = ("spec.endpoint.coldStart.heartbeatInterval=200ms", "spec.scaling.scaleDownStabilization=3s")
+    async with (
+        ScriptedEngine(answer_events, host=HOST) as engine,
+        httpx.AsyncClient(base_url=f"http://{ACTIVATOR}", trust_env=False, timeout=120) as client,
+    ):
+        for name in (cold, warm):
+            cluster.apply(*quick, name=name)
+            cluster.until(
+                lambda name=name: (cluster.condition("ScaledObjectReady", name) or {}).get("status") == "True", name
+            )  # type: ignore[misc]
+        port = int(engine.address.rpartition(":")[2])
+        plane.kubectl("apply", "-f", "-", stdin=engine_slice(warm, port))
+        body = {"stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+        assert "[DONE]" in (await client.post("/v1/chat/completions", json={**body, "model": warm})).text
+        plane.kill(victim)
+        if victim == "keda-operator":
+            plane.kill("keda-adapter")  # the two are started together
+        async with client.stream("POST", "/v1/chat/completions", json={**body, "model": cold}) as answer:
+            lines = answer.aiter_lines()
+            beats = 0
+            async for line in lines:
+                beats += heartbeat(line)
+                if beats == 5:
+                    break
+            # What the activator knew before still serves.
+            assert "[DONE]" in (await client.post("/v1/chat/completions", json={**body, "model": warm})).text
+            if victim == "kube-apiserver":
+                plane.start_apiserver()
+            else:
+                assert cluster.get("deployment", cold)["spec"]["replicas"] == 0, "nobody else writes replicas"
+                plane.start_keda()
+            cluster.until(lambda: cluster.get("deployment", cold)["spec"]["replicas"] == 1, "a replica after all")
+            plane.kubectl("apply", "-f", "-", stdin=engine_slice(cold, port))
+            assert "data: [DONE]" in [line async for line in lines]
+    for name in (cold, warm):
+        plane.kubectl("delete", "endpointslice", f"{name}-by-hand", "-n", NAMESPACE)
+        plane.kubectl("delete", "llmservice", name, "-n", NAMESPACE)

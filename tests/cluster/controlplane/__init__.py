@@ -90,6 +90,22 @@ class ControlPlane:
             *["--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379"],
             "--listen-peer-urls=http://127.0.0.1:2380",
         )
+        self.start_apiserver()
+        self._spawn(
+            *["kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false"],
+            *[f"--service-account-private-key-file={pki}/sa.key", f"--root-ca-file={pki}/ca.crt"],
+            "--use-service-account-credentials=true",
+        )
+        self._spawn("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false")
+        self.kubectl("create", "namespace", "keda")
+        self.kubectl("apply", "--server-side", "-f", str(self.binaries / "keda-crds"))
+        self.kubectl("apply", "-f", "-", stdin=METRICS_API % HOST)
+        self.start_keda()
+        self._until(lambda: self.kubectl("get", "--raw=/apis/external.metrics.k8s.io/v1beta1"))
+
+    def start_apiserver(self) -> None:
+        """Start the API server, and wait until it is ready."""
+        pki = self.state / "pki"
         self._spawn(
             *["kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", "--secure-port=6443"],
             *[f"--advertise-address={HOST}", "--service-cluster-ip-range=10.201.0.0/24"],
@@ -103,17 +119,6 @@ class ControlPlane:
             *[f"--proxy-client-cert-file={pki}/front.crt", f"--proxy-client-key-file={pki}/front.key"],
         )
         self._until(lambda: self.kubectl("get", "--raw=/readyz"))
-        self._spawn(
-            *["kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false"],
-            *[f"--service-account-private-key-file={pki}/sa.key", f"--root-ca-file={pki}/ca.crt"],
-            "--use-service-account-credentials=true",
-        )
-        self._spawn("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false")
-        self.kubectl("create", "namespace", "keda")
-        self.kubectl("apply", "--server-side", "-f", str(self.binaries / "keda-crds"))
-        self.kubectl("apply", "-f", "-", stdin=METRICS_API % HOST)
-        self.start_keda()
-        self._until(lambda: self.kubectl("get", "--raw=/apis/external.metrics.k8s.io/v1beta1"))
 
     def start_keda(self) -> None:
         """Start KEDA's operator and metrics adapter, and wait until the operator is ready."""

@@ -1,0 +1,87 @@
+"""deploy/chart, by the real helm: the same objects as deploy/, and what the API server thinks of them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.builders import ROOT
+from tests.cluster.controlplane import CommandFailed, ControlPlane, run
+from tests.cluster.installed import SYSTEM, Installed
+
+CHART = str(ROOT / "deploy" / "chart")
+
+
+@pytest.fixture
+def helm(tmp_path: Path) -> Any:
+    binary = os.environ.get("HEARTH_HELM")
+    assert binary, "HEARTH_HELM names no helm; run `make e2e`, which builds it"
+    folders = {f"HELM_{name}_HOME": str(tmp_path / name) for name in ("CACHE", "CONFIG", "DATA")}
+
+    def call(*arguments: str, kubeconfig: str = "/nonexistent") -> str:
+        return run(binary, *arguments, env={**os.environ, **folders, "KUBECONFIG": kubeconfig})
+
+    return call
+
+
+def by_name(text: str) -> dict[str, Any]:
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    return {f"{document['kind']}/{document['metadata']['name']}": document for document in documents}
+
+
+def test_the_chart_is_what_kustomize_applies(helm: Any, plane: ControlPlane) -> None:
+    chart = by_name(helm("template", "hearth", CHART, "--namespace", SYSTEM, "--include-crds"))
+    kustomize = by_name(plane.kubectl("kustomize", str(ROOT / "deploy")))
+    del kustomize[f"Namespace/{SYSTEM}"]  # helm install --create-namespace
+    assert len(kustomize) > 15
+    assert chart == kustomize
+
+
+def test_values_reach_the_objects_and_wrong_ones_are_refused(helm: Any) -> None:
+    settings = ("image.tag=v9", "activator.replicas=5", "scaler.resources.limits.memory=1Gi")
+    made = by_name(helm("template", "h", CHART, "-n", "llm", *(word for s in settings for word in ("--set", s))))
+    activator = made["Deployment/hearth-activator"]
+    assert (activator["metadata"]["namespace"], activator["spec"]["replicas"]) == ("llm", 5)
+    (container,) = made["Deployment/hearth-scaler"]["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["resources"]["limits"]["memory"]) == ("hearth:v9", "1Gi")
+    assert container["args"][-1] == "llm/hearth-activator"
+    assert SYSTEM not in json.dumps(made), "another namespace than ours"
+    with pytest.raises(CommandFailed, match="replica"):
+        helm("template", "h", CHART, "--set", "activator.replica=5")
+
+
+def test_the_api_server_takes_the_chart_and_helm_installs_it(helm: Any, installed: Installed) -> None:
+    helm("lint", "--strict", CHART)
+    plane = installed.plane
+    plane.kubectl("create", "namespace", "by-helm")
+    try:
+        # The cluster roles are those of deploy/ already: a release of its own would collide, a dry run does not.
+        rendered = helm("template", "hearth", CHART, "-n", "by-helm")
+        took = plane.kubectl(
+            *["apply", "--server-side", "--force-conflicts", "--validate=strict", "--dry-run=server", "-f", "-"],
+            stdin=rendered,
+        )
+        assert took.count("serverside-applied (server dry run)") == len(by_name(rendered))
+        installed.uninstall()
+        helm(
+            *["install", "hearth", CHART, "-n", "by-helm", "--set", "controller.replicas=1"],
+            kubeconfig=str(plane.kubeconfig),
+        )
+        found = json.loads(plane.kubectl("get", "deployments", "-n", "by-helm", "-o", "json"))["items"]
+        assert {item["metadata"]["name"]: item["spec"]["replicas"] for item in found} == {
+            "hearth-activator": 2,
+            "hearth-controller": 1,
+            "hearth-scaler": 2,
+        }
+        plane.kubectl("get", "crd", "llmservices.serving.hearth.dev")
+        helm("uninstall", "hearth", "-n", "by-helm", kubeconfig=str(plane.kubeconfig))
+        left = plane.kubectl(
+            "get", "deployments,services,serviceaccounts,pdb,networkpolicies", "-n", "by-helm", "-o", "name"
+        )
+        assert [line for line in left.split() if "hearth" in line] == []
+    finally:
+        plane.kubectl("delete", "namespace", "by-helm")
+        installed.install()
