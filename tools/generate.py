@@ -1,7 +1,7 @@
 """Write every generated file of the project: `make generate`. A test runs `--check` and fails if one is stale.
 
-These are the protobuf stubs in hearth/proto, from proto/*.proto; the CRDs in deploy/crds, from hearth/api; and the Helm
-chart in deploy/chart, from deploy/base and these CRDs.
+These are the protobuf stubs in hearth/proto, from proto/*.proto; the CRDs in deploy/crds and docs/reference, from
+hearth/api; and the Helm chart in deploy/chart, from deploy/base and these CRDs.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from grpc_tools import protoc
 from hearth import __version__
 from tools.chart import chart_files
 from tools.crd import as_yaml, inferenceruntime_crd, llmservice_crd
+from tools.reference import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,6 +46,15 @@ def generate_crds(out: Path) -> list[Path]:
     return sorted(path.relative_to(out) for path in (out / folder).iterdir())
 
 
+def generate_reference(out: Path) -> list[Path]:
+    """Write docs/reference into `out` and return the files, relative to `out`."""
+    folder = Path("docs/reference")
+    (out / folder).mkdir(parents=True)
+    for crd in (llmservice_crd(), inferenceruntime_crd()):
+        (out / folder / f"{crd['spec']['names']['singular']}.md").write_text(reference(crd))
+    return sorted(path.relative_to(out) for path in (out / folder).iterdir())
+
+
 def generate_chart(out: Path) -> list[Path]:
     """Write the chart into `out`/deploy/chart, with the CRDs of `out`, and return the files, relative to `out`."""
     for name in ("base", "kustomization.yaml"):
@@ -65,7 +75,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         stale = []
-        for path in [*generate_stubs(out), *generate_crds(out), *generate_chart(out)]:
+        for path in [*generate_stubs(out), *generate_crds(out), *generate_chart(out), *generate_reference(out)]:
             target = ROOT / path
             if target.exists() and filecmp.cmp(out / path, target, shallow=False):
                 continue

@@ -92,7 +92,7 @@ class SecretKeyRef(ApiModel):
 class SecretRef(ApiModel):
     """A Secret in the LLMService's namespace."""
 
-    name: ObjectName
+    name: ObjectName = Field(description="The Secret's name.")
 
 
 class Resource(ApiModel):

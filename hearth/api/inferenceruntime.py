@@ -32,24 +32,28 @@ Template = Annotated[str, AfterValidator(_known_placeholders)]
 class EnvVar(ApiModel):
     """A Kubernetes EnvVar."""
 
-    name: str = Field(min_length=1)
-    value: Template | None = None
-    value_from: dict[str, Any] | None = None
+    name: str = Field(min_length=1, description="The variable's name.")
+    value: Template | None = Field(None, description="Its value; placeholders are substituted as in args.")
+    value_from: dict[str, Any] | None = Field(None, description="A Kubernetes EnvVarSource.")
 
 
 class Port(ApiModel):
-    name: str = Field("http", pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")
-    container_port: int = Field(8000, ge=1, le=65535)
+    name: str = Field("http", pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$", description="The port's name.")
+    container_port: int = Field(8000, ge=1, le=65535, description="Where the engine listens.")
 
 
 class Container(ApiModel):
     """The engine's container."""
 
-    image: str = Field(min_length=1)
+    image: str = Field(min_length=1, description="The engine's image.")
     command: list[Template] = Field(default_factory=list, description="The image's entry point where empty.")
-    args: list[Template] = Field(default_factory=list)
-    env: list[EnvVar] = Field(default_factory=list)
-    port: Port = Field(default_factory=Port)
+    args: list[Template] = Field(
+        default_factory=list,
+        description="Arguments, with {{ .Model.Path }}, {{ .Model.Name }}, {{ .Service.Name }}, "
+        "{{ .Service.Namespace }} and {{ .Resources.Accelerators }} substituted.",
+    )
+    env: list[EnvVar] = Field(default_factory=list, description="Environment variables of the engine.")
+    port: Port = Field(default_factory=Port, description="The port of the engine's OpenAI endpoint.")
 
 
 class SharingResources(ApiModel):
@@ -60,7 +64,7 @@ class SharingResources(ApiModel):
 
 
 class Sharing(ApiModel):
-    supported: bool = False
+    supported: bool = Field(False, description="Whether spec.resources.fraction may be asked for.")
     resource_names: SharingResources = Field(default_factory=SharingResources)
 
     @model_validator(mode="after")
@@ -74,15 +78,17 @@ class Sharing(ApiModel):
 class Toleration(ApiModel):
     """A Kubernetes Toleration."""
 
-    key: str | None = None
-    operator: Literal["Exists", "Equal", "Lt", "Gt"] | None = None
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: int | None = None
+    key: str | None = Field(None, description="The taint's key; none: every key, with operator Exists.")
+    operator: Literal["Exists", "Equal", "Lt", "Gt"] | None = Field(None, description="Equal where not given.")
+    value: str | None = Field(None, description="The taint's value.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="The taint's effect; none: all."
+    )
+    toleration_seconds: int | None = Field(None, description="How long a NoExecute taint is tolerated.")
 
 
 class Scheduler(ApiModel):
-    name: str
+    name: str = Field(description="The pod's schedulerName.")
     queue: str | None = Field(None, description="Volcano's queue.")
 
 
@@ -90,45 +96,47 @@ class Accelerator(ApiModel):
     resource_name: str | None = Field(
         None, description="Extended resource of the device plugin, such as nvidia.com/gpu. None: runs on the CPU."
     )
-    sharing: Sharing = Field(default_factory=Sharing)
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    tolerations: list[Toleration] = Field(default_factory=list)
-    runtime_class_name: ObjectName | None = None
-    scheduler: Scheduler | None = None
+    sharing: Sharing = Field(default_factory=Sharing, description="How a share of a device is asked for.")
+    node_selector: dict[str, str] = Field(default_factory=dict, description="Labels of the nodes to run on.")
+    tolerations: list[Toleration] = Field(default_factory=list, description="Taints of such nodes to tolerate.")
+    runtime_class_name: ObjectName | None = Field(
+        None, description="The RuntimeClass that gives devices to containers."
+    )
+    scheduler: Scheduler | None = Field(None, description="Another scheduler than the cluster's own.")
 
 
 class RuntimeResources(ApiModel):
     """What a replica asks for where the LLMService does not say."""
 
-    cpu: Quantity | None = None
-    memory: Quantity | None = None
+    cpu: Quantity | None = Field(None, description="CPU request where the LLMService names none.")
+    memory: Quantity | None = Field(None, description="Memory request where the LLMService names none.")
 
 
 class HttpGet(ApiModel):
-    path: str = "/"
+    path: str = Field("/", description="What is asked for.")
     port: int | str | None = Field(None, description="The container's port where not given.")
-    scheme: Literal["HTTP", "HTTPS"] | None = None
+    scheme: Literal["HTTP", "HTTPS"] | None = Field(None, description="HTTP where not given.")
 
 
 class TcpSocket(ApiModel):
-    port: int | str
+    port: int | str = Field(description="The port to connect to, by number or name.")
 
 
 class Exec(ApiModel):
-    command: list[str] = Field(min_length=1)
+    command: list[str] = Field(min_length=1, description="Run in the container; 0 is a success.")
 
 
 class Probe(ApiModel):
     """A Kubernetes Probe. Seconds."""
 
-    http_get: HttpGet | None = None
-    tcp_socket: TcpSocket | None = None
-    exec: Exec | None = None
-    initial_delay_seconds: int | None = Field(None, ge=0)
-    period_seconds: int | None = Field(None, ge=1)
-    timeout_seconds: int | None = Field(None, ge=1)
-    success_threshold: int | None = Field(None, ge=1)
-    failure_threshold: int | None = Field(None, ge=1)
+    http_get: HttpGet | None = Field(None, description="A GET that answers 200 to 399; of /health where none is given.")
+    tcp_socket: TcpSocket | None = Field(None, description="A port that takes connections.")
+    exec: Exec | None = Field(None, description="A command that succeeds.")
+    initial_delay_seconds: int | None = Field(None, ge=0, description="Seconds before the first look.")
+    period_seconds: int | None = Field(None, ge=1, description="Seconds between two looks; Kubernetes: 10.")
+    timeout_seconds: int | None = Field(None, ge=1, description="Seconds that an answer may take; Kubernetes: 1.")
+    success_threshold: int | None = Field(None, ge=1, description="Successes in a row that count; Kubernetes: 1.")
+    failure_threshold: int | None = Field(None, ge=1, description="Failures in a row that count; Kubernetes: 3.")
 
     @model_validator(mode="after")
     def _one_handler(self) -> Self:
@@ -158,12 +166,12 @@ class Lifecycle(ApiModel):
 class Metrics(ApiModel):
     """Where the engine's metrics are, and what it calls them."""
 
-    path: str = "/metrics"
+    path: str = Field("/metrics", description="Where the engine tells its metrics.")
     port: int | None = Field(None, description="The container's port where not given.")
-    queue_depth: str | None = None
-    kv_cache_util: str | None = None
-    running: str | None = None
-    ttft: str | None = None
+    queue_depth: str | None = Field(None, description="The metric of requests that wait in the engine.")
+    kv_cache_util: str | None = Field(None, description="The metric of the KV cache's use, 0 to 1.")
+    running: str | None = Field(None, description="The metric of requests that run; the drain waits until it is 0.")
+    ttft: str | None = Field(None, description="The histogram of the time to the first token.")
 
 
 class InferenceRuntimeSpec(ApiModel):
@@ -171,12 +179,12 @@ class InferenceRuntimeSpec(ApiModel):
     vendor: str = Field(min_length=1, description="Any string: nvidia, ascend, amd, moorethreads, biren, …")
     priority: int = Field(0, description="Higher wins.")
     container: Container
-    accelerator: Accelerator = Field(default_factory=Accelerator)
+    accelerator: Accelerator = Field(default_factory=Accelerator, description="The device, and the nodes that have it.")
     resources: RuntimeResources = Field(default_factory=RuntimeResources)
     volumes: list[dict[str, Any]] = Field(default_factory=list, description="Kubernetes Volumes.")
     volume_mounts: list[dict[str, Any]] = Field(default_factory=list, description="Kubernetes VolumeMounts.")
     health: Health = Field(default_factory=Health)
-    lifecycle: Lifecycle = Field(default_factory=Lifecycle)
+    lifecycle: Lifecycle = Field(default_factory=Lifecycle, description="How an engine ends.")
     metrics: Metrics = Field(default_factory=Metrics)
 
     @model_validator(mode="after")

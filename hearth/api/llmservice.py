@@ -303,7 +303,9 @@ class LLMServiceSpec(ApiModel):
     scaling: Scaling = Field(default_factory=Scaling)
     cache: Cache = Field(default_factory=Cache)
     endpoint: Endpoint = Field(default_factory=Endpoint)
-    image_pull_secrets: list[SecretRef] = Field(default_factory=list)
+    image_pull_secrets: list[SecretRef] = Field(
+        default_factory=list, description="Secrets of the registries that the engine's image comes from."
+    )
 
 
 class LLMServiceMeta(ObjectMeta):

@@ -30,12 +30,16 @@ class ColdStartStatus(StatusModel):
 class Condition(StatusModel):
     """A metav1.Condition."""
 
-    type: str
-    status: Literal["True", "False", "Unknown"]
-    reason: str
-    message: str
-    last_transition_time: str | None = Field(None, json_schema_extra={"type": "string", "format": "date-time"})
-    observed_generation: int | None = None
+    type: str = Field(description="Ready, RuntimeResolved or ScaledObjectReady.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
+    reason: str = Field(description="Why, in one word for scripts.")
+    message: str = Field(description="Why, and what to do, for people.")
+    last_transition_time: str | None = Field(
+        None,
+        description="When the status changed last.",
+        json_schema_extra={"type": "string", "format": "date-time"},
+    )
+    observed_generation: int | None = Field(None, description="The generation of the spec that this is about.")
 
 
 class LLMServiceStatus(StatusModel):

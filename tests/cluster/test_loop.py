@@ -5,7 +5,7 @@ are real addresses of the test's network namespace.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -96,6 +96,10 @@ def engine_slice(name: str, port: int) -> str:
     return endpoints(NAMESPACE, f"{name}-by-hand", {"http": port}, **labels)
 
 
+def taken(cluster: Cluster, name: str) -> Callable[[], bool]:
+    return lambda: (cluster.condition("ScaledObjectReady", name) or {}).get("status") == "True"
+
+
 def heartbeat(line: str) -> bool:
     return line.startswith(": hearth")
 
@@ -110,9 +114,7 @@ async def test_who_dies_in_a_cold_start_costs_no_request(cluster: Cluster, victi
     ):
         for name in (cold, warm):
             cluster.apply(*quick, name=name)
-            cluster.until(
-                lambda name=name: (cluster.condition("ScaledObjectReady", name) or {}).get("status") == "True", name
-            )  # type: ignore[misc]
+            cluster.until(taken(cluster, name), f"KEDA is content with {name}")
         port = int(engine.address.rpartition(":")[2])
         plane.kubectl("apply", "-f", "-", stdin=engine_slice(warm, port))
         body = {"stream": True, "messages": [{"role": "user", "content": "Hello"}]}
