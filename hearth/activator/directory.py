@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hearth.activator.errors import model_not_found
+from hearth.api.labels import LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.status import LLMServiceStatus
@@ -20,9 +21,6 @@ log = logging.getLogger(__name__)
 
 ServiceKey = tuple[str, str]
 """(namespace, name) of an LLMService."""
-
-LLMSERVICE_LABEL = "serving.hearth.dev/llmservice"
-ENGINE_SELECTOR = f"{LLMSERVICE_LABEL},app.kubernetes.io/component=engine"
 
 
 @dataclass(frozen=True, slots=True)

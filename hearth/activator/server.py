@@ -14,9 +14,9 @@ import uvicorn
 from hearth.activator.app import create_app
 from hearth.activator.client import ActivatorProtocol
 from hearth.activator.demand import Demand, DemandBoard
-from hearth.activator.directory import ENGINE_SELECTOR
 from hearth.activator.door import MAX_BODY_BYTES, Door
 from hearth.api.base import GROUP, VERSION
+from hearth.api.labels import ENGINE_SELECTOR
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.logs import fields

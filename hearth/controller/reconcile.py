@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 
 from hearth.api.base import API_VERSION, GROUP, VERSION
 from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.controller.events import transitions
 from hearth.controller.scaledobject import carried_over, heard, nudged
 from hearth.controller.status import Verdict, World, llmservice_status, runtime_not_resolved, verdicts
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, render
-from hearth.crd_translator.names import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable
 from hearth.logs import fields

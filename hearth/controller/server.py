@@ -7,12 +7,12 @@ from pathlib import Path
 
 from hearth.api.base import GROUP, VERSION
 from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.labels import ENGINE_SELECTOR, LLMSERVICE_LABEL
 from hearth.api.manifest import ManifestError, parse_runtime
 from hearth.controller.leader import Election
 from hearth.controller.reconcile import Reconciler, ServiceKey
 from hearth.controller.status import World
 from hearth.crd_translator import ClusterFacts
-from hearth.crd_translator.names import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable
 from hearth.kube.informer import Informer, ObjectKey
@@ -23,7 +23,6 @@ from hearth.process import run_until, stop_signal
 log = logging.getLogger(__name__)
 
 WORKERS = 4
-ENGINES = f"{LLMSERVICE_LABEL},{COMPONENT_LABEL}=engine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,8 @@ class Controller:
         self._runtimes = Informer(kube, f"/apis/{GROUP}/{VERSION}/inferenceruntimes", self._runtime_changed)
         self._readable: dict[ObjectKey, InferenceRuntime] = {}
         self._nodes = Informer(kube, "/api/v1/nodes", self._cluster_changed)
-        self._deployments = Informer(kube, "/apis/apps/v1/deployments", self._child_changed, ENGINES)
-        self._pods = Informer(kube, "/api/v1/pods", self._child_changed, ENGINES)
+        self._deployments = Informer(kube, "/apis/apps/v1/deployments", self._child_changed, ENGINE_SELECTOR)
+        self._pods = Informer(kube, "/api/v1/pods", self._child_changed, ENGINE_SELECTOR)
         self._scaled = Informer(kube, "/apis/keda.sh/v1alpha1/scaledobjects", self._child_changed, LLMSERVICE_LABEL)
         self._reconciler = Reconciler(
             kube, self._services.objects, self.runtimes, self.world, self.facts, self.queue.add_after, config.identity

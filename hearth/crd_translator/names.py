@@ -2,11 +2,9 @@
 
 import hashlib
 
-from hearth.api.base import GROUP
+from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 
-LLMSERVICE_LABEL = f"{GROUP}/llmservice"
-COMPONENT_LABEL = "app.kubernetes.io/component"
 ENGINE_PORT_ENV = "HEARTH_ENGINE_PORT"
 
 

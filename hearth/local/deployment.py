@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator import Rendered
-from hearth.crd_translator.names import COMPONENT_LABEL, ENGINE_PORT_ENV, LLMSERVICE_LABEL
+from hearth.crd_translator.names import ENGINE_PORT_ENV
 from hearth.local.pod import Pod, PodSpec
 from hearth.local.ports import free_port
 from hearth.local.status import PodView, llmservice_status

@@ -1,0 +1,8 @@
+"""Labels by which the roles find what belongs to an LLMService."""
+
+from hearth.api.base import GROUP
+
+LLMSERVICE_LABEL = f"{GROUP}/llmservice"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+ENGINE_SELECTOR = f"{LLMSERVICE_LABEL},{COMPONENT_LABEL}=engine"
+"""Selects the engines of all LLMServices: their Deployments, pods and EndpointSlices."""
