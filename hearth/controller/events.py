@@ -4,11 +4,9 @@ https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 """
 
 import hashlib
-from typing import Any
 
 from hearth.api.base import API_VERSION
-
-KubeObject = dict[str, Any]
+from hearth.controller.status import KubeObject
 
 REPORTER = "hearth-controller"
 _NOTE_LIMIT = 1024  # events.k8s.io/v1: the note is at most 1 KiB
@@ -17,8 +15,8 @@ _NOTE_LIMIT = 1024  # events.k8s.io/v1: the note is at most 1 KiB
 def transitions(item: KubeObject, old: KubeObject, new: KubeObject, now: str, instance: str) -> list[KubeObject]:
     """The Events of one write of an LLMService's status: one for each condition whose status or reason changed.
 
-    `now`: RFC 3339 with microseconds. An Event's name is made of what it tells, so that a write that is repeated
-    tells it once.
+    `now`: RFC 3339 with microseconds. An Event's name is made of what it tells and of the LLMService's version that
+    `old` was read from: where the informer lags and the same transition is seen again, it is the same Event.
     """
     before = {condition["type"]: condition for condition in old.get("conditions") or []}
     made = []
@@ -31,7 +29,7 @@ def transitions(item: KubeObject, old: KubeObject, new: KubeObject, now: str, in
 
 def _event(item: KubeObject, condition: KubeObject, now: str, instance: str) -> KubeObject:
     metadata = item["metadata"]
-    told = "/".join((metadata["uid"], condition["type"], condition["reason"], now))
+    told = "/".join((metadata["uid"], metadata["resourceVersion"], condition["type"], condition["reason"]))
     note = f"{condition['type']}: {condition['message']}"
     return {
         "apiVersion": "events.k8s.io/v1",

@@ -183,7 +183,8 @@ class Reconciler:
         try:
             await self._kube.create_object(f"{EVENTS}/namespaces/{event['metadata']['namespace']}/events", event)
         except ApiUnavailable as error:
-            log.warning("Event not written", extra=fields(reason=str(error)))
+            if error.status != 409:  # told already
+                log.warning("Event not written", extra=fields(reason=str(error)))
 
 
 def object_path(item: KubeObject) -> str:

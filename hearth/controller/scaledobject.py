@@ -5,9 +5,7 @@ status.externalMetricNames lacks our metric, and KEDA drops every later push unt
 number in the trigger's metadata, which no scaler reads, is such a change.
 """
 
-from typing import Any
-
-KubeObject = dict[str, Any]
+from hearth.controller.status import KubeObject
 
 NUDGE = "nudge"
 _OURS = "s0-"  # KEDA numbers the metrics by their triggers; ours is the first

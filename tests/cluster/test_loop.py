@@ -69,21 +69,15 @@ async def test_kubectl_apply_then_zero_one_answer_zero(cluster: Cluster) -> None
             lines = answer.aiter_lines()
             async for line in lines:
                 # The controller says the phase, the activator tells the client: no node is ready for the pod.
-                if line.startswith(": hearth") and json.loads(line[9:])["phase"] == "scheduling":
+                if heartbeat(line) and json.loads(line[9:])["phase"] == "scheduling":
                     break
             assert cluster.get("deployment")["spec"]["replicas"] == 1
             assert cluster.get("llmservice")["status"]["phase"] == "Loading"
-            labels = {
-                "serving.hearth.dev/llmservice": NAME,
-                "app.kubernetes.io/component": "engine",
-                "kubernetes.io/service-name": f"{NAME}-engine",
-            }
             port = int(engine.address.rpartition(":")[2])
-            slice_ = endpoints(NAMESPACE, "engine-by-hand", {"http": port}, **labels)
-            cluster.plane.kubectl("apply", "-f", "-", stdin=slice_)
+            cluster.plane.kubectl("apply", "-f", "-", stdin=engine_slice(NAME, port))
             rest = [line async for line in lines]
             assert "data: [DONE]" in rest
-    cluster.plane.kubectl("delete", "endpointslice", "engine-by-hand", "-n", NAMESPACE)
+    cluster.plane.kubectl("delete", "endpointslice", f"{NAME}-by-hand", "-n", NAMESPACE)
     cluster.until(lambda: cluster.get("deployment")["spec"]["replicas"] == 0, "zero again, after lease and cooldown")
 
 

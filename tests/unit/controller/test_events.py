@@ -2,7 +2,7 @@ from typing import Any
 
 from hearth.controller.events import transitions
 
-ITEM = {"metadata": {"name": "qwen", "namespace": "ai", "uid": "u-1"}}
+ITEM = {"metadata": {"name": "qwen", "namespace": "ai", "uid": "u-1", "resourceVersion": "7"}}
 NOW = "2026-01-01T00:00:00.000000+00:00"
 
 
@@ -28,7 +28,11 @@ def test_an_event_regards_its_llmservice_and_is_told_once() -> None:
     (event,) = transitions(ITEM, {}, status("NoDemand"), NOW, "one")
     assert event["regarding"]["uid"] == "u-1"
     assert event["metadata"]["namespace"] == "ai"
-    assert transitions(ITEM, {}, status("NoDemand"), NOW, "one") == [event]
+    (again,) = transitions(ITEM, {}, status("NoDemand"), "2026-01-01T00:00:01.000000+00:00", "one")
+    assert again["metadata"] == event["metadata"]
+    newer = {"metadata": {**ITEM["metadata"], "resourceVersion": "8"}}
+    (later,) = transitions(newer, {}, status("NoDemand"), NOW, "one")
+    assert later["metadata"] != event["metadata"]
 
 
 def test_a_long_note_is_cut_to_what_the_api_takes() -> None:
