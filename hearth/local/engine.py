@@ -43,6 +43,7 @@ M = TypeVar("M", Gauge, Histogram, Counter)
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     model: str
+    host: str
     port: int
     start_seconds: float
     load_seconds: float
@@ -263,7 +264,7 @@ async def _serve(config: EngineConfig) -> None:
     await asyncio.sleep(config.start_seconds)  # the start of the process that is simulated: no port yet
     engine = Engine(config)
     settings = uvicorn.Config(
-        engine.app(), host="127.0.0.1", port=config.port, log_level="warning", timeout_keep_alive=75
+        engine.app(), host=config.host, port=config.port, log_level="warning", timeout_keep_alive=75
     )
     async with asyncio.TaskGroup() as group:
         loading = group.create_task(engine.load())
@@ -275,6 +276,7 @@ def main() -> None:
     """Run one simulated engine until it is told to stop."""
     parser = argparse.ArgumentParser(prog="python -m hearth.local.engine", description=__doc__)
     parser.add_argument("--model", required=True, help="the name it is served under")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=int(os.environ.get("HEARTH_ENGINE_PORT", "8000")))
     parser.add_argument("--start-seconds", type=float, default=1.0, help="until it listens on its port")
     parser.add_argument("--load-seconds", type=float, default=5.0, help="from then until it is ready")
@@ -285,6 +287,7 @@ def main() -> None:
     given = parser.parse_args()
     config = EngineConfig(
         given.model,
+        given.host,
         given.port,
         given.start_seconds,
         given.load_seconds,

@@ -37,9 +37,15 @@ _LAUNCH = (
 _BACKOFF_FIRST, _BACKOFF_LAST, _BACKOFF_FORGET = 10.0, 300.0, 600.0
 
 
+def _as_it_is(pid: int, command: list[str]) -> list[str]:
+    return command
+
+
 @dataclass(frozen=True, slots=True)
 class PodSpec:
-    """What to run and how to watch it. `ports` maps the container's port names and numbers to local ports."""
+    """What to run and how to watch it. `ports` maps the container's port names and numbers to where they are on
+    `host`; 0 as `port` is a container without ports. `enter(pid, command)` is what runs `command` (an exec probe, a
+    hook) beside the process `pid`, where that has namespaces of its own."""
 
     name: str
     command: list[str]
@@ -52,6 +58,8 @@ class PodSpec:
     pre_stop: list[str] | None = None
     grace_seconds: float = 30.0
     backoff_first: float = _BACKOFF_FIRST
+    host: str = "127.0.0.1"
+    enter: Callable[[int, list[str]], list[str]] = _as_it_is
 
     @classmethod
     def of_container(
@@ -61,39 +69,49 @@ class PodSpec:
         *,
         command: list[str],
         env: dict[str, str],
-        port: int,
+        port: int | None,
         grace_seconds: float,
         backoff_first: float = _BACKOFF_FIRST,
+        host: str = "127.0.0.1",
+        enter: Callable[[int, list[str]], list[str]] = _as_it_is,
     ) -> "PodSpec":
-        """The spec of a rendered container that is run as `command` on a local port instead of its own."""
-        declared = container["ports"][0]
+        """The spec of a container that is run as `command`: with a `port`, its first port is there, else all are where
+        they are declared."""
+        ports: dict[str | int, int] = {}
+        for declared in container.get("ports", [])[: None if port is None else 1]:
+            number = port or declared["containerPort"]
+            ports |= {declared.get("name", declared["containerPort"]): number, declared["containerPort"]: number}
         hook = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command")
         return cls(
             name,
             command,
             env,
-            {declared["name"]: port, declared["containerPort"]: port},
-            port,
+            ports,
+            next(iter(ports.values()), 0),
             ProbeSpec.of(container["startupProbe"]) if "startupProbe" in container else None,
             ProbeSpec.of(container["readinessProbe"]) if "readinessProbe" in container else None,
             ProbeSpec.of(container["livenessProbe"]) if "livenessProbe" in container else None,
             hook,
             grace_seconds,
             backoff_first,
+            host,
+            enter,
         )
 
 
 class Pod:
-    """Runs until `stop` is called. `on_change(pod)` is called at each change of `phase`."""
+    """Runs until `stop` is called. `on_change(pod)` is called at each change of `phase`, and when the startup probe has
+    succeeded (`started`)."""
 
     def __init__(self, spec: PodSpec, log_file: Path, on_change: Callable[["Pod"], None]) -> None:
         self.spec = spec
         self.phase: Phase = "starting"
+        self.started = False
         self.restarts = 0
         self.last_exit: int | None = None
         self.pid: int | None = None
         self._log_file = log_file
-        self._prober = Prober("127.0.0.1", spec.ports)
+        self._prober = Prober(spec.host, spec.ports, self._beside)
         self._on_change = on_change
         self._stopping = asyncio.Event()
 
@@ -103,7 +121,7 @@ class Pod:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.spec.port}"
+        return f"{self.spec.host}:{self.spec.port}"
 
     def stop(self) -> None:
         """Begin termination: no longer ready at once, then preStop, SIGTERM, the grace period, SIGKILL."""
@@ -117,6 +135,7 @@ class Pod:
         delay = self.spec.backoff_first
         try:
             while not self._stopping.is_set():
+                self.started = False
                 self._enter("starting")
                 began = loop.time()
                 self.last_exit = await self._run_once()
@@ -179,7 +198,7 @@ class Pod:
     async def _run_hook(self, command: list[str]) -> None:
         with self._log_file.open("ab") as output:
             hook = await asyncio.create_subprocess_exec(
-                *command, env={**os.environ, **self.spec.env}, stdout=output, stderr=output
+                *self._beside(command), env={**os.environ, **self.spec.env}, stdout=output, stderr=output
             )
         try:
             await hook.wait()
@@ -188,10 +207,16 @@ class Pod:
                 hook.kill()
                 await hook.wait()
 
+    def _beside(self, command: list[str]) -> list[str]:
+        assert self.pid is not None
+        return self.spec.enter(self.pid, command)
+
     async def _probe(self) -> None:
         """Run the probes; returns when startup or liveness says that the process must be restarted."""
         if not await self._watch_startup():
             return
+        self.started = True
+        self._on_change(self)
         async with asyncio.TaskGroup() as group:
             readiness = group.create_task(self._watch_readiness())
             if self.spec.liveness is None:
@@ -217,7 +242,7 @@ class Pod:
 
     async def _watch_port(self) -> None:
         port = ProbeSpec({"tcpSocket": {"port": self.spec.port}})
-        while not await self._prober.ask(port):
+        while self.spec.port and not await self._prober.ask(port):
             await asyncio.sleep(0.1)  # nothing tells a parent that its child has begun to listen
         if self.phase == "starting":
             self._enter("loading")

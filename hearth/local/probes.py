@@ -6,6 +6,7 @@ https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-pro
 import asyncio
 import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,11 +65,15 @@ class ProbeCount:
 
 
 class Prober:
-    """Asks processes at one address. `ports` maps the container's port names and numbers to where they really are."""
+    """Asks a process at one address. `ports` maps the container's port names and numbers to where they really are;
+    `beside` makes a command one that runs where the process does."""
 
-    def __init__(self, host: str, ports: dict[str | int, int]) -> None:
+    def __init__(
+        self, host: str, ports: dict[str | int, int], beside: Callable[[list[str]], list[str]] = lambda command: command
+    ) -> None:
         self._host = host
         self._ports = ports
+        self._beside = beside
 
     async def ask(self, spec: ProbeSpec) -> bool:
         """Whether the probe succeeds within its timeout."""
@@ -91,7 +96,7 @@ class Prober:
                 request = health_pb2.HealthCheckRequest(service=rpc.get("service", ""))
                 answer = await health_pb2_grpc.HealthStub(channel).Check(request)
                 return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-        process = await asyncio.create_subprocess_exec(*handler["exec"]["command"])
+        process = await asyncio.create_subprocess_exec(*self._beside(handler["exec"]["command"]))
         try:
             return await process.wait() == 0
         finally:
