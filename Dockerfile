@@ -1,8 +1,13 @@
 # One image for all roles: `hearth controller`, `hearth activator`, `hearth scaler`.
 FROM python:3.13-slim AS build
 WORKDIR /src
+# The dependencies are a layer of their own: a changed source does not install them again.
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+ && python -m venv /opt/hearth \
+ && /opt/hearth/bin/pip install --no-cache-dir -r requirements.txt -c constraints.txt
 COPY . .
-RUN python -m venv /opt/hearth && /opt/hearth/bin/pip install --no-cache-dir . -c constraints.txt
+RUN /opt/hearth/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim
 COPY --from=build /opt/hearth /opt/hearth
