@@ -28,7 +28,7 @@ demo: .venv/installed ## The same without a person: cold requests, a burst, sile
 test: .venv/installed ## Unit, component and local end-to-end tests
 	@$(BIN)/python -m pytest
 
-e2e: .venv/installed ## On a real API server with a real KEDA (the first run builds them: 9 to 18 minutes)
+e2e: .venv/installed ## On a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
 	@binaries=$$(tests/cluster/controlplane/build.sh) && helm=$$(tests/cluster/helm/build.sh) && \
 	  HEARTH_CONTROLPLANE=$$binaries HEARTH_HELM=$$helm tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster --timeout=300
 
