@@ -105,6 +105,20 @@ class KubeClient:
         """Write an object that was read before. Raises ApiUnavailable; 409 where it has changed since."""
         return await self._exchange("PUT", path, [], item, "application/json")
 
+    async def delete_object(self, path: str, uid: str, grace_seconds: int | None = None) -> None:
+        """Delete the object that has this uid, and in the background what it owns; one that is gone is gone.
+
+        Raises ApiUnavailable.
+        """
+        options: KubeObject = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        try:
+            await self._exchange("DELETE", path, [], options, "application/json")
+        except ApiUnavailable as error:
+            if error.status not in (404, 409):  # 409: another object has the name by now
+                raise
+
     async def get_object(self, path: str) -> KubeObject | None:
         """One object as it is now; None where there is none. Raises ApiUnavailable."""
         try:

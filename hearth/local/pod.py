@@ -100,8 +100,8 @@ class PodSpec:
 
 
 class Pod:
-    """Runs until `stop` is called. `on_change(pod)` is called at each change of `phase`, and when the startup probe has
-    succeeded (`started`)."""
+    """Runs until `stop` is called. `on_change(pod)` is called at each change of `phase`, when there is a process
+    (`pid`), and when the startup probe has succeeded (`started`)."""
 
     def __init__(self, spec: PodSpec, log_file: Path, on_change: Callable[["Pod"], None]) -> None:
         self.spec = spec
@@ -165,6 +165,7 @@ class Pod:
                 start_new_session=True,  # the terminal's Ctrl-C is for us; we stop our pods ourselves
             )
         self.pid = process.pid
+        self._on_change(self)
         exited = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(self._stopping.wait())
         probing = asyncio.create_task(self._probe())
