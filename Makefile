@@ -4,8 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 SEED := examples/deepseek-v3-small.yaml
+# What runs in the test bed, built once into the user's cache folder.
+TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
+  HEARTH_HELM=$$(tests/cluster/helm/build.sh) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.node.image)
 
-.PHONY: help up demo test e2e lint format generate bench constraints clean
+.PHONY: help up demo test e2e cluster cluster-down lint format generate bench constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,8 +32,13 @@ test: .venv/installed ## Unit, component and local end-to-end tests
 	@$(BIN)/python -m pytest
 
 e2e: .venv/installed ## On a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
-	@binaries=$$(tests/cluster/controlplane/build.sh) && helm=$$(tests/cluster/helm/build.sh) && \
-	  HEARTH_CONTROLPLANE=$$binaries HEARTH_HELM=$$helm tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster --timeout=300
+	@$(TEST_BED) && tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/cluster) --timeout=300
+
+cluster: .venv/installed ## Start such a cluster with Hearth in it, to play in; prints its KUBECONFIG
+	@$(TEST_BED) && $(BIN)/python -m tests.cluster.playground up
+
+cluster-down: .venv/installed ## End it
+	@$(BIN)/python -m tests.cluster.playground down
 
 lint: .venv/installed ## Format, lint, types, arrows between packages, generated files
 	@$(BIN)/ruff format --check .

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tests.builders import ROOT
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.kubectl import NAMESPACE
 
-SYSTEM, NAMESPACE = "hearth-system", "ai-prod"
+SYSTEM = "hearth-system"
 NODES = {"gpu": "nvidia.com/gpu", "npu": "huawei.com/Ascend910"}
 
 

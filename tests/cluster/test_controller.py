@@ -1,53 +1,14 @@
 """The controller, as a process, on a real API server beside a real KEDA. There is no kubelet: pods stay pending."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from tests.builders import ROOT, SEED, llmservice_manifest
-from tests.cluster.controlplane import CommandFailed, ControlPlane
-from tests.cluster.installed import NAMESPACE, Installed
-
-PATIENCE = 60.0
-NAME = "deepseek-v3-small"
-
-
-class Cluster:
-    """kubectl with patience."""
-
-    def __init__(self, plane: ControlPlane) -> None:
-        self.plane = plane
-
-    def get(self, what: str, name: str = NAME) -> Any:
-        """An object, or None."""
-        text = self.plane.kubectl(
-            "get", what, name, "-n", NAMESPACE, "-o", "json", "--ignore-not-found", "--show-managed-fields"
-        )
-        return json.loads(text) if text else None
-
-    def until(self, seen: Callable[[], object], what: str) -> Any:
-        """Ask again until it is so. kubectl is what a person has; it has no event for "any of this"."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            if found := seen():
-                return found
-            assert time.monotonic() < deadline, f"not seen in {PATIENCE:g} s: {what}; {self.get('llmservice')}"
-            time.sleep(0.2)
-
-    def condition(self, kind: str, name: str = NAME) -> Any:
-        status = (self.get("llmservice", name) or {}).get("status", {})
-        return next((c for c in status.get("conditions", []) if c["type"] == kind), None)
-
-    def apply(self, *assignments: str, name: str = NAME) -> None:
-        manifest = llmservice_manifest(name, NAMESPACE, *assignments)
-        self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-
-    def image(self) -> str:
-        deployment = self.get("deployment")
-        return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"]) if deployment else ""
+from tests.builders import ROOT, SEED
+from tests.cluster.controlplane import CommandFailed
+from tests.cluster.installed import Installed
+from tests.cluster.kubectl import NAME, NAMESPACE, Cluster
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.controlplane import HOST
-from tests.cluster.installed import NAMESPACE, Installed
-from tests.cluster.test_controller import Cluster
+from tests.cluster.installed import Installed
+from tests.cluster.kubectl import NAMESPACE, Cluster
 
 SCHEDULE = "spec.scaling.schedules=[{start: 0 3 1 1 *, end: 1 3 1 1 *, timezone: UTC, replicas: 1}]"
 SCALER = ("--listen", f"{HOST}:9090", "--activator", "127.0.0.1:9")

@@ -4,8 +4,8 @@ import json
 import time
 from collections.abc import Callable
 
-from tests.cluster.installed import NAMESPACE, SYSTEM, Installed
-from tests.cluster.test_controller import Cluster
+from tests.cluster.installed import SYSTEM, Installed
+from tests.cluster.kubectl import NAMESPACE, Cluster
 
 LEASE = ("--lease", f"{SYSTEM}/hearth-controller", "--scaler-address", "127.0.0.1:9")
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.builders import SEED
 from tests.cluster.controlplane import HOST
-from tests.cluster.installed import NAMESPACE, SYSTEM, Installed
-from tests.cluster.test_controller import NAME, Cluster
+from tests.cluster.installed import SYSTEM, Installed
+from tests.cluster.kubectl import NAME, NAMESPACE, Cluster
 from tests.component.harness import ScriptedEngine, answer_events
 
 ACTIVATOR = f"{HOST}:8080"

@@ -1,8 +1,8 @@
 """A real control plane with a real KEDA, as plain processes on addresses of their own.
 
-etcd, kube-apiserver, kube-controller-manager, kube-scheduler, KEDA's operator and metrics adapter run from the
-binaries of build.sh, inside the network namespace that `make e2e` made. There is no kubelet, no DNS and no proxy of
-Services: what needs them is reached by address, and pods stay pending.
+etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy, CoreDNS, KEDA's operator and metrics adapter
+run from the binaries of build.sh, inside the namespaces that `isolated` makes. There is no kubelet: pods stay pending,
+unless tests/cluster/node runs them.
 """
 
 import contextlib
@@ -17,8 +17,21 @@ from typing import Any
 import httpx
 import yaml
 
-HOST = "10.200.0.1"  # on `lo`, which makes all of 10.200.0.0/16 local: the API server takes no loopback addresses
+HOST = "10.200.0.1"  # on `lo`; the API server takes no loopback addresses in EndpointSlices
+SERVICES = "10.201.0.0/24"
 START_SECONDS = 90.0
+
+# What a cluster's DNS is asked for, and nothing else.
+COREFILE = """
+cluster.local:53 {
+  errors
+  ready 127.0.0.1:8181
+  kubernetes cluster.local {
+    kubeconfig %s
+    ttl 1
+  }
+}
+"""
 
 METRICS_API = """
 apiVersion: v1
@@ -81,7 +94,10 @@ class ControlPlane:
     def start(self) -> None:
         """Start everything and wait until KEDA's metrics are served. Raises CommandFailed, TimeoutError."""
         run("ip", "link", "set", "lo", "up")
-        run("ip", "address", "replace", f"{HOST}/16", "dev", "lo")
+        run("ip", "address", "replace", f"{HOST}/32", "dev", "lo")
+        # Services' addresses need a route for a packet to come to where kube-proxy's rules turn it.
+        run("ip", "route", "replace", SERVICES, "dev", "lo", "src", HOST)
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         self._make_certificates()
         self._write_kubeconfig()
         pki = self.state / "pki"
@@ -97,10 +113,13 @@ class ControlPlane:
             "--use-service-account-credentials=true",
         )
         self._spawn("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false")
+        (self.state / "Corefile").write_text(COREFILE % self.kubeconfig)
+        self._spawn("coredns", f"-conf={self.state}/Corefile")
         self.kubectl("create", "namespace", "keda")
         self.kubectl("apply", "--server-side", "-f", str(self.binaries / "keda-crds"))
         self.kubectl("apply", "-f", "-", stdin=METRICS_API % HOST)
         self.start_keda()
+        self._until(lambda: httpx.get("http://127.0.0.1:8181/ready", trust_env=False).raise_for_status())
         self._until(lambda: self.kubectl("get", "--raw=/apis/external.metrics.k8s.io/v1beta1"))
 
     def start_apiserver(self) -> None:
@@ -108,7 +127,7 @@ class ControlPlane:
         pki = self.state / "pki"
         self._spawn(
             *["kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", "--secure-port=6443"],
-            *[f"--advertise-address={HOST}", "--service-cluster-ip-range=10.201.0.0/24"],
+            *[f"--advertise-address={HOST}", f"--service-cluster-ip-range={SERVICES}"],
             *[f"--tls-cert-file={pki}/apiserver.crt", f"--tls-private-key-file={pki}/apiserver.key"],
             *[f"--client-ca-file={pki}/ca.crt", "--authorization-mode=Node,RBAC"],
             *[f"--service-account-key-file={pki}/sa.key", f"--service-account-signing-key-file={pki}/sa.key"],
@@ -139,6 +158,18 @@ class ControlPlane:
             **namespaces,
         )
         self._until(lambda: httpx.get("http://127.0.0.1:8091/readyz", trust_env=False).raise_for_status())
+
+    def start_proxy(self, node: str) -> None:
+        """Start kube-proxy for a node that there is: Services' addresses lead to pods from here on."""
+        self._spawn(
+            *["kube-proxy", f"--kubeconfig={self.kubeconfig}", "--proxy-mode=nftables", f"--hostname-override={node}"],
+            # Its sysctls are the machine's, not the namespace's.
+            *[
+                f"--conntrack-{limit}=0"
+                for limit in ("max-per-core", "tcp-timeout-established", "tcp-timeout-close-wait")
+            ],
+        )
+        self._until(lambda: httpx.get("http://127.0.0.1:10256/healthz", trust_env=False).raise_for_status())
 
     def kubeconfig_of(self, namespace: str, account: str) -> Path:
         """A kubeconfig with a ServiceAccount's token, good for an hour."""

@@ -1,0 +1,73 @@
+"""A pod's status as a kubelet writes it. Pure: what the agent sees and a clock in, status out."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.cluster.controlplane import HOST
+
+
+@dataclass(slots=True)
+class View:
+    """What the agent sees of a pod's one container. Times are RFC 3339."""
+
+    address: str | None = None
+    waiting: tuple[str, str] = ("ContainerCreating", "")
+    running_since: str | None = None
+    exited_at: str | None = None
+    exit_code: int | None = None
+    started: bool = False
+    ready: bool = False
+    restarts: int = 0
+    pid: int | None = None
+    over: bool = False
+    conditions: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def pod_status(pod: dict[str, Any], view: View, now: str) -> dict[str, Any]:
+    """The whole status; keeps in the view since when each condition is what it is."""
+    (container,) = pod["spec"]["containers"]
+    terminated = {
+        "exitCode": view.exit_code,
+        "reason": "Completed" if view.exit_code == 0 else "Error",
+        "startedAt": view.running_since,
+        "finishedAt": view.exited_at,
+    }
+    if view.over:
+        state: dict[str, Any] = {"terminated": {**terminated, "exitCode": view.exit_code or 0}}
+    elif view.pid is not None:
+        state = {"running": {"startedAt": view.running_since}}
+    else:
+        reason, message = view.waiting
+        state = {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+    status: dict[str, Any] = {
+        "name": container["name"],
+        "image": container["image"],
+        "imageID": container["image"],
+        "ready": view.ready,
+        "started": view.started,
+        "restartCount": view.restarts,
+        "state": state,
+    }
+    if view.pid is not None:
+        status["containerID"] = f"process://{view.pid}"
+    if view.restarts:
+        status["lastState"] = {"terminated": {key: value for key, value in terminated.items() if value is not None}}
+    ready = "True" if view.ready else "False"
+    conditions = []
+    for kind, value in (("Initialized", "True"), ("ContainersReady", ready), ("Ready", ready)):
+        if view.conditions.get(kind, ("", ""))[0] != value:
+            view.conditions[kind] = (value, now)
+        conditions.append({"type": kind, "status": value, "lastTransitionTime": view.conditions[kind][1]})
+    began = view.pid is not None or view.restarts > 0
+    phase = ("Failed" if view.exit_code else "Succeeded") if view.over else "Running" if began else "Pending"
+    made: dict[str, Any] = {
+        "phase": phase,
+        "hostIP": HOST,
+        "hostIPs": [{"ip": HOST}],
+        "startTime": view.conditions["Initialized"][1],
+        "conditions": conditions,
+        "containerStatuses": [status],
+    }
+    if view.address is not None:
+        made |= {"podIP": view.address, "podIPs": [{"ip": view.address}]}
+    return made
