@@ -201,6 +201,7 @@ def controller(
     activator_host: Annotated[
         str, typer.Option(help="Host of the activator's Service, for every LLMService's alias.")
     ] = "hearth-activator.hearth-system.svc.cluster.local",
+    health_listen: Annotated[str, typer.Option(help="host:port of /healthz and /readyz.")] = "0.0.0.0:8081",
     lease: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")
     ] = None,
@@ -215,7 +216,7 @@ def controller(
 
     held = _namespaced("--lease", lease)
     identity = identity or f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-    config = ControllerConfig(kubeconfig, scaler_address, activator_host, held, identity)
+    config = ControllerConfig(kubeconfig, scaler_address, activator_host, health_listen, held, identity)
     _run_role(run_controller(config), log_format, log_level)
 
 

@@ -5,7 +5,7 @@ Pure state, fed with objects as the API server has them.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from hearth.api.labels import LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.status import LLMServiceStatus
+from hearth.coldstart import Took
 from hearth.kube.endpoints import addresses
 from hearth.logs import fields
 
@@ -46,6 +47,7 @@ class Entry:
     created: str = ""
     phase: str = "Pending"
     cold_start_phase: str | None = None
+    cold_start_history: Sequence[Took] = ()
     ready: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -100,6 +102,7 @@ class Directory:
             created=item["metadata"].get("creationTimestamp") or "",
             phase=status.phase,
             cold_start_phase=status.cold_start.phase if status.cold_start else None,
+            cold_start_history=status.cold_start_history,
             ready=self._ready(key),
         )
         self._entries[key] = entry

@@ -12,11 +12,11 @@ from hearth.activator import errors
 from hearth.activator.client import ClientResponse
 from hearth.activator.directory import Entry, ServiceKey
 from hearth.activator.errors import ApiError
-from hearth.activator.eta import ColdStarts
 from hearth.activator.headers import get
 from hearth.activator.heartbeat import Heartbeats, Kind, beat_chunk
 from hearth.activator.hold import Hold, QueueFull, Ticket
 from hearth.activator.request import Request
+from hearth.coldstart import ColdStarts
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,8 @@ class Gate:
         self.hold.activation_timeout = policy.activation_timeout
         was_ready = self.hold.ready
         self.hold.set_ready(entry.ready, now)
+        if entry.cold_start_history:  # what the controller has seen is more than what this process has
+            self.cold_starts.history = entry.cold_start_history
         if entry.cold_start_phase is not None:
             self.cold_starts.enter(entry.cold_start_phase, now)
         if self.hold.ready and not was_ready:

@@ -1,10 +1,8 @@
 """The activator as a process: uvicorn for clients, gRPC for scalers, watches of the API server, in one event loop."""
 
 import asyncio
-import contextlib
 import logging
-import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from hearth.api.labels import ENGINE_SELECTOR
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.logs import fields
+from hearth.operations import EmbeddedServer, bind
 from hearth.process import stop_signal
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 
@@ -38,14 +37,6 @@ class ActivatorConfig:
     kubeconfig: Path | None
     max_body_bytes: int = MAX_BODY_BYTES
     grace_seconds: float = 120.0
-
-
-class EmbeddedServer(uvicorn.Server):
-    """uvicorn, without its own handling of signals: the process has more than one server to stop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def http_server(door: Door, ready: Callable[[], bool], grace_seconds: float) -> EmbeddedServer:
@@ -109,21 +100,6 @@ async def run_activator(config: ActivatorConfig) -> None:
         await kube.close()
         listening.close()
     log.info("activator stopped")
-
-
-def bind(address: str) -> socket.socket:
-    """A listening socket on host:port. Raises OSError that names the address."""
-    host, _, port = address.rpartition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host.strip("[]"), int(port)))
-    except (OSError, ValueError) as error:
-        listening.close()
-        raise OSError(f"cannot listen on {address}: {error}") from error
-    listening.listen(2048)
-    return listening
 
 
 async def _synced(*informers: Informer) -> None:

@@ -19,6 +19,7 @@ class ColdStartStatus(StatusModel):
     """The cold start that is under way."""
 
     phase: str = Field(description="scheduling, pulling-image, starting or loading.")
+    took: dict[str, float] | None = Field(None, description="Seconds that the phases before this one took.")
     since: str | None = Field(
         None, description="When the phase began.", json_schema_extra={"type": "string", "format": "date-time"}
     )
@@ -54,6 +55,10 @@ class LLMServiceStatus(StatusModel):
     endpoint_url: str | None = Field(None, alias="endpointURL", description="Where OpenAI clients find the service.")
     observed_generation: int | None = Field(None, description="The generation of the spec that this is about.")
     cold_start: ColdStartStatus | None = Field(None, description="The cold start that is under way.")
+    cold_start_history: list[dict[str, float]] = Field(
+        default_factory=list,
+        description="Seconds of each phase of the latest cold starts, the latest last; ETAs come from it.",
+    )
     conditions: list[Condition] = Field(
         default_factory=list,
         description="Ready, RuntimeResolved, ScaledObjectReady.",

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 import hashlib
 
 from hearth.api.base import API_VERSION
-from hearth.controller.status import KubeObject
+from hearth.controller.world import KubeObject
 
 REPORTER = "hearth-controller"
 _NOTE_LIMIT = 1024  # events.k8s.io/v1: the note is at most 1 KiB
@@ -58,7 +58,7 @@ def _event(item: KubeObject, condition: KubeObject, now: str, instance: str) -> 
 WARNINGS = frozenset(
     {
         *("Invalid", "Refused", "RuntimeNotFound", "NoRuntimeForVendor", "AmbiguousPriority", "SharingNotSupported"),
-        *("KedaNotInstalled", "EngineCrashing", "ContainerNotCreated", "ImageNotPulled"),
+        *("KedaNotInstalled", "EngineCrashing", "ContainerNotCreated", "ImageNotPulled", "Unschedulable"),
     }
 )
 """Reasons on which somebody has to act."""

@@ -5,7 +5,8 @@ Level-triggered: it reads the world as it is now and may be run at any time, any
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hearth.api.base import API_VERSION, GROUP, VERSION
@@ -13,9 +14,12 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
+from hearth.api.quantity import parse_quantity
+from hearth.controller.belongings import Belongings, ServiceKey
 from hearth.controller.events import transitions
-from hearth.controller.scaledobject import carried_over, heard, nudged
-from hearth.controller.status import Verdict, World, llmservice_status, runtime_not_resolved, verdicts
+from hearth.controller.scaledobject import carried_over, heard, metric_name, nudged
+from hearth.controller.status import Verdict, llmservice_status, runtime_not_resolved, verdicts
+from hearth.controller.world import World, phase_of, wanted_replicas
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, render
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable
@@ -23,16 +27,17 @@ from hearth.logs import fields
 
 log = logging.getLogger(__name__)
 
-ServiceKey = tuple[str, str]
-
 MANAGER = "hearth-controller"
 # Owns spec.replicas = 0 of a new Deployment until KEDA writes it: without an owner the API server would say 1.
 CREATOR = "hearth-creator"
 
 KEDA_LOOK_SECONDS = 10.0  # how often to see whether KEDA is there by now
 NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
+# How often to look at a service that has replicas: its queue depth and the progress of its start have no event.
+LOOK_SECONDS = 5.0
 
 EVENTS = "/apis/events.k8s.io/v1"
+EXTERNAL_METRICS = "/apis/external.metrics.k8s.io/v1beta1"
 COLLECTIONS = {
     "Deployment": "/apis/apps/v1",
     "Service": "/api/v1",
@@ -43,53 +48,131 @@ COLLECTIONS = {
 
 
 class Reconciler:
-    """`services`, `runtimes`, `world` and `facts` say what the informers know now; `look_again(key, seconds)` asks for
-    another look; `identity` is this process' name in Events."""
+    """`services`, `belongings`, `runtimes` and `facts` say what the informers know now; `look_again(key, seconds)` asks
+    for another look; `identity` is this process' name in Events."""
 
     def __init__(
         self,
         kube: KubeClient,
         services: Mapping[ServiceKey, KubeObject],
+        belongings: Belongings,
         runtimes: Callable[[], list[InferenceRuntime]],
-        world: Callable[[ServiceKey], World],
         facts: Callable[[], ClusterFacts],
         look_again: Callable[[ServiceKey, float], None],
         identity: str,
     ) -> None:
         self._kube = kube
         self._services = services
+        self._belongings = belongings
         self._runtimes = runtimes
-        self._world = world
         self._facts = facts
         self._look_again = look_again
         self._identity = identity
         self._nudged: dict[ServiceKey, float] = {}
+        self._settled: dict[ServiceKey, object] = {}
 
     async def reconcile(self, key: ServiceKey) -> None:
         """Raises ApiUnavailable where a write failed; the caller tries again."""
         item = self._services.get(key)
         if item is None or item["metadata"].get("deletionTimestamp"):
             self._nudged.pop(key, None)
+            self._settled.pop(key, None)
             return  # what it owned goes with it: the garbage collector follows the owner references
         runtime: str | None = None
         try:
             service = parse_llmservice(item, "API server")
             rendered = render(service, self._runtimes(), self._facts())
             runtime = rendered.runtime.metadata.name
-            keda = await self._apply(service, item, rendered.objects)
-            found = verdicts(self._world(key), runtime, keda=keda)
+            keda = await self._settle(service, item, rendered.objects)
+            world = await self._observe(key)
+            found = verdicts(world, runtime, keda=keda)
             if not keda:
                 self._look_again(key, KEDA_LOOK_SECONDS)
         except ManifestError as error:
+            world = self._world(key)
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
         except RuntimeNotResolved as error:
+            world = self._world(key)
             found = runtime_not_resolved(error.reason, str(error))
         except ApiUnavailable as error:
             if error.status is None or error.status >= 500 or error.status in (409, 429):
                 raise
-            await self._write_status(key, item, [Verdict("Ready", False, "Refused", str(error))], runtime)
+            refused = [Verdict("Ready", False, "Refused", str(error))]
+            await self._write_status(key, item, self._world(key), refused, runtime)
             raise
-        await self._write_status(key, item, found, runtime)
+        await self._write_status(key, item, world, found, runtime)
+
+    async def _settle(self, service: LLMService, item: KubeObject, objects: tuple[KubeObject, ...]) -> bool:
+        """Make what is there what should be; false where there is no KEDA to take the ScaledObject.
+
+        Where nothing that it depends on has changed since this was done, it is not done again.
+        """
+        now = (objects, self._marks(service.key))
+        if self._settled.get(service.key) == now:
+            return True
+        if not await self._apply(service, item, objects):
+            return False
+        await self._prune(item, objects)
+        # What was seen before: where our own writes changed something, there is one more round.
+        self._settled[service.key] = now
+        return True
+
+    def _marks(self, key: ServiceKey) -> list[object]:
+        """What tells that somebody changed one of the objects that are applied, and does not change with a status."""
+        made: list[object] = []
+        for child in self._belongings.of(key, *COLLECTIONS):
+            metadata = child["metadata"]
+            version = metadata.get("generation") or metadata["resourceVersion"]
+            made.append(
+                (child["kind"], metadata["uid"], version, metadata.get("labels"), metadata.get("ownerReferences"))
+            )
+            if child["kind"] == "ScaledObject":
+                made.append(heard(child) or object())  # a nudge may be due
+        return made
+
+    async def _prune(self, item: KubeObject, objects: tuple[KubeObject, ...]) -> None:
+        """Delete what the LLMService owns and needs no more: the claim of another cache strategy, an earlier Job."""
+        wanted = {(rendered["kind"], rendered["metadata"]["name"]) for rendered in objects}
+        namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
+        for child in self._belongings.of((namespace, name), *COLLECTIONS):
+            metadata = child["metadata"]
+            ours = any(owner["uid"] == item["metadata"]["uid"] for owner in metadata.get("ownerReferences") or [])
+            if ours and (child["kind"], metadata["name"]) not in wanted and not metadata.get("deletionTimestamp"):
+                log.info("deleting what is no longer needed", extra=fields(kind=child["kind"], name=metadata["name"]))
+                await self._kube.delete_object(object_path(child), metadata["uid"])
+
+    def _world(self, key: ServiceKey) -> World:
+        """What the informers know."""
+        deployments, scaled = self._belongings.of(key, "Deployment"), self._belongings.of(key, "ScaledObject")
+        pods = [pod for pod in self._belongings.of(key, "Pod") if not pod["metadata"].get("deletionTimestamp")]
+        return World(next(iter(deployments), None), next(iter(scaled), None), pods)
+
+    async def _observe(self, key: ServiceKey) -> World:
+        """What the informers know, and of a service that has replicas what must be asked for."""
+        world = self._world(key)
+        if wanted_replicas(world) == 0:
+            return replace(world, queue_depth=0 if world.deployment is not None else None)
+        self._look_again(key, LOOK_SECONDS)
+        events: list[KubeObject] = []
+        if phase_of(world) in ("Loading", "Degraded"):
+            for pod in world.pods:
+                selector = f"involvedObject.uid={pod['metadata']['uid']}"
+                listed = await self._kube.list_objects(f"/api/v1/namespaces/{key[0]}/events", field_selector=selector)
+                events += sorted(listed.items, key=_time_of)
+        return replace(world, events=events, queue_depth=await self._queue_depth(key, world.scaled_object))
+
+    async def _queue_depth(self, key: ServiceKey, scaled_object: KubeObject | None) -> int | None:
+        """The metric as KEDA tells it to the HPA; None where it can't be had."""
+        name = metric_name(scaled_object)
+        if name is None:
+            return None
+        path = f"{EXTERNAL_METRICS}/namespaces/{key[0]}/{name}"
+        try:
+            found = await self._kube.get_object(path, f"scaledobject.keda.sh/name={key[1]}")
+        except ApiUnavailable:  # KEDA away, or the scaler blind: it is said in KEDA's own condition
+            return None
+        values: Sequence[KubeObject] = (found or {}).get("items") or []
+        return sum(int(parse_quantity(value["value"])) for value in values) if values else None
 
     async def _apply(self, service: LLMService, item: KubeObject, objects: tuple[KubeObject, ...]) -> bool:
         """Apply everything; false where there is no KEDA to take the ScaledObject."""
@@ -148,13 +231,15 @@ class Reconciler:
             await self._kube.apply_object(path, zero, CREATOR)
         await self._kube.apply_object(path, wanted, MANAGER)
 
-    async def _write_status(self, key: ServiceKey, item: KubeObject, found: list[Verdict], runtime: str | None) -> None:
+    async def _write_status(
+        self, key: ServiceKey, item: KubeObject, world: World, found: list[Verdict], runtime: str | None
+    ) -> None:
         old = item.get("status") or {}
         namespace, name = key
         url = f"http://{name}.{namespace}.svc/v1"
         now = datetime.now(UTC)
         status = llmservice_status(
-            self._world(key),
+            world,
             found,
             old,
             runtime=runtime,
@@ -192,6 +277,11 @@ def object_path(item: KubeObject) -> str:
     metadata = item["metadata"]
     plural = f"{item['kind'].lower()}s"
     return f"{COLLECTIONS[item['kind']]}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"
+
+
+def _time_of(event: KubeObject) -> str:
+    """When an Event was seen last; RFC 3339 in UTC, which sorts as text."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
 def _owned_only_by_us(deployment: KubeObject) -> bool:

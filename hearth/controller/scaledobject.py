@@ -5,16 +5,22 @@ status.externalMetricNames lacks our metric, and KEDA drops every later push unt
 number in the trigger's metadata, which no scaler reads, is such a change.
 """
 
-from hearth.controller.status import KubeObject
+from hearth.controller.world import KubeObject
 
 NUDGE = "nudge"
 _OURS = "s0-"  # KEDA numbers the metrics by their triggers; ours is the first
 
 
+def metric_name(scaled_object: KubeObject | None) -> str | None:
+    """What KEDA calls our metric in the external metrics API; None before it has one."""
+    names = ((scaled_object or {}).get("status") or {}).get("externalMetricNames") or []
+    return next((name for name in names if name.startswith(_OURS)), None)
+
+
 def heard(scaled_object: KubeObject) -> bool:
     """Whether KEDA will listen to our pushes; true too while it has not made the HPA yet."""
     names = (scaled_object.get("status") or {}).get("externalMetricNames") or []
-    return not names or any(name.startswith(_OURS) for name in names)
+    return not names or metric_name(scaled_object) is not None
 
 
 def carried_over(wanted: KubeObject, found: KubeObject) -> KubeObject:

@@ -3,21 +3,23 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hearth.api.base import GROUP, VERSION
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.labels import ENGINE_SELECTOR, LLMSERVICE_LABEL
 from hearth.api.manifest import ManifestError, parse_runtime
+from hearth.controller.belongings import Belongings, ServiceKey
 from hearth.controller.leader import Election
-from hearth.controller.reconcile import Reconciler, ServiceKey
-from hearth.controller.status import World
+from hearth.controller.reconcile import COLLECTIONS, Reconciler
 from hearth.crd_translator import ClusterFacts
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable
 from hearth.kube.informer import Informer, ObjectKey
 from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
+from hearth.operations import bind, operations_server
 from hearth.process import run_until, stop_signal
 
 log = logging.getLogger(__name__)
@@ -28,11 +30,13 @@ WORKERS = 4
 @dataclass(frozen=True, slots=True)
 class ControllerConfig:
     """Without `kubeconfig`, the pod's account. `scaler_address` (host:port) and `activator_host` go into what is
-    rendered. With a `lease` (namespace, name), only its holder works; `identity` is this process' name on it."""
+    rendered. `health_listen` (host:port) is where probes ask. With a `lease` (namespace, name), only its holder
+    works; `identity` is this process' name on it."""
 
     kubeconfig: Path | None
     scaler_address: str
     activator_host: str
+    health_listen: str
     lease: tuple[str, str] | None = None
     identity: str = ""
 
@@ -47,21 +51,41 @@ class Controller:
         self._runtimes = Informer(kube, f"/apis/{GROUP}/{VERSION}/inferenceruntimes", self._runtime_changed)
         self._readable: dict[ObjectKey, InferenceRuntime] = {}
         self._nodes = Informer(kube, "/api/v1/nodes", self._cluster_changed)
-        self._deployments = Informer(kube, "/apis/apps/v1/deployments", self._child_changed, ENGINE_SELECTOR)
-        self._pods = Informer(kube, "/api/v1/pods", self._child_changed, ENGINE_SELECTOR)
-        self._scaled = Informer(kube, "/apis/keda.sh/v1alpha1/scaledobjects", self._child_changed, LLMSERVICE_LABEL)
+        self._belongings = Belongings()
+        self._children = [
+            Informer(kube, f"{collection}/{kind.lower()}s", partial(self._child_changed, kind), LLMSERVICE_LABEL)
+            for kind, collection in COLLECTIONS.items()
+            if kind != "ScaledObject"
+        ]
+        self._children.append(Informer(kube, "/api/v1/pods", partial(self._child_changed, "Pod"), ENGINE_SELECTOR))
+        scaled_objects = f"{COLLECTIONS['ScaledObject']}/scaledobjects"
+        self._scaled = Informer(kube, scaled_objects, partial(self._child_changed, "ScaledObject"), LLMSERVICE_LABEL)
         self._reconciler = Reconciler(
-            kube, self._services.objects, self.runtimes, self.world, self.facts, self.queue.add_after, config.identity
+            kube,
+            self._services.objects,
+            self._belongings,
+            self.runtimes,
+            self.facts,
+            self.queue.add_after,
+            config.identity,
         )
+
+        # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for.
+        self._needed = (self._services, self._runtimes, self._nodes, *self._children)
+        self._watching = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it knows the cluster, or has not been asked to work yet: one that waits for the Lease is ready."""
+        return not self._watching or all(informer.synced.is_set() for informer in self._needed)
 
     async def run(self) -> None:
         """Watch and reconcile until cancelled."""
-        informers = (self._services, self._runtimes, self._nodes, self._deployments, self._pods, self._scaled)
+        self._watching = True
         async with asyncio.TaskGroup() as group:
-            for informer in informers:
+            for informer in (*self._needed, self._scaled):
                 group.create_task(informer.run())
-            # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for.
-            for informer in informers[:-1]:
+            for informer in self._needed:
                 await informer.synced.wait()
             log.info("controller watching", extra=fields(services=len(self._services.objects)))
             for _ in range(WORKERS):
@@ -93,24 +117,12 @@ class Controller:
         }
         return ClusterFacts(self._config.activator_host, self._config.scaler_address, frozenset(names) or None)
 
-    def world(self, key: ServiceKey) -> World:
-        """What there is for one LLMService."""
-        pods = [
-            pod
-            for (namespace, _), pod in self._pods.objects.items()
-            if namespace == key[0]
-            and pod["metadata"]["labels"].get(LLMSERVICE_LABEL) == key[1]
-            and not pod["metadata"].get("deletionTimestamp")
-        ]
-        return World(self._deployments.objects.get(key), self._scaled.objects.get(key), pods)
-
     def _service_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
         self.queue.add(key)
 
-    def _child_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
-        """Children that are not pods bear their service's name; a pod that is gone is told by its Deployment."""
-        name = key[1] if item is None else item["metadata"]["labels"].get(LLMSERVICE_LABEL, key[1])
-        self.queue.add((key[0], name))
+    def _child_changed(self, kind: str, key: ObjectKey, item: KubeObject | None) -> None:
+        for service in self._belongings.put(kind, key, item):
+            self.queue.add(service)
 
     def _runtime_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
         self._readable.pop(key, None)
@@ -127,14 +139,21 @@ class Controller:
 
 
 async def run_controller(config: ControllerConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ApiUnavailable without a way to the API server, LeadershipLost."""
+    """Serve until SIGTERM or SIGINT. Raises ApiUnavailable without a way to the API server, OSError where the address
+    can't be bound, LeadershipLost."""
     stop = stop_signal()
+    listening = bind(config.health_listen)
     kube = await KubeClient.connect(config.kubeconfig)
-    work = Controller(kube, config).run()
+    controller = Controller(kube, config)
+    work = controller.run()
     if config.lease is not None:
         work = Election(kube, *config.lease, config.identity).lead(work)
+    health = operations_server(lambda: controller.ready)
+    serving = asyncio.create_task(health.serve(sockets=[listening]))
     try:
         await run_until(stop, work)
     finally:
+        health.should_exit = True
+        await serving
         await kube.close()
     log.info("controller stopped")

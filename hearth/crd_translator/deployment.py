@@ -49,7 +49,7 @@ def _pod_metadata(service: LLMService, runtime: InferenceRuntime) -> dict[str, A
 
 def _pod(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
     accelerator = runtime.spec.accelerator
-    source_volumes, _ = volumes_and_mounts(service)
+    source_volumes, _ = volumes_and_mounts(service, runtime)
     pod: dict[str, Any] = {
         "containers": [_container(service, runtime)],
         "volumes": source_volumes + runtime.spec.volumes,
@@ -76,7 +76,7 @@ def _pod(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
 def _container(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
     engine = runtime.spec.container
     health = runtime.spec.health
-    _, source_mounts = volumes_and_mounts(service)
+    _, source_mounts = volumes_and_mounts(service, runtime)
     source, env_from = source_env(service)
     port_env: dict[str, Any] = {"name": ENGINE_PORT_ENV, "value": str(engine.port.container_port)}
     own_env: list[dict[str, Any]] = []

@@ -32,7 +32,7 @@ def render(service: LLMService, runtimes: Sequence[InferenceRuntime], facts: Clu
     runtime = resolve_runtime(service, runtimes, facts)
     objects: list[dict[str, Any]] = []
     if has_claim(service):
-        objects.append(render_claim(service))
+        objects.append(render_claim(service, runtime))
         if service.spec.cache.prewarm:
             objects.append(render_prewarm(service, runtime))
     objects += [

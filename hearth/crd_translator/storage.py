@@ -1,6 +1,7 @@
 """Where the weights lie: the volumes of an engine pod, the cache's claim, and the Job that fills it."""
 
 import hashlib
+import re
 from typing import Any
 
 from hearth.api.inferenceruntime import InferenceRuntime
@@ -25,7 +26,17 @@ def has_claim(service: LLMService) -> bool:
     return service.spec.model.source.parsed.hub and service.spec.cache.strategy in ("NodeLocalPVC", "SharedPVC")
 
 
-def volumes_and_mounts(service: LLMService) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def claim_name(service: LLMService, runtime: InferenceRuntime) -> str:
+    """A volume that is bound to a node is bound to that node's accelerators: each vendor has a claim of its own."""
+    if service.spec.cache.strategy == "SharedPVC":
+        return child_name(service, "cache")
+    vendor = re.sub(r"[^a-z0-9]+", "-", runtime.spec.vendor.lower())[:20].strip("-")
+    return child_name(service, f"cache-{vendor}" if vendor else "cache")
+
+
+def volumes_and_mounts(
+    service: LLMService, runtime: InferenceRuntime
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The pod's volumes and the container's mounts: shared memory, the source, the cache."""
     # Engines pass tensors between processes through /dev/shm; a container's default of 64 MiB is too small.
     volumes: list[dict[str, Any]] = [{"name": "shm", "emptyDir": {"medium": "Memory"}}]
@@ -38,7 +49,7 @@ def volumes_and_mounts(service: LLMService) -> tuple[list[dict[str, Any]], list[
     elif source.scheme == "oci":
         volumes.append({"name": "source", "image": {"reference": source.location, "pullPolicy": "IfNotPresent"}})
         mounts.append({"name": "source", "mountPath": SOURCE_PATH, "readOnly": True})
-    cache = _cache_volume(service)
+    cache = _cache_volume(service, runtime)
     if cache is not None:
         volumes.append({"name": "cache", **cache})
         mounts.append({"name": "cache", "mountPath": CACHE_PATH})
@@ -66,7 +77,7 @@ def source_env(service: LLMService) -> tuple[list[dict[str, Any]], list[dict[str
     return env, env_from
 
 
-def render_claim(service: LLMService) -> dict[str, Any]:
+def render_claim(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
     """The cache's PersistentVolumeClaim."""
     cache = service.spec.cache
     spec: dict[str, Any] = {
@@ -79,7 +90,7 @@ def render_claim(service: LLMService) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {
-            "name": child_name(service, "cache"),
+            "name": claim_name(service, runtime),
             "namespace": service.metadata.namespace,
             "labels": labels(service, "cache"),
         },
@@ -93,8 +104,8 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, 
     env, env_from = source_env(service)
     code = f"{_DOWNLOAD[source.scheme]}; snapshot_download({source.location!r}, revision={source.revision!r})"
     image = runtime.spec.container.image
-    # A Job's template is immutable: another model or image is another Job.
-    digest = hashlib.sha256(f"{code} {image}".encode()).hexdigest()[:8]
+    # A Job's template is immutable: another model, image or claim is another Job.
+    digest = hashlib.sha256(f"{code} {image} {claim_name(service, runtime)}".encode()).hexdigest()[:8]
     container: dict[str, Any] = {
         "name": "download",
         "image": image,
@@ -109,7 +120,7 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, 
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "containers": [container],
-        "volumes": [{"name": "cache", **(_cache_volume(service) or {})}],
+        "volumes": [{"name": "cache", **(_cache_volume(service, runtime) or {})}],
     }
     if service.spec.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret.name} for secret in service.spec.image_pull_secrets]
@@ -125,12 +136,12 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, 
     }
 
 
-def _cache_volume(service: LLMService) -> dict[str, Any] | None:
+def _cache_volume(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any] | None:
     if not service.spec.model.source.parsed.hub:
         return None
     match service.spec.cache.strategy:
         case "NodeLocalPVC" | "SharedPVC":
-            return {"persistentVolumeClaim": {"claimName": child_name(service, "cache")}}
+            return {"persistentVolumeClaim": {"claimName": claim_name(service, runtime)}}
         case "HostPath":
             return {"hostPath": {"path": "/var/lib/hearth/models", "type": "DirectoryOrCreate"}}
         case "None":

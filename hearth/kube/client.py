@@ -47,10 +47,11 @@ class KubeClient:
     async def close(self) -> None:
         await self._api.close()  # type: ignore[no-untyped-call]
 
-    async def list_objects(self, path: str, label_selector: str = "") -> Listed:
-        """The whole collection. Raises ApiUnavailable."""
+    async def list_objects(self, path: str, label_selector: str = "", field_selector: str = "") -> Listed:
+        """The whole collection, or what the selectors leave of it. Raises ApiUnavailable."""
+        query = [("fieldSelector", field_selector)] if field_selector else []
         try:
-            response = await self._request(path, label_selector, [], ClientTimeout(total=60))
+            response = await self._request(path, label_selector, query, ClientTimeout(total=60))
             async with response:
                 body = await response.read()
                 _check(response.status, body)
@@ -119,10 +120,11 @@ class KubeClient:
             if error.status not in (404, 409):  # 409: another object has the name by now
                 raise
 
-    async def get_object(self, path: str) -> KubeObject | None:
+    async def get_object(self, path: str, label_selector: str = "") -> KubeObject | None:
         """One object as it is now; None where there is none. Raises ApiUnavailable."""
+        query = [("labelSelector", label_selector)] if label_selector else []
         try:
-            return await self._exchange("GET", path, [], None, "application/json")
+            return await self._exchange("GET", path, query, None, "application/json")
         except ApiUnavailable as error:
             if error.status == 404:
                 return None

@@ -18,10 +18,9 @@ from typing import Any
 import grpc
 import uvicorn
 
-from hearth.activator.eta import ColdStarts
-from hearth.activator.server import EmbeddedServer
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
+from hearth.coldstart import ColdStarts
 from hearth.crd_translator import ClusterFacts, render
 from hearth.local.apiserver import RESOURCES, Watches, create_api
 from hearth.local.deployment import EngineOptions, LocalDeployment
@@ -30,6 +29,7 @@ from hearth.local.pod import Pod, PodSpec
 from hearth.local.ports import free_ports
 from hearth.local.probes import ProbeSpec
 from hearth.local.store import ObjectStore
+from hearth.operations import EmbeddedServer
 from hearth.scaler.listener import DemandListener
 from hearth.scaler.picture import Blind, DemandPicture
 from hearth.scaler.pulses import Pulses

@@ -15,7 +15,8 @@ from typing import Any, Self
 from hearth.activator.demand import DemandBoard
 from hearth.activator.door import Door
 from hearth.activator.gate import Gate
-from hearth.activator.server import bind, http_server
+from hearth.activator.server import http_server
+from hearth.operations import bind
 from tests.builders import endpoint_slice, llmservice_manifest
 
 PATIENCE = 10.0  # seconds for something that happens in milliseconds

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from hearth.activator.server import EmbeddedServer, bind
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable, Expired
 from hearth.kube.informer import Informer, ObjectKey
 from hearth.local.apiserver import Watches, create_api
 from hearth.local.store import ObjectStore
 from hearth.local.up import kubeconfig
+from hearth.operations import EmbeddedServer, bind
 
 PATH = "/apis/serving.hearth.dev/v1alpha1/llmservices"
 PATIENCE = 10.0

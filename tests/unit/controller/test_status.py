@@ -2,15 +2,9 @@ from typing import Any
 
 import pytest
 
-from hearth.controller.status import (
-    Verdict,
-    World,
-    cold_start,
-    llmservice_status,
-    phase_of,
-    runtime_not_resolved,
-    verdicts,
-)
+from hearth.controller.coldstart import cold_start
+from hearth.controller.status import Verdict, llmservice_status, runtime_not_resolved, verdicts
+from hearth.controller.world import World, phase_of
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
@@ -54,11 +48,10 @@ def test_the_phase(world: World, phase: str) -> None:
     ("seen", "phase", "says"),
     [
         (pod(node=None), "scheduling", "waiting for a node"),
-        (pod(), "starting", "the engine starts"),
+        (pod(), "starting", "the container is being made"),
         (pod(waiting("ContainerCreating")), "pulling-image", "ContainerCreating"),
         (pod(waiting("ImagePullBackOff", "no such image")), "pulling-image", "no such image"),
-        (pod({**RUNNING, "started": False}), "starting", "the engine starts"),
-        (pod({**RUNNING, "started": True}), "loading", "loading the model"),
+        (pod({**RUNNING, "started": False}), "loading", "the engine is loading the model"),
     ],
 )
 def test_a_cold_start_says_what_it_waits_for(seen: dict[str, Any], phase: str, says: str) -> None:
@@ -143,3 +136,15 @@ def test_without_a_runtime_nothing_is_said_of_replicas() -> None:
     assert (status["phase"], status["replicas"]) == ("Pending", 0)
     assert "resolvedRuntime" not in status
     assert [c["message"] for c in status["conditions"] if c["type"] == "RuntimeResolved"] == ["why"]
+
+
+def test_one_that_no_node_can_run_says_why() -> None:
+    words = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    stuck = pod(node=None)
+    stuck["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": words}]
+    world = World(deployment(2), None, [stuck])
+    ready = {v.type: v for v in verdicts(world, "r")}["Ready"]
+    assert (phase_of(world), ready.reason) == ("Loading", "Unschedulable")
+    assert words in ready.message
+    both = World(deployment(2), None, [stuck, pod(RUNNING, "b")])
+    assert {v.type: v for v in verdicts(both, "r")}["Ready"].reason == "ColdStart", "another one may still come up"

@@ -1,4 +1,4 @@
-from hearth.activator.eta import ColdStarts
+from hearth.coldstart import ColdStarts
 
 
 def started(starts: ColdStarts, at: float, starting: float, loading: float) -> None:
