@@ -102,7 +102,7 @@ class Directory:
             created=item["metadata"].get("creationTimestamp") or "",
             phase=status.phase,
             cold_start_phase=status.cold_start.phase if status.cold_start else None,
-            cold_start_history=status.cold_start_history,
+            cold_start_history=status.cold_start_history or (),
             ready=self._ready(key),
         )
         self._entries[key] = entry

@@ -55,8 +55,8 @@ class LLMServiceStatus(StatusModel):
     endpoint_url: str | None = Field(None, alias="endpointURL", description="Where OpenAI clients find the service.")
     observed_generation: int | None = Field(None, description="The generation of the spec that this is about.")
     cold_start: ColdStartStatus | None = Field(None, description="The cold start that is under way.")
-    cold_start_history: list[dict[str, float]] = Field(
-        default_factory=list,
+    cold_start_history: list[dict[str, float]] | None = Field(
+        None,
         description="Seconds of each phase of the latest cold starts, the latest last; ETAs come from it.",
     )
     conditions: list[Condition] = Field(

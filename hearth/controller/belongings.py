@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 from hearth.api.labels import LLMSERVICE_LABEL
-from hearth.controller.world import KubeObject
+from hearth.kube.client import KubeObject
 
 ServiceKey = tuple[str, str]
 ObjectKey = tuple[str, str]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from hearth.coldstart import remaining, remembered
-from hearth.controller.world import NOT_PULLED, KubeObject, World, phase_of, unschedulable
+from hearth.controller.world import NOT_PULLED, World, phase_of, unschedulable
+from hearth.kube.client import KubeObject
 
 # As far as a start can be: the pod that is furthest counts.
 _PHASES = ("scheduling", "pulling-image", "starting", "loading")

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 import hashlib
 
 from hearth.api.base import API_VERSION
-from hearth.controller.world import KubeObject
+from hearth.kube.client import KubeObject
 
 REPORTER = "hearth-controller"
 _NOTE_LIMIT = 1024  # events.k8s.io/v1: the note is at most 1 KiB
@@ -59,6 +59,7 @@ WARNINGS = frozenset(
     {
         *("Invalid", "Refused", "RuntimeNotFound", "NoRuntimeForVendor", "AmbiguousPriority", "SharingNotSupported"),
         *("KedaNotInstalled", "EngineCrashing", "ContainerNotCreated", "ImageNotPulled", "Unschedulable"),
+        *("SecretNotFound", "NotScaled", "ScaledObjectCheckFailed"),
     }
 )
 """Reasons on which somebody has to act."""

@@ -17,8 +17,9 @@ from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.quantity import parse_quantity
 from hearth.controller.belongings import Belongings, ServiceKey
 from hearth.controller.events import transitions
-from hearth.controller.scaledobject import carried_over, heard, metric_name, nudged
-from hearth.controller.status import Verdict, llmservice_status, runtime_not_resolved, verdicts
+from hearth.controller.scaledobject import carried_over, given_up, metric_name, nudged
+from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
+from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, phase_of, wanted_replicas
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, render
 from hearth.kube.client import KubeClient, KubeObject
@@ -127,7 +128,7 @@ class Reconciler:
                 (child["kind"], metadata["uid"], version, metadata.get("labels"), metadata.get("ownerReferences"))
             )
             if child["kind"] == "ScaledObject":
-                made.append(heard(child) or object())  # a nudge may be due
+                made.append(object() if given_up(child) else None)  # equal to nothing: a nudge may be due
         return made
 
     async def _prune(self, item: KubeObject, objects: tuple[KubeObject, ...]) -> None:
@@ -198,14 +199,14 @@ class Reconciler:
         return True
 
     async def _apply_scaled_object(self, key: ServiceKey, path: str, wanted: KubeObject) -> bool:
-        """False where the API server knows no ScaledObjects. One whose metric KEDA has lost is nudged."""
+        """False where the API server knows no ScaledObjects. One that KEDA has given up is nudged."""
         found = self._world(key).scaled_object
         if found is not None:
             wanted = carried_over(wanted, found)
-            if not heard(found):
+            if given_up(found):
                 now = asyncio.get_running_loop().time()
                 if now - self._nudged.get(key, -NUDGE_SECONDS) >= NUDGE_SECONDS:
-                    log.warning("KEDA has lost the metric, nudging it", extra=fields(service="/".join(key)))
+                    log.warning("KEDA has given up, nudging it", extra=fields(service="/".join(key)))
                     self._nudged[key] = now
                     wanted = nudged(wanted)
                 self._look_again(key, NUDGE_SECONDS)

@@ -1,13 +1,19 @@
-"""Healing a ScaledObject whose metric KEDA has lost. Pure.
+"""What KEDA says of a ScaledObject, and healing one that it has given up. Pure.
 
 kedacore/keda#8168: where a ScaledObject has a second trigger and the scaler could not be asked while KEDA made the HPA,
-status.externalMetricNames lacks our metric, and KEDA drops every later push until the ScaledObject's spec changes. A
-number in the trigger's metadata, which no scaler reads, is such a change.
+status.externalMetricNames lacks our metric, and KEDA drops every later push until the ScaledObject's spec changes.
+Where KEDA could not make the HPA at all (it reads the Secrets that the engine's environment names), it tries again
+after ever longer whiles, up to a quarter of an hour. A number in the trigger's metadata, which no scaler reads, is a
+change of the spec: a nudge.
 """
 
-from hearth.controller.world import KubeObject
+import re
+
+from hearth.controller.verdict import Verdict
+from hearth.kube.client import KubeObject
 
 NUDGE = "nudge"
+_MISSING_SECRET = re.compile(r"resolving secret name \S*LocalObjectReference\{Name:([^,]+),\},Key:([^,]+),")
 _OURS = "s0-"  # KEDA numbers the metrics by their triggers; ours is the first
 
 
@@ -15,6 +21,27 @@ def metric_name(scaled_object: KubeObject | None) -> str | None:
     """What KEDA calls our metric in the external metrics API; None before it has one."""
     names = ((scaled_object or {}).get("status") or {}).get("externalMetricNames") or []
     return next((name for name in names if name.startswith(_OURS)), None)
+
+
+def ready_verdict(scaled_object: KubeObject) -> Verdict:
+    """The condition ScaledObjectReady, from KEDA's own."""
+    ready = _ready(scaled_object)
+    message = ready.get("message") or "KEDA has not looked at the ScaledObject yet"
+    if secret := _MISSING_SECRET.search(message):
+        namespace, name, key = scaled_object["metadata"]["namespace"], secret[1], secret[2]
+        return Verdict(
+            "ScaledObjectReady",
+            False,
+            "SecretNotFound",
+            f"KEDA can't read key {key} of Secret {namespace}/{name}, which the engine needs, and starts nothing before: "
+            f"kubectl create secret generic {name} -n {namespace} --from-literal={key}=…; Hearth looks again by itself",
+        )
+    return Verdict("ScaledObjectReady", ready.get("status") == "True", ready.get("reason") or "Pending", message)
+
+
+def given_up(scaled_object: KubeObject) -> bool:
+    """Whether KEDA will not act on our pushes, and does not look again soon."""
+    return not heard(scaled_object) or _ready(scaled_object).get("reason") == "ScaledObjectCheckFailed"
 
 
 def heard(scaled_object: KubeObject) -> bool:
@@ -31,6 +58,11 @@ def carried_over(wanted: KubeObject, found: KubeObject) -> KubeObject:
 def nudged(wanted: KubeObject) -> KubeObject:
     """`wanted` with another nudge than it has."""
     return _with_nudge(wanted, _nudge(wanted) + 1)
+
+
+def _ready(scaled_object: KubeObject) -> KubeObject:
+    conditions = (scaled_object.get("status") or {}).get("conditions") or []
+    return next((condition for condition in conditions if condition["type"] == "Ready"), {})
 
 
 def _nudge(scaled_object: KubeObject) -> int:

@@ -1,11 +1,11 @@
 """An LLMService's status, from what the API server tells of its objects. Pure: objects and a clock in, status out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from hearth.controller.coldstart import cold_start, progress
+from hearth.controller.scaledobject import ready_verdict
+from hearth.controller.verdict import Verdict
 from hearth.controller.world import (
-    KubeObject,
     World,
     phase_of,
     ready_replicas,
@@ -13,21 +13,12 @@ from hearth.controller.world import (
     unschedulable,
     wanted_replicas,
 )
+from hearth.kube.client import KubeObject
 
 _NO_KEDA = (
     "the API server has no ScaledObjects: install KEDA (https://keda.sh/docs/latest/deploy/); "
     "until then nothing starts or stops replicas, and Hearth looks again by itself"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A condition without its time."""
-
-    type: str
-    status: bool
-    reason: str
-    message: str
 
 
 def runtime_not_resolved(reason: str, message: str) -> list[Verdict]:
@@ -42,26 +33,18 @@ def verdicts(world: World, runtime: str, *, keda: bool = True) -> list[Verdict]:
     """The conditions of a service that is rendered; without `keda` the API server knows no ScaledObjects."""
     made = [Verdict("RuntimeResolved", True, "Resolved", f"served by InferenceRuntime {runtime}")]
     if not keda:
-        made.append(Verdict("ScaledObjectReady", False, "KedaNotInstalled", _NO_KEDA))
+        scaled = Verdict("ScaledObjectReady", False, "KedaNotInstalled", _NO_KEDA)
     elif world.scaled_object is None:
-        made.append(Verdict("ScaledObjectReady", False, "NotSeen", "KEDA has not taken the ScaledObject yet"))
+        scaled = Verdict("ScaledObjectReady", False, "NotSeen", "KEDA has not taken the ScaledObject yet")
     else:
-        conditions = (world.scaled_object.get("status") or {}).get("conditions") or []
-        ready: KubeObject = next((c for c in conditions if c["type"] == "Ready"), {})
-        made.append(
-            Verdict(
-                "ScaledObjectReady",
-                ready.get("status") == "True",
-                ready.get("reason") or "Pending",
-                ready.get("message") or "KEDA has not looked at the ScaledObject yet",
-            )
-        )
+        scaled = ready_verdict(world.scaled_object)
+    made.append(scaled)
     match phase_of(world):
         case "Ready":
             counts = f"{ready_replicas(world)} of {wanted_replicas(world)} replicas are ready"
             made.append(Verdict("Ready", True, "ReplicasReady", counts))
         case "Degraded":
-            reason, message = trouble(world) or ("", "")
+            reason, message = trouble(world) or ("NotScaled", f"KEDA starts nothing: {scaled.message}")
             made.append(Verdict("Ready", False, reason, message))
         case "Loading":
             # A cluster autoscaler may be adding a node; if there is none, this is what a person must read.

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-KubeObject = dict[str, Any]
+from hearth.controller.scaledobject import given_up
+from hearth.kube.client import KubeObject
 
 # The kubelet's words: a missing Secret is a CreateContainerConfigError, whose message names it.
 _NOT_CREATED = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
@@ -40,7 +40,9 @@ def phase_of(world: World) -> str:
         return "Ready"
     if trouble(world) is not None:
         return "Degraded"
-    return "Loading" if wanted_replicas(world) > 0 else "ScaledToZero"
+    if wanted_replicas(world) > 0:
+        return "Loading"
+    return "Degraded" if world.scaled_object is not None and given_up(world.scaled_object) else "ScaledToZero"
 
 
 def trouble(world: World) -> tuple[str, str] | None:

@@ -6,14 +6,18 @@ from collections.abc import Iterator
 import pytest
 
 from tests.builders import ROOT, SEED
-from tests.cluster.controlplane import CommandFailed
+from tests.cluster.controlplane import HOST, CommandFailed
 from tests.cluster.installed import Installed
 from tests.cluster.kubectl import NAME, NAMESPACE, Cluster
 
 
 @pytest.fixture(scope="module")
 def cluster(installed: Installed) -> Iterator[Cluster]:
-    with installed.role("controller", "--scaler-address", "127.0.0.1:9"):
+    address = f"{HOST}:9090"
+    with (
+        installed.role("scaler", "--listen", address, "--activator", "127.0.0.1:9"),
+        installed.role("controller", "--scaler-address", address),
+    ):
         yield Cluster(installed.plane)
 
 

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from hearth.controller.coldstart import cold_start
-from hearth.controller.status import Verdict, llmservice_status, runtime_not_resolved, verdicts
+from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
+from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, phase_of
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -148,3 +149,12 @@ def test_one_that_no_node_can_run_says_why() -> None:
     assert words in ready.message
     both = World(deployment(2), None, [stuck, pod(RUNNING, "b")])
     assert {v.type: v for v in verdicts(both, "r")}["Ready"].reason == "ColdStart", "another one may still come up"
+
+
+def test_a_service_that_keda_has_given_up_is_not_asleep() -> None:
+    ready = {"type": "Ready", "status": "False", "reason": "ScaledObjectCheckFailed", "message": "no such thing"}
+    scaled = {"metadata": {"name": "qwen", "namespace": "ai"}, "status": {"conditions": [ready]}}
+    world = World(deployment(0), scaled, [])
+    found = {v.type: v for v in verdicts(world, "r")}
+    assert (phase_of(world), found["Ready"].reason) == ("Degraded", "NotScaled")
+    assert "no such thing" in found["Ready"].message
