@@ -33,7 +33,7 @@ def ready_verdict(scaled_object: KubeObject) -> Verdict:
             "ScaledObjectReady",
             False,
             "SecretNotFound",
-            f"KEDA can't read key {key} of Secret {namespace}/{name}, which the engine needs, and starts nothing before: "
+            f"KEDA can't read key {key} of Secret {namespace}/{name}, which the engine needs, and starts nothing: "
             f"kubectl create secret generic {name} -n {namespace} --from-literal={key}=…; Hearth looks again by itself",
         )
     return Verdict("ScaledObjectReady", ready.get("status") == "True", ready.get("reason") or "Pending", message)

@@ -1,0 +1,3 @@
+module hearth.dev/benchmarks/peers
+
+go 1.26
