@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import footprint, push, release
+from benchmarks import datapath, footprint, push, release
 from benchmarks.figures import Figure, show, write
 from hearth.logs import configure
 
@@ -15,6 +15,7 @@ FILE = Path("build/bench.json")
 async def _run(console: Console) -> list[Figure]:
     figures: list[Figure] = []
     for what, measure in (
+        ("the data path beside Go's ReverseProxy and nginx (about six minutes)", datapath.measure),
         ("memory and start-up", footprint.measure),
         (f"{push.COLD_STARTS} cold starts up to the push", push.measure),
         (f"{release.COLD_STARTS} cold starts from ready to released (about a minute and a half)", release.measure),

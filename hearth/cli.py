@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from hearth.api.llmservice import LLMService
     from hearth.local.up import UpConfig
 
-SIM_OPTIONS = ("start-seconds", "load-seconds", "tokens-per-second", "slots", "fault", "fault-file")
+SIM_OPTIONS = (
+    *("start-seconds", "load-seconds", "tokens-per-second", "slots", "cached-prompts", "prefill-seconds"),
+    *("fault", "fault-file"),
+)
 
 app = typer.Typer(
     name="hearth",

@@ -14,6 +14,13 @@ from hearth.activator.headers import Headers
 
 EXTENSION = "hearth.client"
 
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request's line and fields; the parser itself would take any number."""
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"  # RFC 6585, 5
+)
+
 
 class ClientResponse:
     """One response. `start` once, `write` any number of times, then `end` or `abort`."""
@@ -71,10 +78,10 @@ class ClientResponse:
         cycle.waiting_for_100_continue = False
         lines = [STATUS_LINE.get(status, b"HTTP/1.1 %d \r\n" % status)]
         lines += [b"%b: %b\r\n" % field for field in headers]
-        if length is not None:
-            lines.append(b"content-length: %d\r\n" % length)
-        elif cycle.scope["method"] == "HEAD" or status in (204, 304):
+        if status == 204 or (length is None and (cycle.scope["method"] == "HEAD" or status == 304)):
             pass  # no body, and nothing said of one (RFC 9112, 6.3)
+        elif length is not None:
+            lines.append(b"content-length: %d\r\n" % length)
         elif cycle.scope["http_version"] == "1.1":
             self._chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
@@ -138,8 +145,26 @@ class ActivatorProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with the client's transport offered to the app as the ASGI extension "hearth.client"."""
 
     current: ClientResponse | None = None
+    _head_bytes = -1  # of the head that is being read; -1 where none is
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_bytes >= 0:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._head_bytes = -1
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def _unsupported_upgrade_warning(self) -> None:
+        pass  # the door refuses it in words
 
     def on_headers_complete(self) -> None:
+        self._head_bytes = -1
         super().on_headers_complete()
         # The request's task begins in a later turn of the event loop, so it will find this.
         scope = cast("dict[str, Any]", self.scope)

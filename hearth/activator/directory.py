@@ -35,6 +35,7 @@ class Policy:
     activation_timeout: float
     max_queue: int
     concurrency: int
+    prefix_affinity: bool
     listed: bool
 
 
@@ -63,6 +64,7 @@ def policy_of(service: LLMService) -> Policy:
         activation_timeout=scaling.activation_timeout.total_seconds(),
         max_queue=endpoint.max_queue,
         concurrency=endpoint.concurrency,
+        prefix_affinity=endpoint.balancing == "prefix",
         listed=endpoint.open_ai_compatible,
     )
 

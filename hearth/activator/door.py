@@ -12,11 +12,11 @@ from hearth.activator.demand import DemandBoard
 from hearth.activator.directory import Directory, Entry, ServiceKey
 from hearth.activator.errors import ApiError
 from hearth.activator.gate import Gate, Held
-from hearth.activator.headers import Headers, get
+from hearth.activator.headers import Headers, cross_origin, get, preflight_answer
 from hearth.activator.heartbeat import Heartbeats
 from hearth.activator.models import models_answer
 from hearth.activator.relay import relay
-from hearth.activator.request import ClientGone, Request, read_body
+from hearth.activator.request import ClientGone, Request, dialect_of, read_body
 from hearth.activator.upstream import Pool, UpstreamError
 from hearth.logs import fields
 
@@ -48,7 +48,7 @@ class Door:
         try:
             await self._serve(scope, receive, client, request_id)
         except ApiError as error:
-            _answer_error(client, error, request_id)
+            _answer_error(client, error, request_id, scope)
         except ClientGone:
             log.debug("client gone", extra=fields(request_id=request_id))
 
@@ -64,6 +64,8 @@ class Door:
         request_id: str,
     ) -> None:
         headers: Headers = scope["headers"]
+        if (get(headers, b"upgrade") or b"").lower() == b"websocket":
+            raise errors.no_websocket()
         path = scope["raw_path"].decode("latin-1")  # as it was written, so that it is passed on as it was written
         entry = self.directory.by_host((get(headers, b"host") or b"").decode("latin-1"))
         if entry is None and (found := self.directory.by_path(path)):
@@ -71,6 +73,9 @@ class Door:
         if scope["method"] == "GET" and (answer := models_answer(self.directory, entry, path)) is not None:
             status, document = answer
             client.answer(status, [(b"content-type", b"application/json")], document)
+            return
+        if (entry is None or not entry.ready) and (allowed := preflight_answer(scope["method"], headers)) is not None:
+            client.answer(204, allowed, b"")
             return
         body, length = await read_body(receive, headers, self._max_body_bytes)
         peer = scope.get("client")
@@ -141,13 +146,15 @@ class Door:
         gate.update(entry)
 
 
-def _answer_error(client: ClientResponse, error: ApiError, request_id: str) -> None:
+def _answer_error(client: ClientResponse, error: ApiError, request_id: str, scope: MutableMapping[str, Any]) -> None:
     """Answer an error in the form that is still possible."""
+    dialect = dialect_of(scope["path"])
     if not client.started:
-        client.answer(error.status, [*error.headers, (b"x-request-id", request_id.encode())], error.body)
+        headers = [*error.headers, *cross_origin(scope["headers"]), (b"x-request-id", request_id.encode())]
+        client.answer(error.status, headers, error.body(dialect))
     elif client.opened_events:
-        client.write(error.event)
+        client.write(error.event(dialect))
         client.end()
     else:
-        client.write(error.body)
+        client.write(error.body(dialect))
         client.abort()

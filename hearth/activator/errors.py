@@ -1,11 +1,28 @@
-"""Errors as OpenAI's API writes them: {"error": {"message", "type", "param", "code"}}.
+"""Errors as the client's API writes them.
 
-https://platform.openai.com/docs/guides/error-codes
+OpenAI's: {"error": {"message", "type", "param", "code"}}, https://platform.openai.com/docs/guides/error-codes
+Anthropic's, on /v1/messages: {"type": "error", "error": {"type", "message"}}, https://docs.anthropic.com/en/api/errors
 """
 
 import json
 import math
 from dataclasses import dataclass
+from typing import Literal
+
+Dialect = Literal["openai", "anthropic"]
+
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+def error_event(body: bytes, dialect: Dialect) -> bytes:
+    """An error's document, on one line, as an event of the stream."""
+    return (b"event: error\ndata: " if dialect == "anthropic" else b"data: ") + body + b"\n\n"
 
 
 @dataclass(slots=True, eq=False)  # not frozen: raising writes __traceback__ and __cause__
@@ -19,15 +36,17 @@ class ApiError(Exception):
     param: str | None = None
     retry_after: float | None = None
 
-    @property
-    def body(self) -> bytes:
-        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return json.dumps({"error": error}, ensure_ascii=False).encode()
+    def body(self, dialect: Dialect = "openai") -> bytes:
+        if dialect == "anthropic":
+            kind = _ANTHROPIC_TYPES.get(self.status, "api_error")
+            document: dict[str, object] = {"type": "error", "error": {"type": kind, "message": self.message}}
+        else:
+            document = {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        return json.dumps(document, ensure_ascii=False).encode()
 
-    @property
-    def event(self) -> bytes:
-        """The error as a server-sent event; the OpenAI SDKs raise on it."""
-        return b"data: " + self.body + b"\n\n"
+    def event(self, dialect: Dialect = "openai") -> bytes:
+        """The error as a server-sent event; the SDKs raise on it."""
+        return error_event(self.body(dialect), dialect)
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -55,6 +74,15 @@ def no_model() -> ApiError:
         "invalid_request_error",
         "model_required",
         "model",
+    )
+
+
+def no_websocket() -> ApiError:
+    return ApiError(
+        400,
+        "WebSocket is not supported here; use HTTP, with `stream: true` for tokens as they come.",
+        "invalid_request_error",
+        "websocket_not_supported",
     )
 
 

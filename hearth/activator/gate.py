@@ -12,7 +12,7 @@ from hearth.activator import errors
 from hearth.activator.client import ClientResponse
 from hearth.activator.directory import Entry, ServiceKey
 from hearth.activator.errors import ApiError
-from hearth.activator.headers import get
+from hearth.activator.headers import cross_origin, get
 from hearth.activator.heartbeat import Heartbeats, Kind, beat_chunk
 from hearth.activator.hold import Hold, QueueFull, Ticket
 from hearth.activator.request import Request
@@ -48,6 +48,8 @@ class Held:
         self._kind: Kind = gate.entry.policy.progress
         if get(request.headers, b"x-hearth-events") == b"1":
             self._kind = "event"
+        elif request.dialect == "anthropic":
+            self._kind = "ping"
         elif self._kind == "reasoning" and not request.chat:
             self._kind = "comment"
 
@@ -73,7 +75,8 @@ class Held:
         if self.client.started:
             self.client.write(chunk)
         else:
-            self.client.start(200, [*headers, (b"x-request-id", self.request.request_id.encode())], chunk)
+            own = [*cross_origin(self.request.headers), (b"x-request-id", self.request.request_id.encode())]
+            self.client.start(200, [*headers, *own], chunk)
         return now + self._gate.entry.policy.heartbeat_interval
 
 
@@ -132,7 +135,8 @@ class Gate:
                 self._on_demand(self.entry.key)
                 raise errors.starting(self.name, self.retry_after())
         try:
-            ticket = self.hold.arrive(now)
+            affinity = request.prompt_prefix() if self.entry.policy.prefix_affinity else None
+            ticket = self.hold.arrive(now, affinity)
         except QueueFull:
             raise errors.queue_full(self.name, self.hold.max_queue, self.retry_after()) from None
         held = Held(self, request, client, ticket)

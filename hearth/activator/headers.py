@@ -11,7 +11,9 @@ _HOP_BY_HOP = frozenset(
 )
 # What the activator says itself towards the engine. No accept-encoding: heartbeats may have opened the response
 # before the engine is asked, and they are not compressed.
-_REPLACED = frozenset((b"host", b"content-length", b"expect", b"accept-encoding", b"x-forwarded-proto"))
+_REPLACED = frozenset(
+    (b"host", b"content-length", b"expect", b"accept-encoding", b"x-forwarded-proto", b"x-forwarded-host")
+)
 
 
 def get(headers: Headers, name: bytes) -> bytes | None:
@@ -20,6 +22,27 @@ def get(headers: Headers, name: bytes) -> bytes | None:
         if field == name:
             return value
     return None
+
+
+def preflight_answer(method: str, headers: Headers) -> Headers | None:
+    """The fields that answer a browser's CORS preflight, None where it is none (Fetch Standard, 3.2.2).
+
+    Engines allow every origin unless they are told otherwise; a cold one can't be asked.
+    """
+    asked = get(headers, b"access-control-request-method")
+    if method != "OPTIONS" or asked is None or get(headers, b"origin") is None:
+        return None
+    return [
+        *cross_origin(headers),
+        (b"access-control-allow-methods", asked),
+        (b"access-control-allow-headers", get(headers, b"access-control-request-headers") or b"*"),
+        (b"access-control-max-age", b"600"),
+    ]
+
+
+def cross_origin(headers: Headers) -> Headers:
+    """What lets a page of another origin read an answer of ours, to a request with these fields."""
+    return [(b"access-control-allow-origin", b"*")] if get(headers, b"origin") is not None else []
 
 
 def end_to_end(headers: Headers) -> Headers:
@@ -41,6 +64,7 @@ def for_engine(headers: Headers, host: str, body_length: int, client: str, schem
         *passed,
         (b"content-length", str(body_length).encode()),
         (b"x-forwarded-for", b", ".join([*forwarded, client.encode()])),
+        (b"x-forwarded-host", get(headers, b"x-forwarded-host") or get(headers, b"host") or b""),
         (b"x-forwarded-proto", scheme.encode()),
         (b"x-request-id", request_id.encode()),
     ]

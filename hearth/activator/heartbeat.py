@@ -8,7 +8,10 @@ import heapq
 import json
 from typing import Literal, Protocol
 
-Kind = Literal["comment", "reasoning", "event"]
+Kind = Literal["comment", "reasoning", "event", "ping"]
+
+# Anthropic's own keep-alive: https://docs.anthropic.com/en/api/messages-streaming#ping-events
+_PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 _WORDS = {
     "requested": "Waking up",
@@ -64,6 +67,8 @@ class Heartbeats:
 
 def beat_chunk(kind: Kind, model: str, phase: str, elapsed: float, remaining: float | None) -> bytes:
     """One heartbeat of an event stream: what is going on, in seconds. `eta` is what is still to come, where known."""
+    if kind == "ping":
+        return _PING
     status: dict[str, object] = {"phase": phase, "elapsed": round(elapsed, 1)}
     if remaining is not None:
         status["eta"] = round(remaining, 1)

@@ -12,6 +12,8 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from hearth.activator.balance import Load, choose
+
 LEASE_AFTER_READY = 15.0
 LEASE_BEYOND_TIMEOUT = 600.0  # about what a startup probe allows a large model
 EJECT_FIRST, EJECT_LAST = 0.2, 5.0
@@ -24,12 +26,14 @@ class QueueFull(Exception):
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One admitted request. `endpoint` is where it was sent, or None while it waits."""
+    """One admitted request. `endpoint` is where it was sent, or None while it waits; `affinity` is what requests that
+    should meet at one replica have in common."""
 
     number: int
     arrived: float
     waiting: bool = True
     endpoint: str | None = None
+    affinity: bytes | None = None
 
     def __lt__(self, other: "Ticket") -> bool:
         return self.number < other.number
@@ -65,13 +69,13 @@ class Hold:
     _turns: int = 0
     _lease_until: float = 0.0
 
-    def arrive(self, now: float) -> Ticket:
+    def arrive(self, now: float, affinity: bytes | None = None) -> Ticket:
         """Admit a request. Raises QueueFull."""
         if self.waiting + self.in_flight >= self.max_queue:
             raise QueueFull
         self.ask(now)
         self._numbers += 1
-        ticket = Ticket(self._numbers, now)
+        ticket = Ticket(self._numbers, now, affinity=affinity)
         heapq.heappush(self._line, ticket)
         self.waiting += 1
         return ticket
@@ -125,18 +129,18 @@ class Hold:
             self._need_start(now)
 
     def dispatch(self, now: float) -> list[Dispatch]:
-        """Send waiting requests, oldest first, each to the ready replica with the fewest outstanding."""
+        """Send waiting requests, oldest first, each to the ready replica that `choose` says."""
         sent: list[Dispatch] = []
         self._drop_leavers()
         while self._line:
-            free = [
-                (endpoint.outstanding, endpoint.turn, address)
+            free = {
+                address: Load(endpoint.outstanding, endpoint.turn)
                 for address, endpoint in self._endpoints.items()
                 if endpoint.ready and endpoint.outstanding < self.concurrency and endpoint.ejected_until <= now
-            ]
+            }
             if not free:
                 break
-            address = min(free)[2]
+            address = choose(free, self._line[0].affinity)
             ticket = heapq.heappop(self._line)
             self._turns += 1
             self._endpoints[address].outstanding += 1

@@ -24,7 +24,7 @@ def models_answer(directory: Directory, only: Entry | None, path: str) -> tuple[
         if wanted in (directory.model_id(entry), "/".join(entry.key)):
             return 200, json.dumps(_model(directory, entry)).encode()
     error: ApiError = model_not_found(wanted)
-    return error.status, error.body
+    return error.status, error.body()
 
 
 def _model(directory: Directory, entry: Entry) -> dict[str, object]:

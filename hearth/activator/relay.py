@@ -7,7 +7,7 @@ import asyncio
 from typing import Literal
 
 from hearth.activator.client import ClientResponse
-from hearth.activator.errors import engine_died, not_an_event_stream
+from hearth.activator.errors import Dialect, engine_died, error_event, not_an_event_stream
 from hearth.activator.headers import Headers, end_to_end, for_engine, get
 from hearth.activator.request import Request
 from hearth.activator.upstream import Pool, UpstreamConnection, UpstreamError
@@ -22,9 +22,10 @@ _MAX_ERROR_BODY = 64 * 1024
 class Relay:
     """The sink of one answer. `answered` is set once a byte of it went to the client: from then on nobody retries."""
 
-    def __init__(self, service: str, client: ClientResponse, opened: Opened, request_id: str) -> None:
+    def __init__(self, service: str, client: ClientResponse, opened: Opened, request_id: str, dialect: Dialect) -> None:
         self._service = service
         self._request_id = request_id
+        self._dialect: Dialect = dialect
         self._client = client
         self._opened = opened
         self._pending: tuple[int, Headers, int | None] | None = None
@@ -79,7 +80,7 @@ class Relay:
     def failed(self, error: UpstreamError) -> None:
         if self.answered:
             if self._content_type == "text/event-stream" and self._at_event_end:
-                self._client.write(engine_died(self._service).event)
+                self._client.write(engine_died(self._service).event(self._dialect))
                 self._client.end()
             else:
                 self._client.abort()
@@ -90,11 +91,11 @@ class Relay:
                 self.done.set_exception(error)
 
     def _as_event(self, body: bytes) -> bytes:
-        """The engine's error as the event that the OpenAI SDKs raise on."""
+        """The engine's error as the event that the SDKs raise on."""
         text = body.strip()
         if self._status >= 400 and text.startswith(b"{") and b'"error"' in text:
-            return b"data: " + b" ".join(text.split(b"\n")) + b"\n\n"
-        return not_an_event_stream(self._service, f"status {self._status}, {self._content_type}").event
+            return error_event(b" ".join(text.split(b"\n")), self._dialect)
+        return not_an_event_stream(self._service, f"status {self._status}, {self._content_type}").event(self._dialect)
 
 
 async def relay(service: str, request: Request, client: ClientResponse, address: str, pool: Pool) -> None:
@@ -115,7 +116,7 @@ async def relay(service: str, request: Request, client: ClientResponse, address:
     fresh = False
     while True:
         connection = await pool.connect(address, fresh=fresh)
-        sink = Relay(service, client, opened, request.request_id)
+        sink = Relay(service, client, opened, request.request_id, request.dialect)
         try:
             await _exchange(connection, [head, *request.body], sink, client, request)
         except UpstreamError:

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from hearth.activator.errors import body_too_large
+from hearth.activator.errors import Dialect, body_too_large
 from hearth.activator.headers import Headers, get
+from hearth.activator.multipart import form_fields
 
 # Paths whose successful answer is one JSON document, so that white space may come before it.
 # https://platform.openai.com/docs/api-reference ; vLLM's own: rerank, score, classify, pooling, tokenize.
@@ -39,6 +40,25 @@ class _Words(msgspec.Struct):
     model: Any = None
     stream: Any = None
 
+
+PREFIX_BYTES = 2048
+"""Of a prompt that tell who shares an engine's prefix cache: a few hundred tokens."""
+_PREFIX_MESSAGES = 2  # the system prompt and the first question: they stay when a conversation grows
+
+
+class _Prompt(msgspec.Struct):
+    """Where OpenAI's and Anthropic's APIs have the prompt: chat, completions, responses, messages."""
+
+    system: msgspec.Raw = msgspec.Raw()
+    messages: list[msgspec.Raw] = []
+    prompt: msgspec.Raw = msgspec.Raw()
+    instructions: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
+
+
+_decode_prompt = msgspec.json.Decoder(_Prompt).decode
+
+_FORM_FIELDS = frozenset((b"model", b"stream"))
 
 _decode_words = msgspec.json.Decoder(_Words).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -75,6 +95,11 @@ class Request:
         return self.method == "POST" and not self.stream and path.strip("/") in _JSON_ANSWERS
 
     @property
+    def dialect(self) -> Dialect:
+        """Whose API it speaks, which decides what heartbeats and errors look like."""
+        return dialect_of(self.path)
+
+    @property
     def chat(self) -> bool:
         return self.path.endswith("/chat/completions")
 
@@ -84,26 +109,56 @@ class Request:
         return path + b"?" + self.query if self.query else path
 
     def read_words(self) -> None:
-        """Set `model` and `stream` from a JSON body; a body that is none leaves them as they are.
+        """Set `model` and `stream` from a JSON body or a form; a body that is neither leaves them as they are.
 
         What the body is decides, not its content-type: `curl -d` calls everything a form.
         """
-        if self.method != "POST" or not self.body or not self.body[0].lstrip().startswith(b"{"):
+        if self.method != "POST" or not self.body:
             return
+        if self.body[0].lstrip().startswith(b"{"):
+            try:
+                words = _decode_words(b"".join(self.body))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                return
+            if isinstance(words.model, str):
+                self.model = words.model
+            self.stream = words.stream is True
+        elif self._form_type is not None:
+            fields = form_fields(b"".join(self.body), self._form_type, _FORM_FIELDS)
+            if b"model" in fields:
+                self.model = fields[b"model"].value.decode(errors="replace")
+            self.stream = b"stream" in fields and fields[b"stream"].value.lower() == b"true"
+
+    def prompt_prefix(self) -> bytes | None:
+        """What the prompt begins with, as the client wrote it; None where the body has no prompt that is known here."""
         try:
-            words = _decode_words(b"".join(self.body))
+            prompt = _decode_prompt(b"".join(self.body))
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return
-        if isinstance(words.model, str):
-            self.model = words.model
-        self.stream = words.stream is True
+            return None
+        parts = [prompt.system, *prompt.messages[:_PREFIX_MESSAGES], prompt.prompt, prompt.instructions, prompt.input]
+        return b"".join(map(bytes, parts))[:PREFIX_BYTES] or None
 
     def rename_model(self, name: str) -> None:
-        """Write another `model` into the JSON body, every other field as the client wrote it."""
-        values = _decode_fields(b"".join(self.body))
-        values["model"] = msgspec.Raw(msgspec.json.encode(name))
-        self.body = [msgspec.json.encode(values)]
+        """Write another `model` into the body, everything else as the client wrote it."""
+        whole = b"".join(self.body)
+        if self._form_type is not None:
+            field = form_fields(whole, self._form_type, _FORM_FIELDS)[b"model"]
+            self.body = [whole[: field.start] + name.encode() + whole[field.end :]]
+        else:
+            values = _decode_fields(whole)
+            values["model"] = msgspec.Raw(msgspec.json.encode(name))
+            self.body = [msgspec.json.encode(values)]
         self.length = len(self.body[0])
+
+    @property
+    def _form_type(self) -> bytes | None:
+        """The content-type of a multipart body."""
+        content_type = get(self.headers, b"content-type") or b""
+        return content_type if content_type.lower().startswith(b"multipart/form-data") else None
+
+
+def dialect_of(path: str) -> Dialect:
+    return "anthropic" if path.endswith("/v1/messages") else "openai"
 
 
 async def read_body(receive: Callable[[], Awaitable[Any]], headers: Headers, limit: int) -> tuple[list[bytes], int]:

@@ -294,6 +294,11 @@ class Endpoint(ApiModel):
         1000, ge=1, description="Requests that one activator admits at a time, waiting and in flight; over it 429."
     )
     concurrency: int = Field(256, ge=1, description="Requests that one activator sends to one replica at a time.")
+    balancing: Literal["leastOutstanding", "prefix"] = Field(
+        "leastOutstanding",
+        description="leastOutstanding: the replica with the fewest requests; prefix: the one that has seen what the "
+        "prompt begins with, so that engines' prefix caches hit, unless it has too many.",
+    )
 
 
 class LLMServiceSpec(ApiModel):

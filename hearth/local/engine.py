@@ -17,6 +17,7 @@ import os
 import struct
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,10 @@ class EngineConfig:
     load_seconds: float
     tokens_per_second: float
     slots: int
-    faults: frozenset[str]
-    fault_file: Path | None
+    faults: frozenset[str] = frozenset()
+    fault_file: Path | None = None
+    cached_prompts: int = 64
+    prefill_seconds: float = 0.0
 
     def active_faults(self) -> frozenset[str]:
         """The faults of now: those given at the start and those in the file."""
@@ -78,6 +81,9 @@ class Engine:
         self._kv_cache = metric(Gauge, "vllm:kv_cache_usage_perc", "Share of the KV cache in use")
         self._ttft = metric(Histogram, "vllm:time_to_first_token_seconds", "Time to the first token")
         self._tokens = metric(Counter, "vllm:generation_tokens", "Tokens generated")
+        self._prefix_queries = metric(Counter, "vllm:prefix_cache_queries", "Prompt tokens looked up")
+        self._prefix_hits = metric(Counter, "vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache")
+        self._prompts: OrderedDict[str, int] = OrderedDict()
 
     def app(self) -> Starlette:
         return Starlette(
@@ -128,6 +134,7 @@ class Engine:
             return _error(400, f"{'messages' if chat else 'prompt'}: required, and not given")
         count = int(body.get("max_completion_tokens") or body.get("max_tokens") or 32)
         prompt_tokens = len(json.dumps(prompt).split())
+        await self._prefill(prompt, prompt_tokens)
         faults = self._faults(request)
         answer = _Answer(chat, self._config.model, prompt_tokens, count)
         if body.get("stream"):
@@ -135,6 +142,17 @@ class Engine:
             return StreamingResponse(self._stream(answer, faults, usage), media_type="text/event-stream")
         words = [word async for word in self._speak(count, faults)]
         return JSONResponse(answer.whole("".join(words)))
+
+    async def _prefill(self, prompt: Any, tokens: int) -> None:
+        """What the prefix cache knows of the prompt costs nothing; it knows the latest ones, by their beginning."""
+        beginning = json.dumps(prompt[:2]) if isinstance(prompt, list) else str(prompt)
+        hits = min(self._prompts.pop(beginning, 0), tokens)
+        self._prompts[beginning] = tokens
+        if len(self._prompts) > self._config.cached_prompts:
+            self._prompts.popitem(last=False)
+        self._prefix_queries.inc(tokens)
+        self._prefix_hits.inc(hits)
+        await asyncio.sleep(self._config.prefill_seconds * (tokens - hits) / tokens)  # the prefill that is simulated
 
     async def _stream(self, answer: "_Answer", faults: frozenset[str], usage: bool) -> AsyncIterator[bytes]:
         async for word in self._speak(answer.count, faults):
@@ -282,6 +300,12 @@ def main() -> None:
     parser.add_argument("--load-seconds", type=float, default=5.0, help="from then until it is ready")
     parser.add_argument("--tokens-per-second", type=float, default=50.0)
     parser.add_argument("--slots", type=int, default=16, help="requests answered at a time")
+    parser.add_argument(
+        "--cached-prompts", type=int, default=64, help="prompts whose beginning stays in the prefix cache"
+    )
+    parser.add_argument(
+        "--prefill-seconds", type=float, default=0.0, help="before the first token of an unknown prompt"
+    )
     parser.add_argument("--fault", action="append", default=[], choices=FAULTS)
     parser.add_argument("--fault-file", type=Path)
     given = parser.parse_args()
@@ -295,6 +319,8 @@ def main() -> None:
         given.slots,
         frozenset(given.fault),
         given.fault_file,
+        given.cached_prompts,
+        given.prefill_seconds,
     )
     asyncio.run(_serve(config))
 

@@ -29,6 +29,7 @@ def test_the_engine_gets_its_own_host_and_length_and_who_asked() -> None:
         (b"authorization", b"Bearer k"),
         (b"content-length", b"5"),
         (b"x-forwarded-for", b"203.0.113.7, 10.0.0.9"),
+        (b"x-forwarded-host", b"qwen.ai.svc"),
         (b"x-forwarded-proto", b"http"),
         (b"x-request-id", b"theirs"),
     ]

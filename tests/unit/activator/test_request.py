@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth.activator.errors import ApiError
-from hearth.activator.request import ClientGone, Request, read_body
+from hearth.activator.request import PREFIX_BYTES, ClientGone, Request, read_body
 
 
 def request(body: bytes, method: str = "POST", path: str = "/v1/chat/completions") -> Request:
@@ -85,3 +85,25 @@ async def test_a_body_over_the_limit_is_refused_when_announced_and_when_not() ->
 async def test_a_client_that_leaves_while_it_sends_is_gone() -> None:
     with pytest.raises(ClientGone):
         await read_body(Messages({"type": "http.disconnect"}), [], 10)
+
+
+def prefix(**body: object) -> bytes | None:
+    return request(json.dumps(body).encode()).prompt_prefix()
+
+
+def test_a_conversation_keeps_its_prefix_as_it_grows() -> None:
+    system, question = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who?"}
+    first = prefix(model="qwen", messages=[system, question])
+    later = prefix(model="qwen", temperature=1, messages=[system, question, {"role": "assistant", "content": "Me."}])
+    other = prefix(model="qwen", messages=[system, {"role": "user", "content": "Where?"}])
+    assert first == later != other
+
+
+def test_every_api_has_its_prompt_somewhere() -> None:
+    assert prefix(prompt="Once") == b'"Once"'
+    assert prefix(instructions="Be brief.", input="Hi") == b'"Be brief.""Hi"'
+    assert prefix(system="Be brief.", messages=[]) == b'"Be brief."'
+    assert prefix(model="qwen") is None
+    assert prefix(messages="no list") is None
+    assert request(b"").prompt_prefix() is None
+    assert len(prefix(prompt="x" * 10_000) or b"") == PREFIX_BYTES

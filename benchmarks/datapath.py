@@ -1,0 +1,205 @@
+"""datapath: what the activator costs in front of every token, beside Go's ReverseProxy and nginx, in one run.
+
+All on loopback, by turns, so that each sees the same machine; the CPU is the proxy process' own. The engine and the
+load generator are Go programs (benchmarks/peers), so that they are not the bottleneck.
+"""
+
+import asyncio
+import contextlib
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from benchmarks.services import endpoint_slice, llmservice
+from hearth.local.ports import free_ports
+from hearth.local.up import LocalHearth, UpConfig, local_roles
+
+PEERS = Path(__file__).parent / "peers"
+BINARIES = Path("build/peers")
+ROUNDS = 3
+HELD, HELD_SECONDS = 15_000, 30
+
+YARDSTICK = "ReverseProxy"
+
+NGINX = """
+daemon off; master_process off; error_log /dev/null; pid {folder}/nginx.pid;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  upstream engine {{ server 127.0.0.1:{engine}; keepalive 4096; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{
+      proxy_pass http://engine; proxy_buffering off; proxy_http_version 1.1; proxy_set_header Connection "";
+    }}
+  }}
+}}
+"""
+
+Load = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A proxy that runs: its name in figures, its port, its process."""
+
+    name: str
+    port: int
+    pid: int
+
+
+async def measure() -> list[Figure]:
+    """CPU per event and per request, throughput, latency, and what held requests cost. Raises CalledProcessError."""
+    _build()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # 15,000 clients at each end
+    figures: list[Figure] = []
+    async with _contestants() as contestants:
+        figures += await _streams(contestants, 200, 250)
+        figures += await _streams(contestants, 2000, 60)
+        figures += await _unary(contestants)
+    figures += await _held()
+    return figures
+
+
+def _build() -> None:
+    if shutil.which("go") is None:
+        raise RuntimeError("go: not found; the peers of the data path are built from benchmarks/peers")
+    subprocess.run(["go", "build", "-o", f"{BINARIES.resolve()}/", "./..."], cwd=PEERS, check=True)
+
+
+async def _streams(contestants: list[Contestant], streams: int, events: int) -> list[Figure]:
+    """`streams` streams of 50 events a second each."""
+    runs = await _by_turns(contestants, "stream", f"-streams={streams}", f"-events={events}", "-rate=50")
+    return [
+        *_figures(runs, f"stream{streams}_cpu_per_event", "cpu_per_event_us", "µs", "≤ 0.80"),
+        *_figures(runs, f"stream{streams}_latency_p99", "latency_p99_ms", "ms", "≤ 1"),
+    ]
+
+
+async def _unary(contestants: list[Contestant]) -> list[Figure]:
+    """1 KiB there, 1 KiB back, on 16 kept connections."""
+    runs = await _by_turns(contestants, "unary", "-connections=16", "-requests=20000", "-bytes=1024")
+    return [
+        *_figures(runs, "unary_cpu_per_request", "cpu_per_request_us", "µs", "≤ 0.8"),
+        *_figures(runs, "unary_rps", "requests_per_second", "/s", "≥ 1.2"),
+    ]
+
+
+async def _by_turns(contestants: list[Contestant], kind: str, *options: str) -> dict[str, list[Load]]:
+    runs: dict[str, list[Load]] = {contestant.name: [] for contestant in contestants}
+    for _ in range(ROUNDS):
+        for contestant in contestants:
+            url = f"http://127.0.0.1:{contestant.port}/v1/chat/completions"
+            load = await _load(kind, f"-url={url}", f"-pid={contestant.pid}", *options)
+            if load["lost"]:
+                raise RuntimeError(f"{contestant.name}: {load['lost']:.0f} lost in {kind} {options}")
+            runs[contestant.name].append(load)
+    return runs
+
+
+def _figures(runs: dict[str, list[Load]], name: str, key: str, unit: str, goal: str) -> Iterator[Figure]:
+    """Medians of the rounds; Hearth's is the figure `name`, with its ratio to the yardstick's."""
+    medians = {contestant: statistics.median(load[key] for load in loads) for contestant, loads in runs.items()}
+    yardstick = medians[YARDSTICK]
+    for contestant, value in medians.items():
+        ours = contestant == "hearth"
+        label = name if ours else f"{name}_{contestant.lower()}"
+        yield Figure(label, value, unit, YARDSTICK, value / yardstick, goal if ours else "")
+
+
+async def _held() -> list[Figure]:
+    """15,000 cold streaming requests on one activator; then five engines come up."""
+    service = llmservice("held", maxQueue=2 * HELD)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        ports = free_ports(6)
+        for port in ports[1:]:
+            stack.enter_context(_process(str(BINARIES / "engine"), f"-listen=127.0.0.1:{port}"))
+        async with local_roles(UpConfig([service], (), Path(folder), port=ports[0])) as hearth:
+
+            def come_up() -> None:
+                for port in ports[1:]:
+                    hearth.store.put("endpointslices", endpoint_slice(service, port))
+
+            pid = hearth.roles["activator"].pid
+            load = await _load(
+                *["held", f"-url=http://127.0.0.1:{ports[0]}/v1/chat/completions", f"-pid={pid}", "-model=held"],
+                *[f"-streams={HELD}", f"-seconds={HELD_SECONDS}"],
+                on_ready=come_up,
+            )
+    return [
+        Figure("held_kib", load["held_kib"], "KiB", goal="≤ 12"),
+        Figure("heartbeat_us", load["heartbeat_us"], "µs", goal="≤ 12"),
+        Figure("held_drain_seconds", load["drain_seconds"], "s"),
+        Figure("held_lost", load["lost"], "", goal="0"),
+    ]
+
+
+@contextlib.asynccontextmanager
+async def _contestants() -> AsyncIterator[list[Contestant]]:
+    """The proxies, all in front of one engine."""
+    engine, proxy, nginx, hearth_port = free_ports(4)
+    service = llmservice("bench-0", maxQueue=100_000, concurrency=100_000)
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        stack.enter_context(_process(str(BINARIES / "engine"), f"-listen=127.0.0.1:{engine}"))
+        reverse = stack.enter_context(
+            _process(str(BINARIES / "proxy"), f"-listen=127.0.0.1:{proxy}", f"-target=http://127.0.0.1:{engine}")
+        )
+        made = [Contestant(YARDSTICK, proxy, reverse.pid)]
+        if binary := shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin"):
+            (folder / "nginx.conf").write_text(NGINX.format(folder=folder, engine=engine, port=nginx))
+            made.append(
+                Contestant("nginx", nginx, stack.enter_context(_process(binary, "-c", f"{folder}/nginx.conf")).pid)
+            )
+        async with local_roles(UpConfig([service], (), folder, port=hearth_port)) as hearth:
+            hearth.store.put("endpointslices", endpoint_slice(service, engine))
+            await _answers(hearth)
+            pid = hearth.roles["activator"].pid
+            assert pid is not None
+            yield [*made, Contestant("hearth", hearth_port, pid)]
+
+
+async def _answers(hearth: LocalHearth) -> None:
+    """Wait until the activator knows its engine: the first request is held until then."""
+    url = f"-url={hearth.url}/v1/chat/completions"
+    pid = hearth.roles["activator"].pid
+    await _load("unary", url, f"-pid={pid}", "-connections=1", "-requests=1")
+
+
+async def _load(kind: str, *options: str, on_ready: Callable[[], None] | None = None) -> Load:
+    """One run of the load generator. Raises RuntimeError with what it said where it failed."""
+    process = await asyncio.create_subprocess_exec(
+        str(BINARIES / "load"), kind, *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said = ""
+    async for line in process.stderr:
+        if line == b"ready\n" and on_ready is not None:
+            on_ready()
+        else:
+            said += line.decode()
+    answer = await process.stdout.read()
+    if await process.wait() != 0:
+        raise RuntimeError(f"load {kind}: {said}")
+    load: Load = json.loads(answer)
+    return load
+
+
+@contextlib.contextmanager
+def _process(*command: str) -> "Iterator[subprocess.Popen[bytes]]":
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()

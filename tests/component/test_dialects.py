@@ -1,0 +1,129 @@
+"""Clients that speak something else than OpenAI's JSON: Anthropic's API, forms, browsers."""
+
+import json
+
+from tests.component.harness import ActivatorHarness, Message, ScriptedEngine, Stream, answer_events
+
+FAST = "spec.endpoint.coldStart.heartbeatInterval=100ms"
+MESSAGES = {"model": "qwen", "max_tokens": 5, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+
+PREFLIGHT = {"origin": "https://chat.example", "access_control_request_method": "POST"}
+
+
+class TestAnthropic:
+    async def test_a_held_client_gets_pings_and_then_the_answer(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        activator.service(FAST)
+        client = await activator.client()
+        await client.send("POST", "/v1/messages", MESSAGES)
+        assert (await client.head()).status == 200
+        for _ in range(2):
+            assert await client.chunk() == b'event: ping\ndata: {"type": "ping"}\n\n'
+        engine.handler = answer_events
+        activator.ready(engine)
+        assert b'data: {"n": 2}' in b"".join([chunk async for chunk in client.chunks()])
+
+    async def test_errors_have_its_shape(self, activator: ActivatorHarness) -> None:
+        client = await activator.client()
+        answer = await client.ask("POST", "/v1/messages", MESSAGES)
+        assert answer.status == 404
+        assert answer.json["type"] == "error"
+        assert answer.json["error"]["type"] == "not_found_error"
+
+    async def test_after_pings_an_error_is_an_event_of_its_kind(self, activator: ActivatorHarness) -> None:
+        activator.service(FAST, "spec.scaling.activationTimeout=1s")
+        client = await activator.client()
+        await client.send("POST", "/v1/messages", MESSAGES)
+        await client.head()
+        *_, last = [chunk async for chunk in client.chunks()]
+        name, data = last.decode().strip().split("\n")
+        assert name == "event: error"
+        assert json.loads(data.removeprefix("data: "))["error"]["type"] == "overloaded_error"
+
+    async def test_an_engine_that_dies_in_a_stream_is_such_an_event_too(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        async def die(request: Message, stream: Stream) -> None:
+            await stream.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+                b"9\r\ndata: 1\n\n\r\n"
+            )
+            stream.writer.close()
+
+        engine.handler = die
+        activator.service()
+        activator.ready(engine)
+        client = await activator.client()
+        await client.send("POST", "/v1/messages", MESSAGES)
+        await client.head()
+        chunks = [chunk async for chunk in client.chunks()]
+        assert chunks[0] == b"data: 1\n\n"
+        assert chunks[-1].startswith(b'event: error\ndata: {"type": "error"')
+
+
+class TestForms:
+    FORM = (
+        b'--XX\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\x00\xff\r\n'
+        b'--XX\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n--XX--\r\n'
+    )
+
+    async def ask(self, activator: ActivatorHarness, model: bytes) -> Message:
+        client = await activator.client()
+        body = self.FORM % model
+        await client.write(
+            b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n"
+            b"content-type: multipart/form-data; boundary=XX\r\n\r\n" % len(body),
+            body,
+        )
+        return await client.message()
+
+    async def test_a_form_is_routed_by_its_model_and_arrives_as_it_was(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        activator.service(name="whisper")
+        activator.ready(engine, name="whisper")
+        assert (await self.ask(activator, b"whisper")).status == 200
+        assert engine.requests[0].body == self.FORM % b"whisper"
+        assert (await self.ask(activator, b"nobody")).json["error"]["code"] == "model_not_found"
+
+    async def test_the_engine_is_asked_for_the_name_that_it_serves(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        activator.service(name="whisper")
+        activator.ready(engine, name="whisper")
+        assert (await self.ask(activator, b"ai/whisper")).status == 200
+        assert engine.requests[0].body == self.FORM % b"whisper"
+
+
+class TestBrowsers:
+    async def test_a_preflight_of_a_cold_model_is_answered_and_wakes_nothing(self, activator: ActivatorHarness) -> None:
+        activator.service()
+        client = await activator.client()
+        target = "/ai/qwen/v1/chat/completions"
+        await client.send("OPTIONS", target, access_control_request_headers="authorization", **PREFLIGHT)
+        answer = await client.head()
+        assert answer.status == 204
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["access-control-allow-methods"] == "POST"
+        assert answer.headers["access-control-allow-headers"] == "authorization"
+        assert "content-length" not in answer.headers
+        assert activator.gate().hold.cold_since is None
+
+    async def test_a_warm_engine_answers_for_itself(self, activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+        activator.service()
+        activator.ready(engine)
+        client = await activator.client()
+        answer = await client.ask("OPTIONS", "/ai/qwen/v1/chat/completions", **PREFLIGHT)
+        assert answer.json == {"asked": "/v1/chat/completions"}
+
+    async def test_a_page_may_read_heartbeats_and_errors(self, activator: ActivatorHarness) -> None:
+        activator.service(FAST)
+        client = await activator.client()
+        await client.send(
+            "POST", "/v1/chat/completions", {"model": "qwen", "stream": True}, origin="https://chat.example"
+        )
+        assert (await client.head()).headers["access-control-allow-origin"] == "*"
+        other = await activator.client()
+        refused = await other.ask("POST", "/v1/chat/completions", {"model": "nobody"}, origin="https://chat.example")
+        assert (refused.status, refused.headers["access-control-allow-origin"]) == (404, "*")

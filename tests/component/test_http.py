@@ -1,0 +1,102 @@
+"""HTTP/1.1 at the client's end: what is refused, and what must not be confused. Bytes on a socket."""
+
+import pytest
+
+from hearth.activator.client import MAX_HEAD_BYTES
+from tests.component.harness import HELLO, ActivatorHarness, Message, ScriptedEngine
+
+BODY = b'{"model": "qwen"}'
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+LENGTH = b"content-length: %d\r\n" % len(BODY)
+
+
+async def said(activator: ActivatorHarness, *parts: bytes) -> Message:
+    """What the activator answers to these bytes."""
+    client = await activator.client()
+    await client.write(*parts)
+    return await client.message()
+
+
+# RFC 9112, 11.2 and 6.3: a message whose end two readers may see at different places.
+@pytest.mark.parametrize(
+    "bytes_",
+    [
+        pytest.param(HEAD + LENGTH + b"transfer-encoding: chunked\r\n\r\n" + CHUNKED, id="length and chunks"),
+        pytest.param(HEAD + LENGTH + b"content-length: 5\r\n\r\n" + BODY, id="two lengths"),
+        pytest.param(HEAD + b"content-length: +17\r\n\r\n" + BODY, id="a length with a sign"),
+        pytest.param(HEAD + b"content-length: 1_7\r\n\r\n" + BODY, id="a length that is no number"),
+        pytest.param(HEAD + b"transfer-encoding: chunked, identity\r\n\r\n" + CHUNKED, id="chunked is not last"),
+        pytest.param(HEAD + b"transfer-encoding : chunked\r\n\r\n" + CHUNKED, id="space before the colon"),
+        pytest.param(HEAD + LENGTH + b"x-a: 1\r\n  folded\r\n\r\n" + BODY, id="a folded line"),
+        pytest.param(HEAD + LENGTH + b"x-a: 1\nx-b: 2\r\n\r\n" + BODY, id="a bare line feed"),
+        pytest.param(HEAD + LENGTH + b"x-a: \x00\r\n\r\n" + BODY, id="a NUL"),
+        pytest.param(HEAD + b"transfer-encoding: chunked\r\n\r\n-1\r\n" + BODY, id="a negative chunk"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="TLS"),
+    ],
+)
+async def test_what_may_be_read_in_two_ways_is_refused(
+    activator: ActivatorHarness, engine: ScriptedEngine, bytes_: bytes
+) -> None:
+    activator.service()
+    activator.ready(engine)
+    client = await activator.client()
+    await client.write(bytes_)
+    answer = await client.message()
+    assert answer.status == 400
+    assert answer.headers["connection"] == "close"
+    assert await client.rest() == b"", "closed: what follows has no meaning"
+    assert engine.requests == []
+
+
+async def test_a_head_without_end_is_refused(activator: ActivatorHarness) -> None:
+    client = await activator.client()
+    await client.write(HEAD, b"x-large: ")
+    for _ in range(MAX_HEAD_BYTES // 1024 + 2):
+        try:
+            await client.write(b"x" * 1024)
+        except ConnectionError:
+            break
+    assert (await client.head()).status == 431
+
+
+async def test_large_fields_are_taken(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+    activator.service()
+    activator.ready(engine)
+    large = b"x" * (MAX_HEAD_BYTES // 2)
+    answer = await said(activator, HEAD, LENGTH, b"x-large: ", large, b"\r\n\r\n", BODY)
+    assert answer.status == 200
+    assert engine.requests[0].headers["x-large"] == large.decode()
+
+
+async def test_chunks_become_a_length(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+    activator.service()
+    activator.ready(engine)
+    answer = await said(activator, HEAD, b"transfer-encoding: chunked\r\n\r\n", CHUNKED)
+    assert answer.status == 200
+    (request,) = engine.requests
+    assert (request.body, request.headers["content-length"]) == (BODY, str(len(BODY)))
+    assert "transfer-encoding" not in request.headers
+
+
+async def test_websocket_is_refused_in_words(activator: ActivatorHarness) -> None:
+    activator.service()
+    answer = await said(
+        activator,
+        b"GET /ai/qwen/v1/realtime HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n",
+    )
+    assert (answer.status, answer.json["error"]["code"]) == (400, "websocket_not_supported")
+
+
+async def test_a_models_name_reaches_no_head(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+    activator.service()
+    activator.ready(engine)
+    client = await activator.client()
+    evil = "nobody\r\nx-injected: 1"
+    answer = await client.ask("POST", "/v1/chat/completions", {**HELLO, "model": evil})
+    assert answer.status == 404
+    assert "x-injected" not in answer.headers
+    path = await client.ask("POST", "/ai/qwen%0d%0ax-injected:%201/v1/chat/completions", HELLO)
+    assert "x-injected" not in path.headers
+    assert all("x-injected" not in request.headers for request in engine.requests)
