@@ -64,7 +64,7 @@ async def measure() -> list[Figure]:
     figures: list[Figure] = []
     async with _contestants() as contestants:
         figures += await _streams(contestants, 200, 250)
-        figures += await _streams(contestants, 2000, 60)
+        figures += await _streams(contestants, 2000, 200)
         figures += await _unary(contestants)
     figures += await _held()
     return figures

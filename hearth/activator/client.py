@@ -1,21 +1,23 @@
 """The client's end of a request: its response, written straight to the client's transport.
 
-uvicorn parses requests and runs the app; `ActivatorProtocol` is its HTTP/1.1 protocol, which also offers the app a
-`ClientResponse` in the ASGI scope. Through it the hold and the relay write without a task or a coroutine for each
-chunk, and learn at once when the client goes away or cannot keep up.
+uvicorn parses requests; `ActivatorProtocol` is its HTTP/1.1 protocol, which hands each whole request to the door with
+a `ClientResponse`. Through it the hold and the relay write without a task or a coroutine, and learn at once when the
+client goes away or cannot keep up.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from hearth.activator.headers import Headers
-
-EXTENSION = "hearth.client"
+from hearth.activator.errors import body_too_large
+from hearth.activator.headers import Headers, get
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request's line and fields; the parser itself would take any number."""
+
+_BODY = "hearth.body"  # its place in a request's scope
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"  # RFC 6585, 5
@@ -141,11 +143,20 @@ class ClientResponse:
             self._on_resume()
 
 
+@dataclass(slots=True)
+class Body:
+    """A request's body so far, in the pieces that it came in."""
+
+    pieces: list[bytes]
+    length: int = 0
+
+
 class ActivatorProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with the client's transport offered to the app as the ASGI extension "hearth.client"."""
+    """uvicorn's protocol, which hands the requests of an ActivatorApp's door to it: no ASGI, no task."""
 
     current: ClientResponse | None = None
     _head_bytes = -1  # of the head that is being read; -1 where none is
+    _begun: RequestResponseCycle | None = None  # the request that is being served, or whose body is being read
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -165,13 +176,57 @@ class ActivatorProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_bytes = -1
+        cast("dict[str, Any]", self.scope)[_BODY] = Body([])
         super().on_headers_complete()
-        # The request's task begins in a later turn of the event loop, so it will find this.
-        scope = cast("dict[str, Any]", self.scope)
-        scope["extensions"] = {EXTENSION: ClientResponse(self, self.cycle)}
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if cycle.response_complete:
+            return  # refused; what else comes is read and dropped
+        whole = _body_of(cycle)
+        whole.pieces.append(body)
+        whole.length += len(body)
+        if whole.length > self.app.door.max_body_bytes and self._begun is cycle:
+            self._refuse_body(cycle)
+
+    def on_message_complete(self) -> None:
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.more_body = False
+        if self._begun is cycle:
+            self._take(cycle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """The turn of this request has come: its head is here, and more of it if it was pipelined."""
+        if cycle.scope["path"] in self.app.operations:
+            super()._start_asgi_task(cycle, app)
+            return
+        self._begun = cycle
+        limit = self.app.door.max_body_bytes
+        announced = get(_scope_of(cycle)["headers"], b"content-length")
+        if (announced is not None and int(announced) > limit) or _body_of(cycle).length > limit:
+            self._refuse_body(cycle)
+        elif not cycle.more_body:
+            self._take(cycle)
+        elif cycle.waiting_for_100_continue:
+            cycle.waiting_for_100_continue = False
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _take(self, cycle: RequestResponseCycle) -> None:
+        self._begun = None
+        body = _body_of(cycle)
+        self.app.door.take(_scope_of(cycle), ClientResponse(self, cycle), body.pieces, body.length)
+
+    def _refuse_body(self, cycle: RequestResponseCycle) -> None:
+        self._begun = None
+        door = self.app.door
+        error = body_too_large(door.max_body_bytes)
+        door.refuse(_scope_of(cycle), ClientResponse(self, cycle), error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._begun = None
         if self.current is not None:
             self.current.connection_lost()
             self.current = None
@@ -185,3 +240,12 @@ class ActivatorProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self.current is not None:
             self.current.resume()
+
+
+def _scope_of(cycle: RequestResponseCycle) -> dict[str, Any]:
+    return cast("dict[str, Any]", cycle.scope)
+
+
+def _body_of(cycle: RequestResponseCycle) -> Body:
+    body: Body = _scope_of(cycle)[_BODY]
+    return body

@@ -35,16 +35,17 @@ _JSON = [(b"content-type", b"application/json")]
 
 
 class Held:
-    """A request at the gate: its ticket, its client, and the future that says where it goes."""
+    """A request at the gate. The gate calls `go(address)` when it may be sent to a replica, `refuse(error)` when it
+    waits no more, each in a callback of the event loop."""
 
-    __slots__ = ("_gate", "_kind", "client", "request", "ticket", "wake")
+    __slots__ = ("_gate", "_kind", "client", "request", "ticket")
 
-    def __init__(self, gate: "Gate", request: Request, client: ClientResponse, ticket: Ticket) -> None:
+    ticket: Ticket
+
+    def __init__(self, gate: "Gate", request: Request, client: ClientResponse) -> None:
         self._gate = gate
         self.request = request
         self.client = client
-        self.ticket = ticket
-        self.wake: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._kind: Kind = gate.entry.policy.progress
         if get(request.headers, b"x-hearth-events") == b"1":
             self._kind = "event"
@@ -52,6 +53,15 @@ class Held:
             self._kind = "ping"
         elif self._kind == "reasoning" and not request.chat:
             self._kind = "comment"
+
+    def go(self, address: str) -> None:
+        raise NotImplementedError
+
+    def refuse(self, error: ApiError) -> None:
+        raise NotImplementedError
+
+    def cut(self) -> None:
+        raise NotImplementedError
 
     def first_beat(self, now: float) -> float | None:
         """When this client should hear from us first, if it waits that long; None: never."""
@@ -66,7 +76,7 @@ class Held:
 
     def beat(self, now: float) -> float | None:
         """Write a sign of life, and say when the next is due; None once the request waits no more."""
-        if not self.ticket.waiting or self.client.gone or self.wake.done():
+        if not self.ticket.waiting or self.client.gone:
             return None
         if self.request.stream:
             chunk, headers = self._gate.chunk(self._kind, now), _EVENT_STREAM
@@ -120,12 +130,13 @@ class Gate:
             self.cold_starts.ready(now)
         self._turn()
 
-    def admit(self, request: Request, client: ClientResponse) -> Held:
+    def admit(self, held: Held) -> None:
         """Count a request as waiting, in this turn of the event loop; it may be sent on in the same turn.
 
         Raises ApiError: queue full, or starting where the LLMService does not hold requests.
         """
         now = self._loop.time()
+        request = held.request
         if not self.hold.ready:
             if not request.starts_models:
                 raise errors.asleep(self.name, request.method)
@@ -136,21 +147,18 @@ class Gate:
                 raise errors.starting(self.name, self.retry_after())
         try:
             affinity = request.prompt_prefix() if self.entry.policy.prefix_affinity else None
-            ticket = self.hold.arrive(now, affinity)
+            held.ticket = self.hold.arrive(now, affinity)
         except QueueFull:
             raise errors.queue_full(self.name, self.hold.max_queue, self.retry_after()) from None
-        held = Held(self, request, client, ticket)
-        self._held[ticket] = held
+        self._held[held.ticket] = held
         self._cold_start(now)
         self._turn()
         self._beat(held, now)
-        return held
 
     def back(self, held: Held) -> None:
         """The replica failed before its first byte: the request waits again, at its old place."""
         now = self._loop.time()
         self.hold.back(held.ticket, now)
-        held.wake = self._loop.create_future()
         self._turn()
         self._beat(held, now)
 
@@ -167,6 +175,11 @@ class Gate:
         for timer in (self._expiry, self._retry):
             if timer is not None:
                 timer.cancel()
+
+    def close(self) -> None:
+        """The process ends: whoever is still here is told."""
+        for held in list(self._held.values()):
+            held.cut()
 
     def retry_after(self) -> float:
         """Seconds after which a client should try again, from what earlier cold starts took."""
@@ -198,9 +211,7 @@ class Gate:
         """Do what follows from the hold's new state."""
         now = self._loop.time()
         for ticket, address in self.hold.dispatch(now):
-            # Cancelled in this very turn: its task is about to leave, and frees the place.
-            if not (wake := self._held[ticket].wake).done():
-                wake.set_result(address)
+            self._held[ticket].go(address)
         self._arm_expiry()
         self._arm_retry(now)
         self._on_demand(self.entry.key)
@@ -225,8 +236,8 @@ class Gate:
 
     def _refuse(self, held: Held, error: ApiError) -> None:
         self.hold.leave(held.ticket)
-        if not held.wake.done():
-            held.wake.set_exception(error)
+        self._held.pop(held.ticket, None)
+        held.refuse(error)
 
     def _arm_retry(self, now: float) -> None:
         if self._retry is not None:

@@ -1,16 +1,15 @@
 """The relay: an engine's answer to the client, byte for byte, whatever heartbeats have said before.
 
-Everything here runs in the event loop's callbacks; the one await is for the end.
+Everything here runs in the event loop's callbacks.
 """
 
-import asyncio
+from collections.abc import Callable
 from typing import Literal
 
 from hearth.activator.client import ClientResponse
 from hearth.activator.errors import Dialect, engine_died, error_event, not_an_event_stream
-from hearth.activator.headers import Headers, end_to_end, for_engine, get
-from hearth.activator.request import Request
-from hearth.activator.upstream import Pool, UpstreamConnection, UpstreamError
+from hearth.activator.headers import Headers, end_to_end, get
+from hearth.activator.upstream import UpstreamError
 
 Opened = Literal["no", "events", "white space"]
 """What heartbeats made of the response: nothing yet, an event stream, or a JSON document that begins with space."""
@@ -20,9 +19,24 @@ _MAX_ERROR_BODY = 64 * 1024
 
 
 class Relay:
-    """The sink of one answer. `answered` is set once a byte of it went to the client: from then on nobody retries."""
+    """The sink of one answer. `over(None)` is called when the client has got all that it will get, `over(error)` where
+    no byte of an answer reached it, so that another replica may be asked."""
 
-    def __init__(self, service: str, client: ClientResponse, opened: Opened, request_id: str, dialect: Dialect) -> None:
+    __slots__ = (
+        *("_at_event_end", "_client", "_content_type", "_dialect", "_error_body", "_opened", "_over", "_pending"),
+        *("_request_id", "_service", "_status", "answered"),
+    )
+
+    def __init__(
+        self,
+        service: str,
+        client: ClientResponse,
+        opened: Opened,
+        request_id: str,
+        dialect: Dialect,
+        over: Callable[[UpstreamError | None], None],
+    ) -> None:
+        self._over = over
         self._service = service
         self._request_id = request_id
         self._dialect: Dialect = dialect
@@ -34,7 +48,6 @@ class Relay:
         self._error_body: list[bytes] | None = None
         self._at_event_end = True
         self.answered = False
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def head(self, status: int, headers: Headers) -> None:
         self._status = status
@@ -74,8 +87,7 @@ class Relay:
         else:
             self._client.end()
         self.answered = True
-        if not self.done.done():
-            self.done.set_result(None)
+        self._over(None)
 
     def failed(self, error: UpstreamError) -> None:
         if self.answered:
@@ -84,11 +96,7 @@ class Relay:
                 self._client.end()
             else:
                 self._client.abort()
-        if not self.done.done():
-            if self.answered:
-                self.done.set_result(None)
-            else:
-                self.done.set_exception(error)
+        self._over(None if self.answered else error)
 
     def _as_event(self, body: bytes) -> bytes:
         """The engine's error as the event that the SDKs raise on."""
@@ -96,49 +104,3 @@ class Relay:
         if self._status >= 400 and text.startswith(b"{") and b'"error"' in text:
             return error_event(b" ".join(text.split(b"\n")), self._dialect)
         return not_an_event_stream(self._service, f"status {self._status}, {self._content_type}").event(self._dialect)
-
-
-async def relay(service: str, request: Request, client: ClientResponse, address: str, pool: Pool) -> None:
-    """Send the request to the engine at `address` and its answer to the client; returns when the answer is complete.
-
-    Raises UpstreamError where no byte of an answer reached the client, so that another replica may be asked. When
-    cancelled, the engine's connection is dropped at once, so that it stops working for nobody.
-    """
-    opened: Opened = "no"
-    if client.started:
-        opened = "events" if request.stream else "white space"
-    headers = for_engine(request.headers, address, request.length, request.client, request.scheme, request.request_id)
-    head = b"%b %b HTTP/1.1\r\n%b\r\n" % (
-        request.method.encode(),
-        request.target(),
-        b"".join(b"%b: %b\r\n" % field for field in headers),
-    )
-    fresh = False
-    while True:
-        connection = await pool.connect(address, fresh=fresh)
-        sink = Relay(service, client, opened, request.request_id, request.dialect)
-        try:
-            await _exchange(connection, [head, *request.body], sink, client, request)
-        except UpstreamError:
-            # An idle connection may have been closed by the engine just before it was used: once more, on a new one.
-            if connection.used and not connection.received and not fresh:
-                fresh = True
-                continue
-            raise
-        pool.release(address, connection)
-        return
-
-
-async def _exchange(
-    connection: UpstreamConnection, parts: list[bytes], sink: Relay, client: ClientResponse, request: Request
-) -> None:
-    client.set_flow(connection.pause_reading, connection.resume_reading)
-    try:
-        connection.send(parts, sink, head_request=request.method == "HEAD")
-        await sink.done
-    except asyncio.CancelledError:
-        connection.close()
-        raise
-    finally:
-        client.set_flow(None, None)
-        connection.resume_reading()

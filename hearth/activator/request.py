@@ -1,12 +1,11 @@
 """What the activator reads of a request: its head, its body, and the two words in the body that decide its way."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from hearth.activator.errors import Dialect, body_too_large
+from hearth.activator.errors import Dialect
 from hearth.activator.headers import Headers, get
 from hearth.activator.multipart import form_fields
 
@@ -28,10 +27,6 @@ _JSON_ANSWERS = frozenset(
         "detokenize",
     ]
 )
-
-
-class ClientGone(Exception):
-    """The client closed its connection while its body was read."""
 
 
 class _Words(msgspec.Struct):
@@ -159,23 +154,3 @@ class Request:
 
 def dialect_of(path: str) -> Dialect:
     return "anthropic" if path.endswith("/v1/messages") else "openai"
-
-
-async def read_body(receive: Callable[[], Awaitable[Any]], headers: Headers, limit: int) -> tuple[list[bytes], int]:
-    """The body's pieces and their length. Raises ApiError 413 over `limit` bytes, ClientGone."""
-    announced = get(headers, b"content-length")
-    if announced is not None and announced.isdigit() and int(announced) > limit:
-        raise body_too_large(limit)
-    pieces: list[bytes] = []
-    length = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        if piece := message.get("body"):
-            pieces.append(piece)
-            length += len(piece)
-            if length > limit:
-                raise body_too_large(limit)
-        if not message.get("more_body"):
-            return pieces, length

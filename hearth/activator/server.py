@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import uvicorn
 
-from hearth.activator.app import create_app
+from hearth.activator.app import ActivatorApp
 from hearth.activator.client import ActivatorProtocol
 from hearth.activator.demand import Demand, DemandBoard
 from hearth.activator.door import MAX_BODY_BYTES, Door
@@ -43,7 +43,7 @@ def http_server(door: Door, ready: Callable[[], bool], grace_seconds: float) -> 
     """The clients' server; `ready` is what /readyz says."""
     return EmbeddedServer(
         uvicorn.Config(
-            create_app(door, ready),
+            ActivatorApp(door, ready),
             http=ActivatorProtocol,
             ws="none",
             lifespan="off",

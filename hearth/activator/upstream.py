@@ -165,13 +165,17 @@ class Pool:
         self._max_idle = max_idle
         self._idle: dict[str, deque[UpstreamConnection]] = defaultdict(deque)
 
-    async def connect(self, address: str, *, fresh: bool = False) -> UpstreamConnection:
-        """A connection to `address` (host:port): an idle one, unless `fresh`. Raises UpstreamError."""
+    def idle(self, address: str) -> UpstreamConnection | None:
+        """An open connection to `address` (host:port) that nobody uses."""
         idle = self._idle.get(address)
-        while idle and not fresh:
+        while idle:
             connection = idle.pop()
             if connection.open:
                 return connection
+        return None
+
+    async def open(self, address: str) -> UpstreamConnection:
+        """A new connection. Raises UpstreamError."""
         host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
         try:

@@ -53,7 +53,7 @@ def test_what_somebody_edits_is_put_back_and_the_replicas_are_not(cluster: Clust
     assert cluster.get("deployment")["spec"]["replicas"] == 2
     loading = cluster.until(lambda: cluster.get("llmservice")["status"].get("coldStart") or {}, "a cold start")
     assert loading["phase"] == "scheduling"
-    assert cluster.condition("Ready")["reason"] == "ColdStart"
+    assert cluster.condition("Ready")["reason"] == "Unschedulable"
     cluster.plane.kubectl("annotate", *pause, "autoscaling.keda.sh/paused-")
     cluster.plane.kubectl("scale", "deployment", NAME, "-n", NAMESPACE, "--replicas=0")
     cluster.until(lambda: cluster.get("llmservice")["status"]["phase"] == "ScaledToZero", "ScaledToZero again")

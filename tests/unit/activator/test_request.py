@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.activator.errors import ApiError
-from hearth.activator.request import PREFIX_BYTES, ClientGone, Request, read_body
+from hearth.activator.request import PREFIX_BYTES, Request
 
 
 def request(body: bytes, method: str = "POST", path: str = "/v1/chat/completions") -> Request:
@@ -55,36 +54,6 @@ def test_renaming_the_model_leaves_every_other_byte_of_meaning() -> None:
 def test_white_space_goes_only_before_answers_that_are_json(path: str, stream: bool, expected: bool) -> None:
     body = json.dumps({"model": "m", "stream": stream}).encode()
     assert request(body, path=path).answers_json is expected
-
-
-class Messages:
-    """An ASGI receive that gives these messages."""
-
-    def __init__(self, *messages: dict[str, object]) -> None:
-        self._messages = list(messages)
-
-    async def __call__(self) -> dict[str, object]:
-        return self._messages.pop(0)
-
-
-async def test_a_body_comes_in_pieces_that_are_not_copied() -> None:
-    messages = Messages(
-        {"type": "http.request", "body": b"ab", "more_body": True}, {"type": "http.request", "body": b"c"}
-    )
-    assert await read_body(messages, [], 10) == ([b"ab", b"c"], 3)
-
-
-async def test_a_body_over_the_limit_is_refused_when_announced_and_when_not() -> None:
-    with pytest.raises(ApiError) as raised:
-        await read_body(Messages(), [(b"content-length", b"11")], 10)
-    assert raised.value.status == 413
-    with pytest.raises(ApiError):
-        await read_body(Messages({"type": "http.request", "body": b"x" * 11, "more_body": True}), [], 10)
-
-
-async def test_a_client_that_leaves_while_it_sends_is_gone() -> None:
-    with pytest.raises(ClientGone):
-        await read_body(Messages({"type": "http.disconnect"}), [], 10)
 
 
 def prefix(**body: object) -> bytes | None:

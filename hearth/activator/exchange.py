@@ -1,0 +1,141 @@
+"""One request's way from its admission to its last byte, in callbacks: no task waits for it.
+
+A task is made only where a new connection to an engine must be opened.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from hearth.activator.client import ClientResponse
+from hearth.activator.errors import ApiError, engine_died
+from hearth.activator.gate import Gate, Held
+from hearth.activator.headers import cross_origin, for_engine
+from hearth.activator.relay import Opened, Relay
+from hearth.activator.request import Request
+from hearth.activator.upstream import Pool, UpstreamConnection, UpstreamError
+from hearth.logs import fields
+
+log = logging.getLogger(__name__)
+
+Spawn = Callable[[Coroutine[Any, Any, None]], Callable[[], object]]
+"""Runs a coroutine as a task that somebody owns; returns what cancels it."""
+
+
+class Exchange(Held):
+    """`begin` once; the rest is callbacks: of the gate, the engine's connection, the client's."""
+
+    __slots__ = ("_address", "_cancel", "_connection", "_fresh", "_pool", "_spawn")
+
+    def __init__(self, gate: Gate, request: Request, client: ClientResponse, pool: Pool, spawn: Spawn) -> None:
+        super().__init__(gate, request, client)
+        self._pool = pool
+        self._spawn = spawn
+        self._address = ""
+        self._fresh = False
+        self._connection: UpstreamConnection | None = None
+        self._cancel: Callable[[], object] | None = None
+
+    def begin(self) -> None:
+        """Enter the gate. Raises ApiError where it does not let the request in."""
+        self.client.attach(self._client_gone)
+        self._gate.admit(self)
+
+    def go(self, address: str) -> None:
+        """Ask this replica."""
+        self._address, self._fresh = address, False
+        connection = self._pool.idle(address)
+        if connection is not None:
+            self._send(connection)
+        else:
+            self._connect()
+
+    def refuse(self, error: ApiError) -> None:
+        """Wait no more."""
+        answer_error(self.client, error, self.request)
+
+    def cut(self) -> None:
+        """The process ends before the answer does: say so where that is still possible."""
+        self._drop()
+        self._gate.leave(self)
+        answer_error(self.client, engine_died(self._gate.name), self.request)
+
+    def _connect(self) -> None:
+        self._fresh = True
+        self._cancel = self._spawn(self._open())
+
+    async def _open(self) -> None:
+        try:
+            connection = await self._pool.open(self._address)
+        except UpstreamError as error:
+            self._cancel = None
+            self._failed(error)
+        else:
+            self._cancel = None
+            self._send(connection)
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        request, client = self.request, self.client
+        opened: Opened = "no"
+        if client.started:
+            opened = "events" if request.stream else "white space"
+        self._connection = connection
+        client.set_flow(connection.pause_reading, connection.resume_reading)
+        sink = Relay(self._gate.name, client, opened, request.request_id, request.dialect, self._over)
+        connection.send([self._head(), *request.body], sink, head_request=request.method == "HEAD")
+
+    def _head(self) -> bytes:
+        request = self.request
+        headers = for_engine(
+            request.headers, self._address, request.length, request.client, request.scheme, request.request_id
+        )
+        lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.target())]
+        lines += [b"%b: %b" % field for field in headers]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def _over(self, error: UpstreamError | None) -> None:
+        """The engine's part is over: answered, or failed before its first byte reached the client."""
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        self.client.set_flow(None, None)
+        if error is None:
+            connection.resume_reading()
+            self._pool.release(self._address, connection)
+            self._gate.hold.answered(self._address)
+            self._gate.leave(self)
+        elif connection.used and not connection.received and not self._fresh:
+            # An idle connection may have been closed by the engine just before it was used: once more, on a new one.
+            self._connect()
+        else:
+            self._failed(error)
+
+    def _failed(self, error: UpstreamError) -> None:
+        service = self._gate.name
+        log.warning("replica failed", extra=fields(service=service, address=self._address, reason=str(error)))
+        self._gate.back(self)
+
+    def _client_gone(self) -> None:
+        """The engine must not work for nobody."""
+        self._drop()
+        self._gate.leave(self)
+
+    def _drop(self) -> None:
+        if self._cancel is not None:
+            self._cancel()
+            self._cancel = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def answer_error(client: ClientResponse, error: ApiError, request: Request) -> None:
+    """Answer an error in the form that is still possible."""
+    if not client.started:
+        headers = [*error.headers, *cross_origin(request.headers), (b"x-request-id", request.request_id.encode())]
+        client.answer(error.status, headers, error.body(request.dialect))
+    elif client.opened_events:
+        client.write(error.event(request.dialect))
+        client.end()
+    else:
+        client.write(error.body(request.dialect))
+        client.abort()
