@@ -54,12 +54,11 @@ class DemandBoard:
         hold = self._holds.get(key)
         if hold is None:
             return  # the last answers of a deleted LLMService
-        now = self._clock()
-        active = hold.waiting > 0 or hold.in_flight > 0 or hold.lease(now)
-        began = active and key not in self._active
-        if active:
+        if hold.waiting or hold.in_flight or hold.lease(self._clock()):
+            began = key not in self._active
             self._active.add(key)
         else:
+            began = False
             self._active.discard(key)
         self._mark(key, at_once=began)
 

@@ -45,11 +45,15 @@ class Entry:
 
     key: ServiceKey
     policy: Policy
+    name: str = field(init=False)  # NAMESPACE/NAME
     created: str = ""
     phase: str = "Pending"
     cold_start_phase: str | None = None
     cold_start_history: Sequence[Took] = ()
     ready: frozenset[str] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        self.name = "/".join(self.key)
 
 
 def policy_of(service: LLMService) -> Policy:

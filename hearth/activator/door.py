@@ -1,7 +1,6 @@
 """The door: which LLMService a request is for, and what is answered without one."""
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,7 +11,7 @@ from hearth.activator.directory import Directory, Entry, ServiceKey
 from hearth.activator.errors import ApiError
 from hearth.activator.exchange import Exchange, answer_error
 from hearth.activator.gate import Gate
-from hearth.activator.headers import Headers, get, preflight_answer
+from hearth.activator.headers import preflight_answer
 from hearth.activator.heartbeat import Heartbeats
 from hearth.activator.models import models_answer
 from hearth.activator.request import Request
@@ -41,45 +40,30 @@ class Door:
             task.cancel()
         self._pool.close()
 
-    def take(self, scope: dict[str, Any], client: ClientResponse, body: list[bytes], length: int) -> None:
-        """Serve one request; its answer is written when it comes. `scope` is ASGI's."""
-        headers: Headers = scope["headers"]
-        peer = scope["client"]
-        request = Request(
-            scope["method"],
-            scope["raw_path"].decode("latin-1"),  # as it was written, so that it is passed on as it was written
-            scope["query_string"],
-            headers,
-            body,
-            length,
-            peer[0] if peer else "",
-            scope["scheme"],
-            (get(headers, b"x-request-id") or b"").decode("latin-1")[:128] or os.urandom(16).hex(),
-        )
+    def take(self, request: Request, client: ClientResponse) -> None:
+        """Serve one request; its answer is written when it comes."""
         try:
             self._serve(request, client)
         except ApiError as error:
             answer_error(client, error, request)
 
-    def refuse(self, scope: dict[str, Any], client: ClientResponse, error: ApiError) -> None:
+    def refuse(self, request: Request, client: ClientResponse, error: ApiError) -> None:
         """Answer a request with an error before its body has come."""
-        request = Request(
-            scope["method"], scope["path"], b"", scope["headers"], [], 0, "", scope["scheme"], os.urandom(16).hex()
-        )
         answer_error(client, error, request)
 
     def _serve(self, request: Request, client: ClientResponse) -> None:
-        headers = request.headers
-        if (get(headers, b"upgrade") or b"").lower() == b"websocket":
+        fields = request.fields
+        if fields.get(b"upgrade", b"").lower() == b"websocket":
             raise errors.no_websocket()
-        entry = self.directory.by_host((get(headers, b"host") or b"").decode("latin-1"))
+        entry = self.directory.by_host(fields.get(b"host", b"").decode("latin-1"))
         if entry is None and (found := self.directory.by_path(request.path)):
             entry, request.path = found
         if request.method == "GET" and (answer := models_answer(self.directory, entry, request.path)) is not None:
             status, document = answer
             client.answer(status, [(b"content-type", b"application/json")], document)
             return
-        if (entry is None or not entry.ready) and (allowed := preflight_answer(request.method, headers)) is not None:
+        cold = entry is None or not entry.ready
+        if cold and request.method == "OPTIONS" and (allowed := preflight_answer(fields)) is not None:
             client.answer(204, allowed, b"")
             return
         request.read_words()
@@ -88,7 +72,7 @@ class Door:
                 raise errors.no_model()
             entry = self.directory.by_model(request.model)
         # The engine knows the model by the LLMService's name alone.
-        if request.model is not None and request.model == "/".join(entry.key):
+        if request.model == entry.name:
             request.rename_model(entry.key[1])
         Exchange(self._gates[entry.key], request, client, self._pool, self._spawn).begin()
 

@@ -131,7 +131,7 @@ class Exchange(Held):
 def answer_error(client: ClientResponse, error: ApiError, request: Request) -> None:
     """Answer an error in the form that is still possible."""
     if not client.started:
-        headers = [*error.headers, *cross_origin(request.headers), (b"x-request-id", request.request_id.encode())]
+        headers = [*error.headers, *cross_origin(request.fields), (b"x-request-id", request.request_id.encode())]
         client.answer(error.status, headers, error.body(request.dialect))
     elif client.opened_events:
         client.write(error.event(request.dialect))

@@ -12,7 +12,7 @@ from hearth.activator import errors
 from hearth.activator.client import ClientResponse
 from hearth.activator.directory import Entry, ServiceKey
 from hearth.activator.errors import ApiError
-from hearth.activator.headers import cross_origin, get
+from hearth.activator.headers import cross_origin
 from hearth.activator.heartbeat import Heartbeats, Kind, beat_chunk
 from hearth.activator.hold import Hold, QueueFull, Ticket
 from hearth.activator.request import Request
@@ -47,7 +47,7 @@ class Held:
         self.request = request
         self.client = client
         self._kind: Kind = gate.entry.policy.progress
-        if get(request.headers, b"x-hearth-events") == b"1":
+        if request.fields.get(b"x-hearth-events") == b"1":
             self._kind = "event"
         elif request.dialect == "anthropic":
             self._kind = "ping"
@@ -85,8 +85,8 @@ class Held:
         if self.client.started:
             self.client.write(chunk)
         else:
-            own = [*cross_origin(self.request.headers), (b"x-request-id", self.request.request_id.encode())]
-            self.client.start(200, [*headers, *own], chunk)
+            own = [*cross_origin(self.request.fields), (b"x-request-id", self.request.request_id.encode())]
+            self.client.start(200, [*headers, *own], chunk, events=self.request.stream)
         return now + self._gate.entry.policy.heartbeat_interval
 
 
@@ -95,6 +95,7 @@ class Gate:
 
     def __init__(self, entry: Entry, heartbeats: Heartbeats, on_demand: Callable[[ServiceKey], None]) -> None:
         self.entry = entry
+        self.name = entry.name
         policy = entry.policy
         self.hold = Hold(policy.max_queue, policy.concurrency, policy.activation_timeout)
         self.cold_starts = ColdStarts()
@@ -105,10 +106,6 @@ class Gate:
         self._expiry: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._chunks: dict[Kind, tuple[float, bytes]] = {}
-
-    @property
-    def name(self) -> str:
-        return "/".join(self.entry.key)
 
     def update(self, entry: Entry) -> None:
         """Take the LLMService as it is now: its policy, its phase, its ready replicas."""
@@ -209,11 +206,13 @@ class Gate:
 
     def _turn(self) -> None:
         """Do what follows from the hold's new state."""
-        now = self._loop.time()
-        for ticket, address in self.hold.dispatch(now):
-            self._held[ticket].go(address)
-        self._arm_expiry()
-        self._arm_retry(now)
+        if self.hold.waiting:
+            now = self._loop.time()
+            for ticket, address in self.hold.dispatch(now):
+                self._held[ticket].go(address)
+            if self.hold.waiting:
+                self._arm_expiry()
+                self._arm_retry(now)
         self._on_demand(self.entry.key)
 
     def _arm_expiry(self) -> None:

@@ -11,8 +11,9 @@ _HOP_BY_HOP = frozenset(
 )
 # What the activator says itself towards the engine. No accept-encoding: heartbeats may have opened the response
 # before the engine is asked, and they are not compressed.
-_REPLACED = frozenset(
-    (b"host", b"content-length", b"expect", b"accept-encoding", b"x-forwarded-proto", b"x-forwarded-host")
+_REPLACED = _HOP_BY_HOP | frozenset(
+    b"host content-length expect accept-encoding "
+    b"x-forwarded-for x-forwarded-host x-forwarded-proto x-request-id".split()
 )
 
 
@@ -24,47 +25,54 @@ def get(headers: Headers, name: bytes) -> bytes | None:
     return None
 
 
-def preflight_answer(method: str, headers: Headers) -> Headers | None:
+def first_of_each(headers: Headers) -> dict[bytes, bytes]:
+    """Each field's first value, by its name in lower case."""
+    return dict(reversed(headers))
+
+
+def preflight_answer(fields: dict[bytes, bytes]) -> Headers | None:
     """The fields that answer a browser's CORS preflight, None where it is none (Fetch Standard, 3.2.2).
 
     Engines allow every origin unless they are told otherwise; a cold one can't be asked.
     """
-    asked = get(headers, b"access-control-request-method")
-    if method != "OPTIONS" or asked is None or get(headers, b"origin") is None:
+    asked = fields.get(b"access-control-request-method")
+    if asked is None or b"origin" not in fields:
         return None
     return [
-        *cross_origin(headers),
+        *cross_origin(fields),
         (b"access-control-allow-methods", asked),
-        (b"access-control-allow-headers", get(headers, b"access-control-request-headers") or b"*"),
+        (b"access-control-allow-headers", fields.get(b"access-control-request-headers", b"*")),
         (b"access-control-max-age", b"600"),
     ]
 
 
-def cross_origin(headers: Headers) -> Headers:
+def cross_origin(fields: dict[bytes, bytes]) -> Headers:
     """What lets a page of another origin read an answer of ours, to a request with these fields."""
-    return [(b"access-control-allow-origin", b"*")] if get(headers, b"origin") is not None else []
+    return [(b"access-control-allow-origin", b"*")] if b"origin" in fields else []
 
 
-def end_to_end(headers: Headers) -> Headers:
-    """The fields that are not about one connection."""
-    named = {token.strip().lower() for field, value in headers if field == b"connection" for token in value.split(b",")}
-    return [(field, value) for field, value in headers if field not in _HOP_BY_HOP and field not in named]
+def end_to_end(headers: Headers, dropped: frozenset[bytes] = _HOP_BY_HOP) -> Headers:
+    """The fields that are not about one connection, without those that are `dropped` beside."""
+    for field, value in headers:
+        if field == b"connection":
+            named = frozenset(token.strip().lower() for token in value.split(b","))
+            if not named <= dropped:
+                dropped |= named
+    return [header for header in headers if header[0] not in dropped]
 
 
 def for_engine(headers: Headers, host: str, body_length: int, client: str, scheme: str, request_id: str) -> Headers:
     """The fields of the request to the engine at `host`, from those of the client's request."""
-    forwarded = [value for field, value in headers if field == b"x-forwarded-for"]
-    passed = [
-        (field, value)
-        for field, value in end_to_end(headers)
-        if field not in _REPLACED and field not in (b"x-forwarded-for", b"x-request-id")
-    ]
+    fields = first_of_each(headers)
+    forwarded = client.encode()
+    if b"x-forwarded-for" in fields:
+        forwarded = b", ".join([value for field, value in headers if field == b"x-forwarded-for"] + [forwarded])
     return [
         (b"host", host.encode()),
-        *passed,
-        (b"content-length", str(body_length).encode()),
-        (b"x-forwarded-for", b", ".join([*forwarded, client.encode()])),
-        (b"x-forwarded-host", get(headers, b"x-forwarded-host") or get(headers, b"host") or b""),
+        *end_to_end(headers, _REPLACED),
+        (b"content-length", b"%d" % body_length),
+        (b"x-forwarded-for", forwarded),
+        (b"x-forwarded-host", fields.get(b"x-forwarded-host") or fields.get(b"host", b"")),
         (b"x-forwarded-proto", scheme.encode()),
         (b"x-request-id", request_id.encode()),
     ]

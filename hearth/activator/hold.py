@@ -133,14 +133,9 @@ class Hold:
         sent: list[Dispatch] = []
         self._drop_leavers()
         while self._line:
-            free = {
-                address: Load(endpoint.outstanding, endpoint.turn)
-                for address, endpoint in self._endpoints.items()
-                if endpoint.ready and endpoint.outstanding < self.concurrency and endpoint.ejected_until <= now
-            }
-            if not free:
+            address = self._replica_for(self._line[0], now)
+            if address is None:
                 break
-            address = choose(free, self._line[0].affinity)
             ticket = heapq.heappop(self._line)
             self._turns += 1
             self._endpoints[address].outstanding += 1
@@ -151,6 +146,17 @@ class Hold:
             sent.append((ticket, address))
             self._drop_leavers()
         return sent
+
+    def _replica_for(self, ticket: Ticket, now: float) -> str | None:
+        """The replica that a request goes to; None where none has room."""
+        free = {
+            address: Load(endpoint.outstanding, endpoint.turn)
+            for address, endpoint in self._endpoints.items()
+            if endpoint.ready and endpoint.outstanding < self.concurrency and endpoint.ejected_until <= now
+        }
+        if len(free) > 1:
+            return choose(free, ticket.affinity)
+        return next(iter(free), None)
 
     def next_dispatch(self, now: float) -> float | None:
         """When a resting replica may be tried again, if anybody waits for one."""

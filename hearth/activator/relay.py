@@ -23,7 +23,17 @@ class Relay:
     no byte of an answer reached it, so that another replica may be asked."""
 
     __slots__ = (
-        *("_at_event_end", "_client", "_content_type", "_dialect", "_error_body", "_opened", "_over", "_pending"),
+        *(
+            "_at_event_end",
+            "_client",
+            "_content_type",
+            "_dialect",
+            "_error_body",
+            "_events",
+            "_opened",
+            "_over",
+            "_pending",
+        ),
         *("_request_id", "_service", "_status", "answered"),
     )
 
@@ -44,21 +54,23 @@ class Relay:
         self._opened = opened
         self._pending: tuple[int, Headers, int | None] | None = None
         self._status = 0
-        self._content_type = ""
+        self._content_type = b""
+        self._events = False
         self._error_body: list[bytes] | None = None
         self._at_event_end = True
         self.answered = False
 
     def head(self, status: int, headers: Headers) -> None:
         self._status = status
-        self._content_type = (get(headers, b"content-type") or b"").decode("latin-1").split(";")[0].strip().lower()
+        self._content_type = content_type = get(headers, b"content-type") or b""
+        self._events = content_type.lower().startswith(b"text/event-stream")
         if self._opened == "no":
             length = get(headers, b"content-length")
             passed = [field for field in end_to_end(headers) if field[0] != b"content-length"]
             if get(passed, b"x-request-id") is None:
                 passed.append((b"x-request-id", self._request_id.encode()))
             self._pending = (status, passed, int(length) if length is not None and length.isdigit() else None)
-        elif self._opened == "events" and (status != 200 or self._content_type != "text/event-stream"):
+        elif self._opened == "events" and (status != 200 or not self._events):
             self._error_body = []
 
     def body(self, data: bytes) -> None:
@@ -66,7 +78,7 @@ class Relay:
             status, headers, length = self._pending
             self._pending = None
             self.answered = True
-            self._client.start(status, headers, data, length=length)
+            self._client.start(status, headers, data, length=length, events=self._events)
         elif self._error_body is not None:
             if sum(map(len, self._error_body)) < _MAX_ERROR_BODY:
                 self._error_body.append(data)
@@ -91,7 +103,7 @@ class Relay:
 
     def failed(self, error: UpstreamError) -> None:
         if self.answered:
-            if self._content_type == "text/event-stream" and self._at_event_end:
+            if self._events and self._at_event_end:
                 self._client.write(engine_died(self._service).event(self._dialect))
                 self._client.end()
             else:
@@ -103,4 +115,6 @@ class Relay:
         text = body.strip()
         if self._status >= 400 and text.startswith(b"{") and b'"error"' in text:
             return error_event(b" ".join(text.split(b"\n")), self._dialect)
-        return not_an_event_stream(self._service, f"status {self._status}, {self._content_type}").event(self._dialect)
+        return not_an_event_stream(
+            self._service, f"status {self._status}, {self._content_type.decode('latin-1')}"
+        ).event(self._dialect)

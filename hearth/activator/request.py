@@ -1,12 +1,13 @@
 """What the activator reads of a request: its head, its body, and the two words in the body that decide its way."""
 
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from hearth.activator.errors import Dialect
-from hearth.activator.headers import Headers, get
+from hearth.activator.headers import Headers, first_of_each
 from hearth.activator.multipart import form_fields
 
 # Paths whose successful answer is one JSON document, so that white space may come before it.
@@ -61,22 +62,30 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 @dataclass(slots=True)
 class Request:
-    """A client's request, its body whole.
+    """A client's request; `body` is filled as it comes, in pieces.
 
-    `path` is the engine's, still percent-encoded: what routing by path consumed is off.
+    `path` is the engine's, still percent-encoded: what routing by path consumed is off. `fields` are the first value of
+    each header field.
     """
 
     method: str
     path: str
     query: bytes
     headers: Headers
-    body: list[bytes]
-    length: int
-    client: str
-    scheme: str
-    request_id: str
+    body: list[bytes] = field(default_factory=list)
+    length: int = 0
+    client: str = ""
+    scheme: str = "http"
+    request_id: str = ""
     model: str | None = None
     stream: bool = False
+    fields: dict[bytes, bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fields = first_of_each(self.headers)
+        # An id is to be told apart, not to be secret: no system call for it.
+        given = self.request_id or self.fields.get(b"x-request-id", b"").decode("latin-1")[:128]
+        self.request_id = given or f"{random.getrandbits(128):032x}"
 
     @property
     def starts_models(self) -> bool:
@@ -110,7 +119,8 @@ class Request:
         """
         if self.method != "POST" or not self.body:
             return
-        if self.body[0].lstrip().startswith(b"{"):
+        first = self.body[0]
+        if first.startswith(b"{") or first.lstrip().startswith(b"{"):
             try:
                 words = _decode_words(b"".join(self.body))
             except (msgspec.DecodeError, UnicodeDecodeError):
@@ -148,7 +158,7 @@ class Request:
     @property
     def _form_type(self) -> bytes | None:
         """The content-type of a multipart body."""
-        content_type = get(self.headers, b"content-type") or b""
+        content_type = self.fields.get(b"content-type", b"")
         return content_type if content_type.lower().startswith(b"multipart/form-data") else None
 
 

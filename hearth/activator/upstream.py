@@ -12,6 +12,8 @@ import httptools
 
 from hearth.activator.headers import Headers, get
 
+_ONE_WRITE = 16 * 1024  # bytes up to which one buffer costs less than several
+
 
 class UpstreamError(Exception):
     """The engine could not be reached, or broke its connection or HTTP's rules."""
@@ -53,11 +55,15 @@ class UpstreamConnection(asyncio.Protocol):
         assert self._transport is not None
         assert self._sink is None
         self._sink = sink
-        self._parser = httptools.HttpResponseParser(self)
+        if self._parser is None or self._head_request:  # a parser that has seen no end of its message is not used again
+            self._parser = httptools.HttpResponseParser(self)
         self._headers, self._pieces = [], []
         self._head_request, self._head_given, self._complete = head_request, False, False
         self.received = False
-        self._transport.writelines(request)
+        if sum(map(len, request)) <= _ONE_WRITE:
+            self._transport.write(b"".join(request))
+        else:
+            self._transport.writelines(request)  # a long prompt is not copied once more
 
     def pause_reading(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -138,7 +144,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._done()
 
     def _done(self) -> None:
-        sink, self._sink, self._parser = self._sink, None, None
+        sink, self._sink = self._sink, None
         self.used = True
         if not self._reusable and self._transport is not None:
             self._transport.close()

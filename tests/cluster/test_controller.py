@@ -129,9 +129,9 @@ def test_kubectl_describe_tells_the_transitions(cluster: Cluster) -> None:
         for event in events
         if event["regarding"]["kind"] == "LLMService"
     }
-    assert {(NAME, "Normal", "NoDemand"), (NAME, "Normal", "ColdStart"), (NAME, "Normal", "Resolved")} <= told
+    assert {(NAME, "Normal", "NoDemand"), (NAME, "Warning", "Unschedulable"), (NAME, "Normal", "Resolved")} <= told
     assert {("acme", "Warning", "NoRuntimeForVendor"), ("twin", "Warning", "AmbiguousPriority")} <= told
-    assert "ColdStart" in cluster.plane.kubectl("describe", "llmservice", NAME, "-n", NAMESPACE)
+    assert "Unschedulable" in cluster.plane.kubectl("describe", "llmservice", NAME, "-n", NAMESPACE)
 
 
 def test_the_status_selects_the_engines_pods(cluster: Cluster) -> None:

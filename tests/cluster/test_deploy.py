@@ -15,7 +15,7 @@ def test_installing_again_changes_nothing(installed: Installed) -> None:
         return {f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["generation"] for item in items}
 
     before = generations()
-    assert len(before) == 5
+    assert len(before) == 6
     installed.plane.kubectl("apply", "--server-side", "--validate=strict", "-k", str(ROOT / "deploy"))
     assert generations() == before
 
