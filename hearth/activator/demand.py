@@ -35,7 +35,7 @@ class DemandBoard:
         self._clock = clock
         self._instance = f"{os.environ.get('HOSTNAME') or os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._holds: dict[ServiceKey, Hold] = {}
-        self._active: set[ServiceKey] = set()
+        self._told_active: set[ServiceKey] = set()
         self._watchers: set[_Watcher] = set()
         self._coalescing: asyncio.TimerHandle | None = None
         self._closing = False
@@ -46,21 +46,16 @@ class DemandBoard:
     def remove(self, key: ServiceKey) -> None:
         """The LLMService is gone, and its demand with it."""
         self._holds.pop(key, None)
-        self._active.discard(key)
+        self._told_active.discard(key)
         self._mark(key, at_once=True)
 
     def changed(self, key: ServiceKey) -> None:
-        """A hold's figures changed. From idle to active is told in this turn of the event loop."""
+        """A hold's figures changed. That it became active is told in this turn of the event loop, unless the scalers
+        have not heard yet that it was idle: a warm model's requests one after the other are not news."""
         hold = self._holds.get(key)
         if hold is None:
             return  # the last answers of a deleted LLMService
-        if hold.waiting or hold.in_flight or hold.lease(self._clock()):
-            began = key not in self._active
-            self._active.add(key)
-        else:
-            began = False
-            self._active.discard(key)
-        self._mark(key, at_once=began)
+        self._mark(key, at_once=key not in self._told_active and self._is_active(hold))
 
     def close(self) -> None:
         """End every stream with OK."""
@@ -87,15 +82,11 @@ class DemandBoard:
             self._watchers.discard(watcher)
 
     def _ended_leases(self) -> set[ServiceKey]:
-        ended = {
-            key
-            for key in self._active
-            if not (hold := self._holds[key]).waiting and not hold.in_flight and not hold.lease(self._clock())
-        }
-        for key in ended:
-            self._active.discard(key)
-            self._mark(key, at_once=False)
-        return ended
+        """Those that were told to be active and are not, though nothing happened."""
+        return {key for key in self._told_active if not self._is_active(self._holds[key])}
+
+    def _is_active(self, hold: Hold) -> bool:
+        return hold.waiting > 0 or hold.in_flight > 0 or hold.lease(self._clock())
 
     def _update(self, keys: Iterable[ServiceKey], *, snapshot: bool) -> pb.DemandUpdate:
         now = self._clock()
@@ -109,6 +100,10 @@ class DemandBoard:
         hold = self._holds.get(key)
         if hold is None:
             return pb.ServiceDemand(namespace=key[0], name=key[1])
+        if self._is_active(hold):
+            self._told_active.add(key)
+        else:
+            self._told_active.discard(key)
         return pb.ServiceDemand(
             namespace=key[0],
             name=key[1],
