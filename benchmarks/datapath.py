@@ -11,6 +11,7 @@ import resource
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -191,6 +192,8 @@ async def _load(kind: str, *options: str, on_ready: Callable[[], None] | None = 
     answer = await process.stdout.read()
     if await process.wait() != 0:
         raise RuntimeError(f"load {kind}: {said}")
+    if said:
+        print(said, end="", file=sys.stderr)
     load: Load = json.loads(answer)
     return load
 

@@ -5,6 +5,7 @@ each whole request to the app with a `ClientResponse`: no ASGI, no task. Through
 event loop's callbacks, and learn at once when the client goes away or cannot keep up.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -14,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from hearth.activator.errors import ApiError, body_too_large
 from hearth.activator.headers import Headers
 from hearth.activator.request import Request
+
+log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request's line and fields; the parser itself would take any number."""
@@ -173,6 +176,10 @@ class ActivatorProtocol(HttpToolsProtocol):
         self._idle_since = None
         try:
             self.parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:  # the parser wraps what a callback of ours raised
+            log.error("a request failed in here", exc_info=error.__context__ or error)
+            self.transport.close()
+            return
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
             return

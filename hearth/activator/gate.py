@@ -103,8 +103,10 @@ class Gate:
         self._heartbeats = heartbeats
         self._on_demand = on_demand
         self._held: dict[Ticket, Held] = {}
-        self._expiry: asyncio.TimerHandle | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        # uvloop gives a timer that is due already no `when()`: the time is kept here.
+        self._expiry: asyncio.Handle | None = None
+        self._expiry_due = 0.0
+        self._retry: asyncio.Handle | None = None
         self._chunks: dict[Kind, tuple[float, bytes]] = {}
 
     def update(self, entry: Entry) -> None:
@@ -220,10 +222,10 @@ class Gate:
         if oldest is None:
             return  # an armed timer finds nobody and stops
         due = oldest.arrived + self.hold.activation_timeout
-        if self._expiry is None or self._expiry.cancelled() or self._expiry.when() > due:
+        if self._expiry is None or self._expiry_due > due:
             if self._expiry is not None:
                 self._expiry.cancel()
-            self._expiry = self._loop.call_at(due, self._expire)
+            self._expiry, self._expiry_due = self._loop.call_at(due, self._expire), due
 
     def _expire(self) -> None:
         self._expiry = None

@@ -6,6 +6,7 @@ No task and no closure for a beat: a held request's `beat` writes a ready-made c
 import asyncio
 import heapq
 import json
+import math
 from typing import Literal, Protocol
 
 Kind = Literal["comment", "reasoning", "event", "ping"]
@@ -23,6 +24,14 @@ _WORDS = {
 }
 
 
+GRID_SECONDS = 0.05
+"""Beats are due at multiples of it, so that many clients are written to in one turn of the event loop."""
+
+
+def _together(due: float) -> float:
+    return math.ceil(due / GRID_SECONDS) * GRID_SECONDS
+
+
 class Beating(Protocol):
     """Something that beats: `beat(now)` does it and says when next, or None when it is over."""
 
@@ -35,7 +44,8 @@ class Heartbeats:
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Beating]] = []
         self._count = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
 
     def add(self, beating: Beating, due: float) -> None:
         """Beat for the first time at `due`."""
@@ -48,10 +58,11 @@ class Heartbeats:
             return
         due = self._due[0][0]
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._timer_due <= due:
                 return
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(due, self._fire)
+        # uvloop gives a timer that is due already no `when()`: the time is kept here.
+        self._timer, self._timer_due = asyncio.get_running_loop().call_at(due, self._fire), due
 
     def _fire(self) -> None:
         self._timer = None
@@ -61,7 +72,7 @@ class Heartbeats:
             _, count, beating = heapq.heappop(self._due)
             following = beating.beat(now)
             if following is not None:
-                heapq.heappush(self._due, (max(following, now + 0.01), count, beating))
+                heapq.heappush(self._due, (_together(max(following, now + 0.01)), count, beating))
         self._arm()
 
 

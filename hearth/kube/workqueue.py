@@ -21,13 +21,13 @@ class WorkQueue(Generic[K]):
         self._waiting: set[K] = set()
         self._taken: set[K] = set()
         self._again: set[K] = set()
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._timers: dict[K, tuple[float, asyncio.Handle]] = {}  # uvloop's handles do not always tell their time
         self._failures: dict[K, int] = {}
 
     def add(self, key: K) -> None:
         """Look at `key` soon; one that is being looked at is looked at once more afterwards."""
         if (timer := self._timers.pop(key, None)) is not None:
-            timer.cancel()
+            timer[1].cancel()
         if key in self._taken:
             self._again.add(key)
         elif key not in self._waiting:
@@ -38,10 +38,10 @@ class WorkQueue(Generic[K]):
         """Look at `key` in so many seconds, unless something asks for it sooner."""
         due = asyncio.get_running_loop().time() + seconds
         timer = self._timers.get(key)
-        if timer is None or timer.when() > due:
+        if timer is None or timer[0] > due:
             if timer is not None:
-                timer.cancel()
-            self._timers[key] = asyncio.get_running_loop().call_at(due, self._due, key)
+                timer[1].cancel()
+            self._timers[key] = (due, asyncio.get_running_loop().call_at(due, self._due, key))
 
     async def take(self) -> K:
         """The next key."""

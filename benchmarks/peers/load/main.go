@@ -212,6 +212,10 @@ func unary(to *url.URL) {
 func held(to *url.URL) {
 	ask := request(to, chat(true, 100), "X-Events: 3\r\nX-Rate: 0\r\n")
 	var open, beats, answered, lost atomic.Int64
+	// What the process uses when nobody is there is no heartbeat's.
+	idle := cpu()
+	time.Sleep(5 * time.Second)
+	idle = (cpu() - idle) / 5
 	empty := rss()
 	var all sync.WaitGroup
 	places := make(chan struct{}, 256)
@@ -227,17 +231,24 @@ func held(to *url.URL) {
 			<-places
 			if err != nil || answer.StatusCode != 200 {
 				lost.Add(1)
+				fmt.Fprintln(os.Stderr, "not opened:", err, answer)
 				return
 			}
 			open.Add(1)
-			lines := bufio.NewScanner(answer.Body)
+			lines, last := bufio.NewScanner(answer.Body), ""
 			for lines.Scan() {
-				if line := lines.Bytes(); bytes.HasPrefix(line, []byte(": hearth")) {
+				line := lines.Bytes()
+				if bytes.HasPrefix(line, []byte(": hearth")) {
 					beats.Add(1)
 				} else if bytes.HasPrefix(line, []byte("data: [DONE]")) {
 					answered.Add(1)
+					return
+				}
+				if len(line) > 0 {
+					last = string(line)
 				}
 			}
+			fmt.Fprintln(os.Stderr, "not answered:", lines.Err(), "after", last)
 		}()
 	}
 	for open.Load()+lost.Load() < int64(*streams) {
@@ -246,7 +257,7 @@ func held(to *url.URL) {
 	full := rss()
 	before, from := cpu(), beats.Load()
 	time.Sleep(time.Duration(*seconds) * time.Second)
-	used, count := cpu()-before, beats.Load()-from
+	used, count := cpu()-before-idle*float64(*seconds), beats.Load()-from
 	began := time.Now()
 	fmt.Fprintln(os.Stderr, "ready")
 	all.Wait()

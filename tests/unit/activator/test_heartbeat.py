@@ -2,6 +2,7 @@ import asyncio
 import json
 
 import pytest
+import uvloop
 
 from hearth.activator.heartbeat import Heartbeats, beat_chunk
 
@@ -80,3 +81,30 @@ def test_reasoning_is_words(phase: str, words: str) -> None:
     chunk = json.loads(beat_chunk("reasoning", "qwen", phase, 12.0, 36.0).removeprefix(b"data: "))
     assert chunk["choices"][0]["delta"] == {"reasoning_content": f"{words}, 12 s of about 48 s\n"}
     assert chunk["model"] == "qwen"
+
+
+def test_on_uvloop_a_beat_that_is_overdue_delays_no_other() -> None:
+    """uvloop's handle of a call that is due already is no TimerHandle."""
+
+    async def beat_all() -> list[str]:
+        heartbeats, heard = Heartbeats(), []
+        done = asyncio.Event()
+
+        class Once:
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def beat(self, now: float) -> float | None:
+                heard.append(self.name)
+                if len(heard) == 3:
+                    done.set()
+                return None
+
+        now = asyncio.get_running_loop().time()
+        for name, due in (("late", now - 1), ("later", now - 0.5), ("soon", now + 0.05)):
+            heartbeats.add(Once(name), due)
+        async with asyncio.timeout(5):
+            await done.wait()
+        return heard
+
+    assert uvloop.run(beat_all()) == ["late", "later", "soon"]
