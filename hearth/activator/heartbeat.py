@@ -24,12 +24,8 @@ _WORDS = {
 }
 
 
-GRID_SECONDS = 0.05
+GRID_SECONDS = 0.025
 """Beats are due at multiples of it, so that many clients are written to in one turn of the event loop."""
-
-
-def _together(due: float) -> float:
-    return math.ceil(due / GRID_SECONDS) * GRID_SECONDS
 
 
 class Beating(Protocol):
@@ -39,40 +35,49 @@ class Beating(Protocol):
 
 
 class Heartbeats:
-    """The shared timer. Times are the event loop's."""
+    """The shared timer. Times are the event loop's; a beat comes up to `GRID_SECONDS` after it is due."""
 
     def __init__(self) -> None:
-        self._due: list[tuple[float, int, Beating]] = []
-        self._count = 0
+        self._slots: dict[int, list[Beating]] = {}  # by number of the grid
+        self._numbers: list[int] = []  # those of the slots, a heap
         self._timer: asyncio.Handle | None = None
-        self._timer_due = 0.0
+        self._timer_number = 0
 
     def add(self, beating: Beating, due: float) -> None:
         """Beat for the first time at `due`."""
-        self._count += 1
-        heapq.heappush(self._due, (due, self._count, beating))
+        self._put(beating, math.ceil(due / GRID_SECONDS))
         self._arm()
 
+    def _put(self, beating: Beating, number: int) -> None:
+        slot = self._slots.get(number)
+        if slot is None:
+            self._slots[number] = [beating]
+            heapq.heappush(self._numbers, number)
+        else:
+            slot.append(beating)
+
     def _arm(self) -> None:
-        if not self._due:
+        if not self._numbers:
             return
-        due = self._due[0][0]
+        number = self._numbers[0]
         if self._timer is not None:
-            if self._timer_due <= due:
+            if self._timer_number <= number:
                 return
             self._timer.cancel()
         # uvloop gives a timer that is due already no `when()`: the time is kept here.
-        self._timer, self._timer_due = asyncio.get_running_loop().call_at(due, self._fire), due
+        self._timer_number = number
+        self._timer = asyncio.get_running_loop().call_at(number * GRID_SECONDS, self._fire)
 
     def _fire(self) -> None:
         self._timer = None
         # uvloop's timers fire on its millisecond clock, up to one early.
         now = asyncio.get_running_loop().time() + 0.001
-        while self._due and self._due[0][0] <= now:
-            _, count, beating = heapq.heappop(self._due)
-            following = beating.beat(now)
-            if following is not None:
-                heapq.heappush(self._due, (_together(max(following, now + 0.01)), count, beating))
+        last = math.floor(now / GRID_SECONDS)
+        while self._numbers and self._numbers[0] <= last:
+            for beating in self._slots.pop(heapq.heappop(self._numbers)):
+                following = beating.beat(now)
+                if following is not None:
+                    self._put(beating, max(math.ceil(following / GRID_SECONDS), last + 1))
         self._arm()
 
 

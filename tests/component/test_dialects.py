@@ -1,8 +1,20 @@
 """Clients that speak something else than OpenAI's JSON: Anthropic's API, forms, browsers."""
 
+import asyncio
 import json
 
-from tests.component.harness import ActivatorHarness, Message, ScriptedEngine, Stream, answer_events
+import pytest
+from anthropic import APIStatusError, AsyncAnthropic
+
+from tests.component.harness import (
+    EVENTS_HEAD,
+    ActivatorHarness,
+    Message,
+    ScriptedEngine,
+    Stream,
+    answer_events,
+    chunked,
+)
 
 FAST = "spec.endpoint.coldStart.heartbeatInterval=100ms"
 MESSAGES = {"model": "qwen", "max_tokens": 5, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
@@ -60,6 +72,49 @@ class TestAnthropic:
         chunks = [chunk async for chunk in client.chunks()]
         assert chunks[0] == b"data: 1\n\n"
         assert chunks[-1].startswith(b'event: error\ndata: {"type": "error"')
+
+
+async def speak_anthropic(request: Message, stream: Stream) -> None:
+    """Answer as Anthropic's streaming documentation shows it."""
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    head = {"id": "m", "type": "message", "role": "assistant", "model": "qwen", "content": [], "usage": usage}
+    events: list[dict[str, object]] = [
+        {"type": "message_start", "message": {**head, "stop_reason": None, "stop_sequence": None}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": usage},
+        {"type": "message_stop"},
+    ]
+    await stream.write(EVENTS_HEAD)
+    for event in events:
+        await stream.write(chunked(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()))
+    await stream.write(b"0\r\n\r\n")
+
+
+class TestAnthropicsOwnClient:
+    async def test_a_cold_stream(self, activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+        activator.service(FAST)
+        engine.handler = speak_anthropic
+        async with AsyncAnthropic(api_key="none", base_url=activator.url, max_retries=0) as client:
+            asking = asyncio.create_task(self.text(client))
+            await activator.waiting(1)
+            async with asyncio.timeout(5):
+                while not activator.gate()._chunks:
+                    await asyncio.sleep(0.05)  # until the client has got pings
+            activator.ready(engine)
+            assert await asking == "Hello"
+
+    async def test_an_error_after_pings_is_raised(self, activator: ActivatorHarness) -> None:
+        activator.service(FAST, "spec.scaling.activationTimeout=1s")
+        async with AsyncAnthropic(api_key="none", base_url=activator.url, max_retries=0) as client:
+            with pytest.raises(APIStatusError, match="had no replica"):
+                await self.text(client)
+
+    async def text(self, client: AsyncAnthropic) -> str:
+        words = {"model": "qwen", "max_tokens": 5}
+        async with client.messages.stream(messages=[{"role": "user", "content": "Hi"}], **words) as stream:  # type: ignore[arg-type]
+            return await stream.get_final_text()
 
 
 class TestForms:
