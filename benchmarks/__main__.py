@@ -1,15 +1,20 @@
-"""`make bench`: measure, print a table, write build/bench.json."""
+"""`make bench`: measure, print a table, write build/bench.json and docs/performance.md."""
 
 import asyncio
+import os
+import platform
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks import datapath, footprint, push, release
 from benchmarks.figures import Figure, show, write
+from benchmarks.report import page, picture
 from hearth.logs import configure
 
 FILE = Path("build/bench.json")
+PAGE, PICTURE = Path("docs/performance.md"), Path("docs/performance.svg")
 
 
 async def _run(console: Console) -> list[Figure]:
@@ -31,7 +36,11 @@ def main() -> None:
     figures = asyncio.run(_run(console))
     show(figures, console)
     write(figures, FILE)
-    console.print(f"[dim]written to {FILE}[/]", highlight=False)
+    machine = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    PAGE.write_text(page(figures, date=date, machine=machine, rounds=datapath.ROUNDS, held=datapath.HELD))
+    PICTURE.write_text(picture(figures, datapath.YARDSTICK))
+    console.print(f"[dim]written to {FILE} and {PAGE}[/]", highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""docs/performance.md and its picture, from the figures of a run. Pure: figures in, text out."""
+
+from collections.abc import Sequence
+
+from benchmarks.figures import Figure
+
+_HEAD = """# Performance
+
+Written by `make bench` on {date}: {machine}. Everything is on loopback, by turns in one run; the ratio is to Go's
+`httputil.ReverseProxy` (flushing after each write) in the same run, and nginx (`proxy_buffering off`) stands beside it. CPU is
+that of the proxy process. Medians of {rounds} rounds. Machines are noisy: compare ratios, not microseconds.
+
+![Ratios to Go's ReverseProxy](performance.svg)
+
+| figure | measured | ratio | goal |
+|---|---|---|---|
+"""
+
+_TAIL = """
+- `streamN_…`: N streams of 50 events a second each. With 200 the proxies wait more than they work, and an event costs a
+  wake-up; with 2,000 two cores are not enough for engine, proxy and clients, and each proxy reads several events at once.
+- `unary_…`: 1 KiB there and 1 KiB back on 16 kept connections.
+- `held_…`: {held:,} cold streaming requests open on one activator, a heartbeat each 10 s; then five engines come up.
+  `heartbeat_us` is the process' CPU above what it uses when idle, by the beats in that time.
+- `push_…`: a cold request's first byte → the scaler's push. `release_…`: the engine's first 200 to its probe → the held request
+  reaches it.
+"""
+
+
+def page(figures: Sequence[Figure], *, date: str, machine: str, rounds: int, held: int) -> str:
+    """The page, in Markdown."""
+    rows = []
+    for figure in figures:
+        ratio = f"{figure.ratio:.2f} of {figure.ratio_to}" if figure.ratio is not None else ""
+        rows.append(f"| `{figure.name}` | {figure.value:,.2f} {figure.unit} | {ratio} | {figure.goal} |")
+    return _HEAD.format(date=date, machine=machine, rounds=rounds) + "\n".join(rows) + "\n" + _TAIL.format(held=held)
+
+
+def picture(figures: Sequence[Figure], yardstick: str) -> str:
+    """Bars of the ratios to the yardstick, as SVG."""
+    shown = [f for f in figures if f.ratio is not None and f.ratio_to == yardstick and f.ratio != 1.0]
+    scale, row, left = 180, 22, 300
+    most = max((figure.ratio or 0 for figure in shown), default=1.0)
+    width, height = left + int(scale * most) + 60, row * len(shown) + 40
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
+    for number, figure in enumerate(shown):
+        y, ratio = 10 + number * row, figure.ratio or 0
+        colour = "#9aa5b1" if figure.name.endswith("nginx") else "#d9480f"
+        lines += [
+            f'<text x="{left - 8}" y="{y + 13}" text-anchor="end">{figure.name}</text>',
+            f'<rect x="{left}" y="{y + 2}" width="{scale * ratio:.0f}" height="{row - 8}" fill="{colour}"/>',
+            f'<text x="{left + scale * ratio + 5:.0f}" y="{y + 13}">{ratio:.2f}</text>',
+        ]
+    lines += [
+        f'<line x1="{left + scale}" y1="5" x2="{left + scale}" y2="{height - 22}" stroke="black" stroke-dasharray="3"/>',
+        f'<text x="{left + scale}" y="{height - 8}" text-anchor="middle">1 = {yardstick}</text>',
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
