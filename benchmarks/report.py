@@ -7,8 +7,8 @@ from benchmarks.figures import Figure
 _HEAD = """# Performance
 
 Written by `make bench` on {date}: {machine}. Everything is on loopback, by turns in one run; the ratio is to Go's
-`httputil.ReverseProxy` (flushing after each write) in the same run, and nginx (`proxy_buffering off`) stands beside it. CPU is
-that of the proxy process. Medians of {rounds} rounds. Machines are noisy: compare ratios, not microseconds.
+`httputil.ReverseProxy` (flushing after each write) in the same run, and nginx (`proxy_buffering off`) stands beside it.
+CPU is that of the proxy process. Medians of {rounds} rounds. Machines are noisy: compare ratios, not microseconds.
 
 ![Ratios to Go's ReverseProxy](performance.svg)
 
@@ -17,13 +17,14 @@ that of the proxy process. Medians of {rounds} rounds. Machines are noisy: compa
 """
 
 _TAIL = """
-- `streamN_…`: N streams of 50 events a second each. With 200 the proxies wait more than they work, and an event costs a
-  wake-up; with 2,000 two cores are not enough for engine, proxy and clients, and each proxy reads several events at once.
+- `streamN_…`: N streams of 50 events a second each. With 200 the proxies wait more than they work, and an event costs
+  a wake-up; 2,000 are more than two cores can do for engine, proxy and clients, and who has time reads several events
+  at once.
 - `unary_…`: 1 KiB there and 1 KiB back on 16 kept connections.
 - `held_…`: {held:,} cold streaming requests open on one activator, a heartbeat each 10 s; then five engines come up.
   `heartbeat_us` is the process' CPU above what it uses when idle, by the beats in that time.
-- `push_…`: a cold request's first byte → the scaler's push. `release_…`: the engine's first 200 to its probe → the held request
-  reaches it.
+- `push_…`: a cold request's first byte → the scaler's push. `release_…`: the engine's first 200 to its probe → the held
+  request reaches it.
 """
 
 
@@ -43,7 +44,8 @@ def picture(figures: Sequence[Figure], yardstick: str) -> str:
     most = max((figure.ratio or 0 for figure in shown), default=1.0)
     width, height = left + int(scale * most) + 60, row * len(shown) + 40
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
+        'font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     for number, figure in enumerate(shown):
@@ -54,9 +56,10 @@ def picture(figures: Sequence[Figure], yardstick: str) -> str:
             f'<rect x="{left}" y="{y + 2}" width="{scale * ratio:.0f}" height="{row - 8}" fill="{colour}"/>',
             f'<text x="{left + scale * ratio + 5:.0f}" y="{y + 13}">{ratio:.2f}</text>',
         ]
+    one = left + scale
     lines += [
-        f'<line x1="{left + scale}" y1="5" x2="{left + scale}" y2="{height - 22}" stroke="black" stroke-dasharray="3"/>',
-        f'<text x="{left + scale}" y="{height - 8}" text-anchor="middle">1 = {yardstick}</text>',
+        f'<line x1="{one}" y1="5" x2="{one}" y2="{height - 22}" stroke="black" stroke-dasharray="3"/>',
+        f'<text x="{one}" y="{height - 8}" text-anchor="middle">1 = {yardstick}</text>',
         "</svg>",
     ]
     return "\n".join(lines) + "\n"

@@ -77,6 +77,16 @@ def no_model() -> ApiError:
     )
 
 
+def stopping(service: str) -> ApiError:
+    return ApiError(
+        503,
+        f"LLMService {service}: the activator that had this request is being replaced; try again.",
+        "server_error",
+        "activator_stopping",
+        retry_after=1.0,
+    )
+
+
 def no_websocket() -> ApiError:
     return ApiError(
         400,

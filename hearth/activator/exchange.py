@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from hearth.activator.client import ClientResponse
-from hearth.activator.errors import ApiError, engine_died
+from hearth.activator.errors import ApiError, stopping
 from hearth.activator.gate import Gate, Held
 from hearth.activator.headers import cross_origin, for_engine
 from hearth.activator.relay import Opened, Relay
@@ -58,7 +58,7 @@ class Exchange(Held):
         """The process ends before the answer does: say so where that is still possible."""
         self._drop()
         self._gate.leave(self)
-        answer_error(self.client, engine_died(self._gate.name), self.request)
+        answer_error(self.client, stopping(self._gate.name), self.request)
 
     def _connect(self) -> None:
         self._fresh = True

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from tests.component.harness import (
+    EVENTS_HEAD,
     HELLO,
     ActivatorHarness,
     Client,
@@ -13,6 +14,7 @@ from tests.component.harness import (
     Stream,
     answer_events,
     answer_ok,
+    chunked,
 )
 
 FAST = "spec.endpoint.coldStart.heartbeatInterval=100ms"
@@ -261,3 +263,40 @@ async def test_reject_mode_refuses_at_once_and_starts(activator: ActivatorHarnes
     assert hold.lease(asyncio.get_running_loop().time()), "the start that was asked for goes through"
     activator.ready(engine)
     assert (await client.ask("POST", "/v1/chat/completions", HELLO)).status == 200
+
+
+class TestTheProcessEnds:
+    async def test_who_still_waits_is_told_to_try_again(self, activator: ActivatorHarness) -> None:
+        activator.service(FAST, WHITE)
+        streaming, silent = await activator.client(), await activator.client()
+        await streaming.chat(stream=True)
+        assert (await streaming.head()).status == 200
+        activator.service(FAST, SILENT)
+        await silent.chat()
+        await activator.waiting(2)
+        activator.door.close()
+        *_, last = [chunk async for chunk in streaming.chunks()]
+        assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "activator_stopping"
+        answer = await silent.message()
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert activator.gate().hold.waiting == 0
+
+    async def test_who_is_being_answered_is_told_and_the_engine_let_go(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        async def endless(request: Message, stream: Stream) -> None:
+            await stream.write(EVENTS_HEAD, chunked(b"data: 1\n\n"))
+            await stream.reader.read()  # until the connection is closed
+
+        engine.handler = endless
+        activator.service()
+        activator.ready(engine)
+        client = await activator.client()
+        await client.chat(stream=True)
+        await client.head()
+        assert await client.chunk() == b"data: 1\n\n"
+        activator.door.close()
+        (event,) = [chunk async for chunk in client.chunks()]
+        assert json.loads(event.removeprefix(b"data: "))["error"]["code"] == "activator_stopping"
+        async with asyncio.timeout(5):
+            await engine.dropped.wait()

@@ -65,5 +65,8 @@ async def cold_starts(hearth: Deployed, names: list[str]) -> list[float]:
             samples.append(steps.at[name] - talk.began)
             await asking
             assert talk.whole, talk
-    hearth.plane.kubectl("delete", "llmservice", "-n", NAMESPACE, *names, "--wait=false")
+    hearth.plane.kubectl("delete", "llmservice", "-n", NAMESPACE, *names)
+    cluster.until(
+        lambda: not cluster.items("scaledobjects,hpa,deployments,pods"), "KEDA has nothing more to do for them"
+    )
     return samples
