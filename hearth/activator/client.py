@@ -149,6 +149,9 @@ class ClientResponse:
 
     def _finish(self) -> None:
         self.response_complete = True
+        self.request.body.clear()  # an idle connection keeps no prompt
+        if self._protocol.current is self:
+            self._protocol.current = None
         self._on_gone = self._on_pause = self._on_resume = None
 
     def connection_lost(self) -> None:

@@ -25,7 +25,7 @@ Spawn = Callable[[Coroutine[Any, Any, None]], Callable[[], object]]
 class Exchange(Held):
     """`begin` once; the rest is callbacks: of the gate, the engine's connection, the client's."""
 
-    __slots__ = ("_address", "_cancel", "_connection", "_fresh", "_pool", "_spawn")
+    __slots__ = ("_address", "_cancel", "_connection", "_fresh", "_pool", "_sink", "_spawn")
 
     def __init__(self, gate: Gate, request: Request, client: ClientResponse, pool: Pool, spawn: Spawn) -> None:
         super().__init__(gate, request, client)
@@ -34,6 +34,7 @@ class Exchange(Held):
         self._address = ""
         self._fresh = False
         self._connection: UpstreamConnection | None = None
+        self._sink: Relay | None = None
         self._cancel: Callable[[], object] | None = None
 
     def begin(self) -> None:
@@ -56,9 +57,13 @@ class Exchange(Held):
 
     def cut(self) -> None:
         """The process ends before the answer does: say so where that is still possible."""
+        sink, error = self._sink, stopping(self._gate.name)
         self._drop()
         self._gate.leave(self)
-        answer_error(self.client, stopping(self._gate.name), self.request)
+        if sink is not None and sink.answered:
+            sink.break_off(error)
+        else:
+            answer_error(self.client, error, self.request)
 
     def _connect(self) -> None:
         self._fresh = True
@@ -81,8 +86,8 @@ class Exchange(Held):
             opened = "events" if request.stream else "white space"
         self._connection = connection
         client.set_flow(connection.pause_reading, connection.resume_reading)
-        sink = Relay(self._gate.name, client, opened, request.request_id, request.dialect, self._over)
-        connection.send([self._head(), *request.body], sink, head_request=request.method == "HEAD")
+        self._sink = Relay(self._gate.name, client, opened, request.request_id, request.dialect, self._over)
+        connection.send([self._head(), *request.body], self._sink, head_request=request.method == "HEAD")
 
     def _head(self) -> bytes:
         request = self.request
@@ -95,7 +100,7 @@ class Exchange(Held):
 
     def _over(self, error: UpstreamError | None) -> None:
         """The engine's part is over: answered, or failed before its first byte reached the client."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._sink = self._connection, None, None
         assert connection is not None
         self.client.set_flow(None, None)
         if error is None:

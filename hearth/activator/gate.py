@@ -177,7 +177,8 @@ class Gate:
 
     def close(self) -> None:
         """The process ends: whoever is still here is told."""
-        for held in list(self._held.values()):
+        # Who waits first: nobody is sent to a replica that somebody else has just given up.
+        for held in sorted(self._held.values(), key=lambda held: not held.ticket.waiting):
             held.cut()
 
     def retry_after(self) -> float:

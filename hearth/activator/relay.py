@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from hearth.activator.client import ClientResponse
-from hearth.activator.errors import Dialect, engine_died, error_event, not_an_event_stream
+from hearth.activator.errors import ApiError, Dialect, engine_died, error_event, not_an_event_stream
 from hearth.activator.headers import Headers, end_to_end, get
 from hearth.activator.upstream import UpstreamError
 
@@ -103,12 +103,16 @@ class Relay:
 
     def failed(self, error: UpstreamError) -> None:
         if self.answered:
-            if self._events and self._at_event_end:
-                self._client.write(engine_died(self._service).event(self._dialect))
-                self._client.end()
-            else:
-                self._client.abort()
+            self.break_off(engine_died(self._service))
         self._over(None if self.answered else error)
+
+    def break_off(self, error: ApiError) -> None:
+        """End an answer that has begun and will not be complete: in words between two events, else by a cut."""
+        if self._events and self._at_event_end:
+            self._client.write(error.event(self._dialect))
+            self._client.end()
+        else:
+            self._client.abort()
 
     def _as_event(self, body: bytes) -> bytes:
         """The engine's error as the event that the SDKs raise on."""

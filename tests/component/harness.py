@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from hearth.activator.client import ActivatorProtocol
 from hearth.activator.demand import DemandBoard
 from hearth.activator.door import Door
 from hearth.activator.gate import Gate
@@ -273,6 +274,14 @@ class ActivatorHarness:
 
     def gate(self, name: str = "qwen", namespace: str = "ai") -> Gate:
         return self.door._gates[namespace, name]
+
+    def connections(self) -> list[ActivatorProtocol]:
+        """The activator's ends of the clients' connections."""
+        return [
+            connection
+            for connection in self._server.server_state.connections
+            if isinstance(connection, ActivatorProtocol)
+        ]
 
     async def client(self) -> Client:
         """A new connection, closed at the end of the test."""

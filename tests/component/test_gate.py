@@ -300,3 +300,20 @@ class TestTheProcessEnds:
         assert json.loads(event.removeprefix(b"data: "))["error"]["code"] == "activator_stopping"
         async with asyncio.timeout(5):
             await engine.dropped.wait()
+
+    async def test_an_answer_of_known_length_is_cut_and_nothing_is_put_into_it(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        async def half(request: Message, stream: Stream) -> None:
+            await stream.write(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n0123456789")
+            await stream.reader.read()  # until the connection is closed
+
+        engine.handler = half
+        activator.service()
+        activator.ready(engine)
+        client = await activator.client()
+        await client.chat()
+        assert (await client.head()).headers["content-length"] == "20"
+        assert await client.exactly(10) == b"0123456789"
+        activator.door.close()
+        assert await client.rest() == b""

@@ -1,8 +1,10 @@
 """HTTP/1.1 at the client's end: what is refused, and what must not be confused. Bytes on a socket."""
 
+from typing import cast
+
 import pytest
 
-from hearth.activator.client import MAX_HEAD_BYTES
+from hearth.activator.client import MAX_HEAD_BYTES, ClientResponse
 from tests.component.harness import HELLO, ActivatorHarness, Message, ScriptedEngine
 
 BODY = b'{"model": "qwen"}'
@@ -100,3 +102,30 @@ async def test_a_models_name_reaches_no_head(activator: ActivatorHarness, engine
     path = await client.ask("POST", "/ai/qwen%0d%0ax-injected:%201/v1/chat/completions", HELLO)
     assert "x-injected" not in path.headers
     assert all("x-injected" not in request.headers for request in engine.requests)
+
+
+async def test_an_error_in_here_is_no_bad_request(
+    activator: ActivatorHarness, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(host: str) -> None:
+        raise LookupError("a mistake of ours")
+
+    activator.service()
+    monkeypatch.setattr(activator.door.directory, "by_host", broken)
+    client = await activator.client()
+    await client.chat()
+    assert await client.rest() == b"", "closed, not answered with 400"
+    (record,) = [record for record in caplog.records if record.name == "hearth.activator.client"]
+    assert "a mistake of ours" in caplog.text
+    assert record.levelname == "ERROR"
+
+
+async def test_an_idle_connection_keeps_no_prompt(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+    activator.service()
+    activator.ready(engine)
+    client = await activator.client()
+    assert (await client.ask("POST", "/v1/chat/completions", HELLO)).status == 200
+    await activator.idle()
+    (connection,) = activator.connections()
+    assert connection.current is None
+    assert cast("ClientResponse", connection.cycle).request.body == []
