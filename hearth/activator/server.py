@@ -10,9 +10,9 @@ import grpc
 import uvicorn
 
 from hearth.activator.app import ActivatorApp
-from hearth.activator.client import ActivatorProtocol
 from hearth.activator.demand import Demand, DemandBoard
 from hearth.activator.door import MAX_BODY_BYTES, Door
+from hearth.activator.protocol import ActivatorProtocol
 from hearth.api.base import GROUP, VERSION
 from hearth.api.labels import ENGINE_SELECTOR
 from hearth.kube.client import KubeClient

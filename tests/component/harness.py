@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from hearth.activator.client import ActivatorProtocol
 from hearth.activator.demand import DemandBoard
 from hearth.activator.door import Door
 from hearth.activator.gate import Gate
+from hearth.activator.protocol import ActivatorProtocol
 from hearth.activator.server import http_server
 from hearth.operations import bind
 from tests.builders import endpoint_slice, llmservice_manifest

@@ -4,7 +4,8 @@ from typing import cast
 
 import pytest
 
-from hearth.activator.client import MAX_HEAD_BYTES, ClientResponse
+from hearth.activator.client import ClientResponse
+from hearth.activator.protocol import MAX_HEAD_BYTES
 from tests.component.harness import HELLO, ActivatorHarness, Message, ScriptedEngine
 
 BODY = b'{"model": "qwen"}'
@@ -115,7 +116,7 @@ async def test_an_error_in_here_is_no_bad_request(
     client = await activator.client()
     await client.chat()
     assert await client.rest() == b"", "closed, not answered with 400"
-    (record,) = [record for record in caplog.records if record.name == "hearth.activator.client"]
+    (record,) = [record for record in caplog.records if record.name == "hearth.activator.protocol"]
     assert "a mistake of ours" in caplog.text
     assert record.levelname == "ERROR"
 
