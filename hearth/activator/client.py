@@ -58,11 +58,6 @@ class ClientResponse:
         """Whether the client has closed its connection before the response was complete."""
         return self.disconnected
 
-    @property
-    def write_paused(self) -> bool:
-        """Whether the client reads slower than is written."""
-        return self._protocol.flow.write_paused
-
     def attach(self, on_gone: Callable[[], object]) -> None:
         """Call `on_gone` when the client goes away while this response is the connection's current one."""
         self._on_gone = on_gone

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,7 +51,6 @@ class LocalDeployment:
         self._since: dict[str, str] = {}
         self._numbers = 0
         self._changed = asyncio.Event()
-        self._on_phase: Callable[[Pod], None] | None = None
         (self._template,) = rendered.of_kind("Deployment")
         self._write_status()
 
