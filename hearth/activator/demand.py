@@ -74,16 +74,18 @@ class DemandBoard:
                         await watcher.wake.wait()
                 except TimeoutError:
                     # Leases end by the clock alone; a beat tells of those that did.
-                    watcher.dirty |= self._ended_leases()
+                    self._mark_ended_leases()
                 watcher.wake.clear()
                 dirty, watcher.dirty = watcher.dirty, set()
                 yield self._update(dirty, snapshot=False)
         finally:
             self._watchers.discard(watcher)
 
-    def _ended_leases(self) -> set[ServiceKey]:
-        """Those that were told to be active and are not, though nothing happened."""
-        return {key for key in self._told_active if not self._is_active(self._holds[key])}
+    def _mark_ended_leases(self) -> None:
+        """Tell every watcher of those that were told to be active and are not, though nothing happened."""
+        for key in [key for key in self._told_active if not self._is_active(self._holds[key])]:
+            self._told_active.discard(key)
+            self._mark(key, at_once=False)
 
     def _is_active(self, hold: Hold) -> bool:
         return hold.waiting > 0 or hold.in_flight > 0 or hold.lease(self._clock())

@@ -81,6 +81,47 @@ async def test_the_end_of_a_lease_is_told_though_nothing_else_happens(wall: Boar
         assert not update.services[0].lease
 
 
+async def test_every_scaler_hears_the_end_of_a_lease(wall: Board) -> None:
+    wall.hold.leave(wall.hold.arrive(wall.now))
+    wall.hold.set_ready(["10.0.0.1:8000"], wall.now)
+    async with watching(wall) as first, watching(wall) as second:
+        for updates in (first, second):
+            assert (await anext(updates)).services[0].lease
+        wall.now += LEASE_AFTER_READY + 1
+        for updates in (first, second):
+            async with asyncio.timeout(5):
+                while not (update := await anext(updates)).services:
+                    pass
+            assert not update.services[0].lease
+
+
+async def test_a_warm_models_next_request_is_no_news_until_idle_was_told(wall: Board) -> None:
+    loop = asyncio.get_running_loop()
+    wall.hold.set_ready(["10.0.0.1:8000"], wall.now)
+    async with watching(wall) as updates:
+        await anext(updates)
+
+        def one_request() -> None:
+            ticket = wall.hold.arrive(wall.now)
+            wall.board.changed(KEY)
+            wall.hold.dispatch(wall.now)
+            wall.hold.leave(ticket)
+            wall.board.changed(KEY)
+
+        one_request()
+        await anext(updates)  # the first is told at once
+        began = loop.time()
+        wall.hold.arrive(wall.now)
+        wall.board.changed(KEY)  # idle was told with the first, so that this is news again
+        await anext(updates)
+        assert loop.time() - began < 0.1
+        one_request()
+        one_request()
+        told = await anext(updates)
+        assert loop.time() - began >= 0.1, "coalesced: the scalers know that it is active"
+        assert told.services[0].requests == 4
+
+
 async def test_a_deleted_service_has_no_demand(wall: Board) -> None:
     wall.hold.arrive(wall.now)
     async with watching(wall) as updates:

@@ -6,15 +6,14 @@ import logging
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from hearth.activator.app import ActivatorApp
 from hearth.activator.demand import DemandBoard
 from hearth.activator.door import Door
 from hearth.activator.protocol import MAX_HEAD_BYTES, ActivatorProtocol
+from hearth.activator.server import http_server
 from tests.builders import llmservice_manifest
 
 
@@ -52,9 +51,7 @@ def heard(pieces: list[bytes]) -> tuple[bytes, bool]:
     async def exchange() -> tuple[bytes, bool]:
         door = Door(DemandBoard(), max_body_bytes=500)
         door.directory.put_service(("ai", "qwen"), llmservice_manifest("qwen", "ai"))
-        config = uvicorn.Config(
-            ActivatorApp(door, lambda: True), http=ActivatorProtocol, lifespan="off", log_config=None
-        )
+        config = http_server(door, lambda: True, grace_seconds=1).config
         protocol = ActivatorProtocol(config, ServerState(), {}, asyncio.get_running_loop())
         wire = Wire()
         protocol.connection_made(wire)
@@ -78,7 +75,7 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
 @pytest.fixture(autouse=True)
 def no_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> Any:
     yield
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR] == []
 
 
 HEADS = st.sampled_from(
