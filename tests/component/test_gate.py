@@ -73,6 +73,17 @@ class TestHeartbeats:
         await open_stream(second)
         assert status_of(await second.chunk())["eta"] >= 0
 
+    async def test_the_time_to_go_is_what_the_status_remembers(self, activator: ActivatorHarness) -> None:
+        history = [{"scheduling": 2.0, "pulling-image": 1.0, "loading": seconds} for seconds in (38.0, 40.0, 300.0)]
+        activator.service(FAST, phase="ScaledToZero", coldStartHistory=history)
+        client = await activator.client()
+        await open_stream(client)
+        assert status_of(await client.chunk())["eta"] == 43.0
+        activator.service(FAST, phase="Loading", coldStart={"phase": "loading"}, coldStartHistory=history)
+        while (beat := status_of(await client.chunk()))["phase"] == "requested":
+            pass
+        assert 35 < beat["eta"] <= 40
+
     async def test_named_events_for_a_client_that_asks_for_them(self, activator: ActivatorHarness) -> None:
         activator.service(FAST)
         client = await activator.client()
