@@ -63,7 +63,11 @@ class Deployed:
         self.plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         self.plane.kubectl("apply", "-f", str(ROOT / "runtimes"))
         for role in ROLES:
-            self.plane.kubectl("rollout", "status", f"deployment/hearth-{role}", "-n", SYSTEM, "--timeout=90s")
+            self.rolled_out(role)
+
+    def rolled_out(self, role: str) -> None:
+        """Wait until every pod of one of Hearth's roles is ready. Raises CommandFailed."""
+        self.plane.kubectl("rollout", "status", f"deployment/hearth-{role}", "-n", SYSTEM, "--timeout=90s")
 
     def uninstall(self) -> None:
         """First the LLMServices, then Hearth, as docs/install.md says."""

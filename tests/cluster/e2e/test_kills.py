@@ -5,7 +5,7 @@ without an answer, and what they ask again is answered.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from tests.cluster.deployed import ACTIVATOR, ROLES, Deployed
 from tests.cluster.e2e.conversation import Conversation, new_client
 from tests.cluster.e2e.steps import Steps
+from tests.cluster.installed import SYSTEM
 
 VICTIMS = (*ROLES, "keda-operator", "kube-apiserver")
 QUICK = ("spec.endpoint.coldStart.heartbeatInterval=200ms", "spec.scaling.scaleDownStabilization=30s")
@@ -24,13 +25,28 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.fixture(autouse=True)
+def no_back_off_is_left(hearth: Deployed) -> Iterator[None]:
+    """A pod that was killed before waits longer for its next start, as under any kubelet: replace it for the next test."""
+    yield
+    for role in ROLES:
+        killed = [
+            pod["metadata"]["name"]
+            for pod in hearth.pods(role)
+            if pod["status"]["containerStatuses"][0]["restartCount"] > 0
+        ]
+        if killed:
+            hearth.plane.kubectl("delete", "pod", "-n", SYSTEM, *killed)
+            hearth.rolled_out(role)
+
+
 def strike(hearth: Deployed, victim: str) -> None:
     """Kill it: the leading controller, the first activator, every scaler, KEDA's operator with its adapter, or the API
     server. Hearth's pods are started again by their node, as any."""
     plane = hearth.plane
     match victim:
         case "controller":
-            lease = ("get", "lease", "hearth-controller", "-n", "hearth-system")
+            lease = ("get", "lease", "hearth-controller", "-n", SYSTEM)
             holder = plane.kubectl(*lease, "-o", "jsonpath={.spec.holderIdentity}")
             (leader,) = [pod for pod in hearth.pods(victim) if holder.startswith(pod["metadata"]["name"])]
             hearth.kill(leader)
