@@ -147,6 +147,8 @@ class ControlPlane:
             *["keda-operator", f"--cert-dir={certs}", "--metrics-bind-address=127.0.0.1:8090"],
             *["--health-probe-bind-address=127.0.0.1:8091", "--metrics-service-bind-address=127.0.0.1:9666"],
             *["--enable-apiservice-patching=false", "--enable-webhook-patching=false"],
+            # As docs/install.md advises: by default KEDA's client waits after 20 requests a second.
+            *["--kube-api-qps=100", "--kube-api-burst=200"],
             **namespaces,
         )
         self._spawn(
