@@ -27,19 +27,19 @@ BINARIES = Path("build/peers")
 ROUNDS = 3
 HELD, HELD_SECONDS = 15_000, 30
 
-YARDSTICK = "ReverseProxy"
+YARDSTICK, OURS = "ReverseProxy", "hearth"
 
 NGINX = """
 daemon off; master_process off; error_log /dev/null; pid {folder}/nginx.pid;
 events {{ worker_connections 16384; }}
 http {{
-  access_log off; keepalive_requests 100000000; client_body_temp_path {folder}; proxy_temp_path {folder};
+  access_log off; keepalive_requests 100000000; client_max_body_size 0; client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   upstream engine {{ server 127.0.0.1:{engine}; keepalive 4096; keepalive_requests 100000000; }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{
-      proxy_pass http://engine; proxy_buffering off; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_pass http://engine; proxy_buffering off; proxy_request_buffering off; proxy_http_version 1.1; proxy_set_header Connection "";
     }}
   }}
 }}
@@ -67,6 +67,8 @@ async def measure() -> list[Figure]:
         figures += await _streams(contestants, 200, 250)
         figures += await _streams(contestants, 2000, 200)
         figures += await _unary(contestants)
+        figures += await _prompts(contestants)
+        figures += await _slow(contestants)
     figures += await _held()
     return figures
 
@@ -95,14 +97,50 @@ async def _unary(contestants: list[Contestant]) -> list[Figure]:
     ]
 
 
+async def _prompts(contestants: list[Contestant]) -> list[Figure]:
+    """1 MiB there and back, on 16 connections: what stays afterwards is memory that grows."""
+    runs = await _by_turns(contestants, "unary", "-connections=16", "-requests=1000", "-bytes=1048576")
+    return [
+        *_figures(runs, "prompts_1mib_cpu_per_request", "cpu_per_request_us", "µs", ""),
+        *_figures(runs, "prompts_1mib_rss_peak", "rss_peak_mib", "MiB", ""),
+        # The first round fills the allocator's free lists; memory that grew would grow in the last one too.
+        *(
+            Figure(
+                _label("prompts_1mib_rss_grown", name), loads[-1]["rss_kept_mib"], "MiB", goal="0 ± 4" * (name == OURS)
+            )
+            for name, loads in runs.items()
+        ),
+    ]
+
+
+async def _slow(contestants: list[Contestant]) -> list[Figure]:
+    """500 clients that read 1 KiB a second of engines that never pause, and 50 ordinary streams beside them."""
+    figures: list[Figure] = []
+    for contestant in contestants:
+        url = f"-url=http://127.0.0.1:{contestant.port}/v1/chat/completions"
+        load = await _load(
+            "slow", url, f"-pid={contestant.pid}", "-slow=500", "-seconds=10", "-streams=50", "-events=250"
+        )
+        _none_lost(load, contestant, "slow")
+        figures += [
+            Figure(_label(name, contestant.name), load[key], unit, goal=goal if contestant.name == OURS else "")
+            for name, key, unit, goal in (
+                # Ours may keep a write buffer of 64 KiB and what one read took beyond it.
+                ("slow_reader", "slow_kib", "KiB", "≤ 256"),
+                ("streams_alone_latency_p99", "alone_p99_ms", "ms", ""),
+                ("streams_beside_slow_latency_p99", "beside_p99_ms", "ms", ""),
+            )
+        ]
+    return figures
+
+
 async def _by_turns(contestants: list[Contestant], kind: str, *options: str) -> dict[str, list[Load]]:
     runs: dict[str, list[Load]] = {contestant.name: [] for contestant in contestants}
     for _ in range(ROUNDS):
         for contestant in contestants:
             url = f"http://127.0.0.1:{contestant.port}/v1/chat/completions"
             load = await _load(kind, f"-url={url}", f"-pid={contestant.pid}", *options)
-            if load["lost"]:
-                raise RuntimeError(f"{contestant.name}: {load['lost']:.0f} lost in {kind} {options}")
+            _none_lost(load, contestant, kind)
             runs[contestant.name].append(load)
     return runs
 
@@ -112,9 +150,21 @@ def _figures(runs: dict[str, list[Load]], name: str, key: str, unit: str, goal: 
     medians = {contestant: statistics.median(load[key] for load in loads) for contestant, loads in runs.items()}
     yardstick = medians[YARDSTICK]
     for contestant, value in medians.items():
-        ours = contestant == "hearth"
-        label = name if ours else f"{name}_{contestant.lower()}"
-        yield Figure(label, value, unit, YARDSTICK, value / yardstick, goal if ours else "")
+        label = _label(name, contestant)
+        yield Figure(label, value, unit, YARDSTICK, value / yardstick, goal if contestant == OURS else "")
+
+
+def _none_lost(load: Load, contestant: Contestant, kind: str) -> None:
+    """Of ours. What a peer loses is said, and it stays a yardstick."""
+    if load["lost"]:
+        said = f"{contestant.name}: {load['lost']:.0f} lost in {kind}"
+        if contestant.name == OURS:
+            raise RuntimeError(said)
+        print(said, file=sys.stderr)
+
+
+def _label(name: str, contestant: str) -> str:
+    return name if contestant == OURS else f"{name}_{contestant.lower()}"
 
 
 async def _held() -> list[Figure]:
@@ -166,7 +216,7 @@ async def _contestants() -> AsyncIterator[list[Contestant]]:
             await _answers(hearth)
             pid = hearth.roles["activator"].pid
             assert pid is not None
-            yield [*made, Contestant("hearth", hearth_port, pid)]
+            yield [*made, Contestant(OURS, hearth_port, pid)]
 
 
 async def _answers(hearth: LocalHearth) -> None:

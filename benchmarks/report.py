@@ -21,6 +21,10 @@ _TAIL = """
   a wake-up; 2,000 are more than two cores can do for engine, proxy and clients, and who has time reads several events
   at once.
 - `unary_…`: 1 KiB there and 1 KiB back on 16 kept connections.
+- `prompts_1mib_…`: 1 MiB there and back. `rss_peak` is above the process without requests, `rss_grown` what the last
+  round left behind.
+- `slow_reader`: memory of the proxy for each of 500 clients that read 1 KiB a second of engines that never pause;
+  `streams_…`: 50 ordinary streams without them and beside them.
 - `held_…`: {held:,} cold streaming requests open on one activator, a heartbeat each 10 s; then five engines come up.
   `heartbeat_us` is the process' CPU above what it uses when idle, by the beats in that time.
 - `push_…`: a cold request's first byte → the scaler's push. `release_…`: the engine's first 200 to its probe → the held

@@ -19,7 +19,7 @@ from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.logs import fields
 from hearth.operations import EmbeddedServer, bind
-from hearth.process import stop_signal
+from hearth.process import collect_rarely, stop_signal
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ async def run_activator(config: ActivatorConfig) -> None:
                 await demand.start()
                 serving = group.create_task(http.serve(sockets=[listening]))
                 ready = True
+                collect_rarely()
                 port = listening.getsockname()[1]
                 log.info("activator serving", extra=fields(port=port, demand_port=demand_port))
                 await _first(stop.wait(), asyncio.shield(serving))

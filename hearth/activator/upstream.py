@@ -5,6 +5,7 @@ between the socket and whoever writes to the client.
 """
 
 import asyncio
+import socket
 from collections import defaultdict, deque
 from typing import Protocol, cast
 
@@ -13,6 +14,10 @@ import httptools
 from hearth.activator.headers import Headers, get
 
 _ONE_WRITE = 16 * 1024  # bytes up to which one buffer costs less than several
+
+# How far an engine may run ahead of a client that reads slowly, here in the kernel; one read takes no more than that
+# into the process. Left to itself the kernel lets it grow to megabytes for each.
+_AHEAD = 64 * 1024
 
 
 class UpstreamError(Exception):
@@ -84,6 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _AHEAD)
 
     def data_received(self, data: bytes) -> None:
         if self._sink is None or self._parser is None:

@@ -3,6 +3,7 @@
 //	load stream -url URL -pid PID -streams 200 -events 250 -rate 50
 //	load unary  -url URL -pid PID -connections 16 -requests 20000 -bytes 1024
 //	load held   -url URL -pid PID -streams 15000 -seconds 30
+//	load slow   -url URL -pid PID -slow 500 -seconds 15 -streams 50 -rate 50
 //
 // The proxy's CPU is read from /proc/PID/stat while the load is steady.
 package main
@@ -11,6 +12,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -35,7 +37,8 @@ var (
 	connections = flag.Int("connections", 16, "connections at a time")
 	requests    = flag.Int("requests", 20000, "requests in all")
 	size        = flag.Int("bytes", 1024, "bytes of a body")
-	seconds     = flag.Int("seconds", 30, "how long the held are watched")
+	seconds     = flag.Int("seconds", 30, "how long the held, or the slow, are watched")
+	slow        = flag.Int("slow", 500, "clients that read 1 KiB a second")
 )
 
 // cpu is the seconds of CPU that the process has used, and rss its resident memory in KiB.
@@ -95,8 +98,36 @@ func percentile(sorted []int64, share float64) float64 {
 	return float64(sorted[min(len(sorted)-1, int(float64(len(sorted))*share))])
 }
 
+// sampled looks at the process' memory ten times a second, until stop is called, which gives the most and the last.
+func sampled() (stop func() (most, last float64)) {
+	over, told := make(chan struct{}), make(chan [2]float64)
+	go func() {
+		ticks, most := time.NewTicker(100*time.Millisecond), rss()
+		defer ticks.Stop()
+		for {
+			select {
+			case <-ticks.C:
+				most = max(most, rss())
+			case <-over:
+				last := rss()
+				told <- [2]float64{max(most, last), last}
+				return
+			}
+		}
+	}()
+	return func() (float64, float64) {
+		close(over)
+		both := <-told
+		return both[0], both[1]
+	}
+}
+
 // Event streams: CPU between the moment when all streams run and the moment when the first one ends.
 func stream(to *url.URL) {
+	tell(streamed(to))
+}
+
+func streamed(to *url.URL) map[string]float64 {
 	extra := fmt.Sprintf("X-Events: %d\r\nX-Rate: %g\r\n", *events, *rate)
 	ask := request(to, chat(true, 100), extra)
 	var seen, lost atomic.Int64
@@ -155,9 +186,53 @@ func stream(to *url.URL) {
 		every = append(every, some...)
 	}
 	sort.Slice(every, func(a, b int) bool { return every[a] < every[b] })
-	tell(map[string]float64{
+	return map[string]float64{
 		"cpu_per_event_us": used / float64(count) * 1e6, "events_per_second": float64(count) / took, "lost": float64(lost.Load()),
 		"latency_p50_ms": percentile(every, 0.5) / 1e6, "latency_p99_ms": percentile(every, 0.99) / 1e6,
+	}
+}
+
+// Clients that read 1 KiB a second of engines that send as fast as they can, and streams beside them, before and then.
+func crawl(to *url.URL) {
+	ask := request(to, chat(true, 100), "X-Events: 1000000000\r\nX-Rate: 0\r\n")
+	alone, before := streamed(to), rss()
+	var lost atomic.Int64
+	var all sync.WaitGroup
+	over := make(chan struct{})
+	memory := sampled()
+	for range *slow {
+		all.Add(1)
+		connection := dial(to)
+		connection.(*net.TCPConn).SetReadBuffer(4096) // the rest must stay in the proxy, not in this kernel's buffers
+		connection.Write(ask)
+		go func() {
+			defer all.Done()
+			defer connection.Close()
+			ticks, bytes := time.NewTicker(time.Second), make([]byte, 1024)
+			defer ticks.Stop()
+			for {
+				select {
+				case <-over:
+					return
+				case <-ticks.C:
+					// With so small a buffer the kernel lets some wait for seconds: that is slow, not lost.
+					connection.SetReadDeadline(time.Now().Add(time.Second))
+					if _, err := connection.Read(bytes); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+						lost.Add(1)
+						return
+					}
+				}
+			}
+		}()
+	}
+	time.Sleep(time.Duration(*seconds) * time.Second)
+	beside := streamed(to)
+	most, _ := memory()
+	close(over)
+	all.Wait()
+	tell(map[string]float64{
+		"slow_kib": (most - before) / float64(*slow), "alone_p99_ms": alone["latency_p99_ms"],
+		"beside_p99_ms": beside["latency_p99_ms"], "lost": float64(lost.Load()) + alone["lost"] + beside["lost"],
 	})
 }
 
@@ -168,6 +243,7 @@ func unary(to *url.URL) {
 	left.Store(int64(*requests))
 	took := make([][]int64, *connections)
 	var all sync.WaitGroup
+	idle, memory := rss(), sampled()
 	began, before := time.Now(), cpu()
 	for number := range *connections {
 		all.Add(1)
@@ -197,6 +273,7 @@ func unary(to *url.URL) {
 	}
 	all.Wait()
 	seconds, used := time.Since(began).Seconds(), cpu()-before
+	most, last := memory()
 	var every []int64
 	for _, some := range took {
 		every = append(every, some...)
@@ -205,6 +282,7 @@ func unary(to *url.URL) {
 	tell(map[string]float64{
 		"cpu_per_request_us": used / float64(len(every)) * 1e6, "requests_per_second": float64(len(every)) / seconds,
 		"lost": float64(lost.Load()), "latency_p50_ms": percentile(every, 0.5) / 1e6, "latency_p99_ms": percentile(every, 0.99) / 1e6,
+		"rss_peak_mib": (most - idle) / 1024, "rss_kept_mib": (last - idle) / 1024,
 	})
 }
 
@@ -270,7 +348,7 @@ func held(to *url.URL) {
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(fmt.Errorf("stream, unary or held?"))
+		fail(fmt.Errorf("stream, unary, held or slow?"))
 	}
 	flag.CommandLine.Parse(os.Args[2:])
 	to, err := url.Parse(*target)
@@ -284,7 +362,9 @@ func main() {
 		unary(to)
 	case "held":
 		held(to)
+	case "slow":
+		crawl(to)
 	default:
-		fail(fmt.Errorf("%s: stream, unary or held?", os.Args[1]))
+		fail(fmt.Errorf("%s: stream, unary, held or slow?", os.Args[1]))
 	}
 }
