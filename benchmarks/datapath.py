@@ -34,7 +34,8 @@ daemon off; master_process off; error_log /dev/null; pid {folder}/nginx.pid;
 events {{ worker_connections 16384; }}
 http {{
   access_log off; keepalive_requests 100000000; client_max_body_size 0;
-  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   upstream engine {{ server 127.0.0.1:{engine}; keepalive 4096; keepalive_requests 100000000; }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from hearth.activator.errors import ApiError
 from hearth.activator.headers import Headers
 from hearth.activator.request import Request
 
@@ -28,6 +29,7 @@ class ClientResponse:
         "_on_resume",
         "_protocol",
         "disconnected",
+        "fault",
         "keep_alive",
         "opened_events",
         "request",
@@ -46,6 +48,7 @@ class ClientResponse:
         self._on_resume: Callable[[], None] | None = None
         self.request = request
         self.keep_alive = keep_alive
+        self.fault: ApiError | None = None  # why the request is refused when its turn comes
         self.whole = False  # whether the request's body has come
         self.started = False
         self.opened_events = False

@@ -11,7 +11,7 @@ from hearth.activator.directory import Directory, Entry, ServiceKey
 from hearth.activator.errors import ApiError
 from hearth.activator.exchange import Exchange, answer_error
 from hearth.activator.gate import Gate
-from hearth.activator.headers import preflight_answer
+from hearth.activator.headers import cross_origin, preflight_answer
 from hearth.activator.heartbeat import Heartbeats
 from hearth.activator.models import models_answer
 from hearth.activator.request import Request
@@ -60,7 +60,8 @@ class Door:
             entry, request.path = found
         if request.method == "GET" and (answer := models_answer(self.directory, entry, request.path)) is not None:
             status, document = answer
-            client.answer(status, [(b"content-type", b"application/json")], document)
+            headers = [(b"content-type", b"application/json"), *cross_origin(fields)]
+            client.answer(status, [*headers, (b"x-request-id", request.request_id.encode())], document)
             return
         cold = entry is None or not entry.ready
         if cold and request.method == "OPTIONS" and (allowed := preflight_answer(fields)) is not None:

@@ -51,6 +51,8 @@ class ApiError(Exception):
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"content-type", b"application/json")]
+        if self.status == 405:
+            headers.append((b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))  # RFC 9110, 15.5.6
         if self.retry_after is not None:
             headers.append((b"retry-after", str(max(1, math.ceil(self.retry_after))).encode()))
         return headers
@@ -93,6 +95,20 @@ def no_websocket() -> ApiError:
         "WebSocket is not supported here; use HTTP, with `stream: true` for tokens as they come.",
         "invalid_request_error",
         "websocket_not_supported",
+    )
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, message, "invalid_request_error", "bad_request")
+
+
+def method_not_allowed(method: str) -> ApiError:
+    return ApiError(405, f"{method} requests are not served here.", "invalid_request_error", "method_not_allowed")
+
+
+def http_version_not_supported(version: str) -> ApiError:
+    return ApiError(
+        505, f"HTTP/{version} is not spoken here; use HTTP/1.1.", "invalid_request_error", "http_version_not_supported"
     )
 
 

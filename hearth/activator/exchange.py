@@ -18,6 +18,8 @@ from hearth.logs import fields
 
 log = logging.getLogger(__name__)
 
+_WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
+
 Spawn = Callable[[Coroutine[Any, Any, None]], Callable[[], object]]
 """Runs a coroutine as a task that somebody owns; returns what cancels it."""
 
@@ -91,9 +93,8 @@ class Exchange(Held):
 
     def _head(self) -> bytes:
         request = self.request
-        headers = for_engine(
-            request.headers, self._address, request.length, request.client, request.scheme, request.request_id
-        )
+        length = request.length if request.length or request.method in _WITH_BODY else None
+        headers = for_engine(request.headers, self._address, length, request.client, request.scheme, request.request_id)
         lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.target())]
         lines += [b"%b: %b" % field for field in headers]
         return b"\r\n".join(lines) + b"\r\n\r\n"

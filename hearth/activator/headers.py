@@ -61,18 +61,26 @@ def end_to_end(headers: Headers, dropped: frozenset[bytes] = _HOP_BY_HOP) -> Hea
     return [header for header in headers if header[0] not in dropped]
 
 
-def for_engine(headers: Headers, host: str, body_length: int, client: str, scheme: str, request_id: str) -> Headers:
-    """The fields of the request to the engine at `host`, from those of the client's request."""
+def for_engine(
+    headers: Headers, host: str, body_length: int | None, client: str, scheme: str, request_id: str
+) -> Headers:
+    """The fields of the request to the engine at `host`, from those of the client's request. `body_length` is None
+    where there is no body and none is expected (RFC 9110, 8.6)."""
     fields = first_of_each(headers)
     forwarded = client.encode()
     if b"x-forwarded-for" in fields:
         forwarded = b", ".join([value for field, value in headers if field == b"x-forwarded-for"] + [forwarded])
-    return [
+    made = [
         (b"host", host.encode()),
         *end_to_end(headers, _REPLACED),
-        (b"content-length", b"%d" % body_length),
         (b"x-forwarded-for", forwarded),
         (b"x-forwarded-host", fields.get(b"x-forwarded-host") or fields.get(b"host", b"")),
         (b"x-forwarded-proto", scheme.encode()),
         (b"x-request-id", request_id.encode()),
     ]
+    if body_length is not None:
+        made.append((b"content-length", b"%d" % body_length))
+    if b"forwarded" in fields:  # whoever keeps such a chain gets its next link (RFC 7239, 4)
+        address = f'"[{client}]"' if ":" in client else client
+        made.append((b"forwarded", f"for={address};proto={scheme}".encode()))
+    return made

@@ -11,7 +11,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hearth.activator.client import ClientResponse
-from hearth.activator.errors import ApiError, body_too_large
+from hearth.activator.errors import (
+    ApiError,
+    bad_request,
+    body_too_large,
+    http_version_not_supported,
+    method_not_allowed,
+)
+from hearth.activator.headers import Headers
 from hearth.activator.request import Request
 
 log = logging.getLogger(__name__)
@@ -50,7 +57,8 @@ class ActivatorProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+            if not self.transport.is_closing():  # what follows a refused request means nothing
+                self.send_400_response("Invalid HTTP request received.")
             return
         except httptools.HttpParserUpgrade:
             pass  # the app has refused it in words
@@ -72,19 +80,35 @@ class ActivatorProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_bytes = -1
         parser = self.parser
-        version = parser.get_http_version()
-        url = httptools.parse_url(self.url)
+        version, method = parser.get_http_version(), parser.get_method().decode("ascii")
+        # What the parser adds to its list from here on are trailers, which are dropped: merged into the head they
+        # could say what the head may not (RFC 9110, 6.5.1).
+        headers, self.headers = self.headers, []
+        fault = _fault(version, method, headers)
+        path, query = "/", b""
+        if fault is None:
+            try:
+                url = httptools.parse_url(self.url)
+            except httptools.HttpParserInvalidURLError:
+                fault = bad_request(f"The request's target {self.url[:200]!r} is no URL.")
+            else:
+                # As it was written, so that it is passed on as it was written.
+                path, query = (url.path or b"/").decode("latin-1"), url.query or b""
+                if url.host is not None:  # the target's host counts, the field's does not (RFC 9112, 3.2.2)
+                    authority = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
+                    headers = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
         request = Request(
-            parser.get_method().decode("ascii"),
-            (url.path or b"/").decode("latin-1"),  # as it was written, so that it is passed on as it was written
-            url.query or b"",
-            self.headers,
+            method,
+            path,
+            query,
+            headers,
             client=self.client[0] if self.client else "",
             scheme=self.scheme or "http",
         )
         before = cast("ClientResponse | None", self.cycle)
         keep_alive = version != "1.0" and parser.should_keep_alive()
-        response = ClientResponse(self, request, http11=version == "1.1", keep_alive=keep_alive)
+        response = ClientResponse(self, request, http11=version == "1.1", keep_alive=keep_alive and fault is None)
+        response.fault = fault
         self.cycle = cast("Any", response)
         if before is None or before.response_complete:
             self._start_asgi_task(response, None)
@@ -99,8 +123,8 @@ class ActivatorProtocol(HttpToolsProtocol):
         request = response.request
         request.body.append(body)
         request.length += len(body)
-        if self._turn is response and request.length > cast("App", self.app).max_body_bytes:
-            self._refuse(response)
+        if self._turn is response and request.length > self._limit:
+            self._refuse(response, body_too_large(self._limit))
 
     def on_message_complete(self) -> None:
         response = cast("ClientResponse", self.cycle)
@@ -116,8 +140,10 @@ class ActivatorProtocol(HttpToolsProtocol):
         request = response.request
         self._turn = response
         announced = request.fields.get(b"content-length")
-        if max(int(announced or 0), request.length) > cast("App", self.app).max_body_bytes:
-            self._refuse(response)
+        if response.fault is not None:
+            self._refuse(response, response.fault)
+        elif max(int(announced or 0), request.length) > self._limit:
+            self._refuse(response, body_too_large(self._limit))
         elif response.whole:
             self._take(response)
         elif self.expect_100_continue and not request.body:
@@ -176,7 +202,22 @@ class ActivatorProtocol(HttpToolsProtocol):
         self._turn = None
         cast("App", self.app).take(response.request, response)
 
-    def _refuse(self, response: ClientResponse) -> None:
+    def _refuse(self, response: ClientResponse, error: ApiError) -> None:
         self._turn = None
-        app = cast("App", self.app)
-        app.refuse(response.request, response, body_too_large(app.max_body_bytes))
+        cast("App", self.app).refuse(response.request, response, error)
+
+    @property
+    def _limit(self) -> int:
+        return cast("App", self.app).max_body_bytes
+
+
+def _fault(version: str, method: str, headers: Headers) -> ApiError | None:
+    """Why a request that the parser could read is not served, whatever it is about."""
+    if version not in {"1.1", "1.0"}:
+        return http_version_not_supported(version)
+    if method in {"CONNECT", "TRACE"}:  # no tunnels; and an echo of the fields would show keys (RFC 9110, 9.3.8)
+        return method_not_allowed(method)
+    hosts = sum(name == b"host" for name, _ in headers)
+    if hosts > 1 or (hosts == 0 and version == "1.1"):  # RFC 9112, 3.2
+        return bad_request(f"A request has one Host field, this one has {hosts}.")
+    return None

@@ -256,6 +256,10 @@ class ActivatorHarness:
         self.door.close()
         self._listening.close()
 
+    def stop(self) -> None:
+        """What SIGTERM does to the clients' server."""
+        self._server.should_exit = True
+
     def service(self, *assignments: str, name: str = "qwen", namespace: str = "ai", **status: Any) -> None:
         """Create or change an LLMService."""
         manifest = llmservice_manifest(name, namespace, *assignments)

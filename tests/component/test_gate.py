@@ -277,6 +277,24 @@ async def test_reject_mode_refuses_at_once_and_starts(activator: ActivatorHarnes
 
 
 class TestTheProcessEnds:
+    async def test_who_waits_goes_on_waiting_and_is_answered_while_no_new_client_comes_in(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        activator.service(FAST)
+        client = await activator.client()
+        await client.chat(stream=True)
+        assert (await client.head()).status == 200
+        activator.stop()
+        while True:
+            try:
+                await (await activator.client()).close()
+            except ConnectionRefusedError:
+                break
+        engine.handler = answer_events
+        activator.ready(engine)
+        assert b'data: {"n": 2}' in b"".join([chunk async for chunk in client.chunks()])
+        assert await client.rest() == b"", "and then it is closed"
+
     async def test_who_still_waits_is_told_to_try_again(self, activator: ActivatorHarness) -> None:
         activator.service(FAST, WHITE)
         streaming, silent = await activator.client(), await activator.client()

@@ -6,7 +6,7 @@ import pytest
 
 from hearth.activator.client import ClientResponse
 from hearth.activator.protocol import MAX_HEAD_BYTES
-from tests.component.harness import HELLO, ActivatorHarness, Message, ScriptedEngine
+from tests.component.harness import HELLO, ActivatorHarness, Message, ScriptedEngine, Stream
 
 BODY = b'{"model": "qwen"}'
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
@@ -80,6 +80,81 @@ async def test_chunks_become_a_length(activator: ActivatorHarness, engine: Scrip
     (request,) = engine.requests
     assert (request.body, request.headers["content-length"]) == (BODY, str(len(BODY)))
     assert "transfer-encoding" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("first", "fields", "status"),
+    [
+        pytest.param("GET /v1/models HTTP/1.1", "", 400, id="no host"),
+        pytest.param("GET /v1/models HTTP/1.1", "host: a\r\nhost: b\r\n", 400, id="two hosts"),
+        pytest.param("GET http:// HTTP/1.1", "host: a\r\n", 400, id="a target that is no URL"),
+        pytest.param("CONNECT engine:443 HTTP/1.1", "host: engine:443\r\n", 405, id="a tunnel"),
+        pytest.param("TRACE / HTTP/1.1", "host: qwen.ai\r\n", 405, id="an echo"),
+        pytest.param("GET /v1/models HTTP/2.0", "host: a\r\n", 505, id="another version"),
+    ],
+)
+async def test_what_is_no_request_for_here_is_refused_in_words(
+    activator: ActivatorHarness, engine: ScriptedEngine, first: str, fields: str, status: int
+) -> None:
+    activator.service()
+    activator.ready(engine)
+    client = await activator.client()
+    await client.write(f"{first}\r\n{fields}\r\n".encode())
+    answer = await client.message()
+    assert (answer.status, answer.headers["connection"]) == (status, "close")
+    assert answer.json["error"]["type"] == "invalid_request_error"
+    assert ("allow" in answer.headers) == (status == 405)
+    assert engine.requests == []
+
+
+async def test_the_host_of_an_absolute_target_counts(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+    activator.service()
+    activator.ready(engine)
+    answer = await said(activator, b"GET http://qwen.ai:80/health HTTP/1.1\r\nhost: other\r\n\r\n")
+    assert answer.status == 200
+    assert engine.requests[0].start == "GET /health HTTP/1.1"
+    assert engine.requests[0].headers["x-forwarded-host"] == "qwen.ai:80"
+
+
+async def test_a_clients_trailers_are_not_merged_into_its_head(
+    activator: ActivatorHarness, engine: ScriptedEngine
+) -> None:
+    activator.service()
+    activator.ready(engine)
+    trailers = b"authorization: Bearer stolen\r\nhost: elsewhere\r\n\r\n"
+    answer = await said(activator, HEAD, b"transfer-encoding: chunked\r\n\r\n", CHUNKED[:-2], trailers)
+    assert answer.status == 200
+    assert "authorization" not in engine.requests[0].headers
+    assert engine.requests[0].headers["x-forwarded-host"] == "x"
+
+
+async def test_an_engines_trailers_end_its_answer(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+    async def answer(request: Message, stream: Stream) -> None:
+        await stream.write(
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-digest\r\n\r\n2\r\n{}\r\n0\r\nx-digest: 1\r\n\r\n"
+        )
+
+    engine.handler = answer
+    activator.service()
+    activator.ready(engine)
+    client = await activator.client()
+    for _ in range(2):  # the second one on the same connections, at both ends
+        message = await client.ask("POST", "/v1/chat/completions", HELLO)
+        assert (message.status, message.body) == (200, b"{}")
+        assert "trailer" not in message.headers
+    assert engine.connections == 1
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "DELETE", "GET"])
+async def test_other_methods_are_passed_on_to_an_engine_that_is_there(
+    activator: ActivatorHarness, engine: ScriptedEngine, method: str
+) -> None:
+    activator.service()
+    activator.ready(engine)
+    client = await activator.client()
+    assert (await client.ask(method, "/ai/qwen/v1/things?a=1&b=%20")).status == 200
+    assert engine.requests[0].start == f"{method} /v1/things?a=1&b=%20 HTTP/1.1"
+    assert "content-length" not in engine.requests[0].headers
 
 
 async def test_websocket_is_refused_in_words(activator: ActivatorHarness) -> None:

@@ -1,3 +1,5 @@
+import pytest
+
 from hearth.activator.headers import Headers, end_to_end, for_engine, get
 
 
@@ -27,11 +29,26 @@ def test_the_engine_gets_its_own_host_and_length_and_who_asked() -> None:
     assert for_engine(headers, "10.0.0.1:8000", 5, "10.0.0.9", "http", "theirs") == [
         (b"host", b"10.0.0.1:8000"),
         (b"authorization", b"Bearer k"),
-        (b"content-length", b"5"),
         (b"x-forwarded-for", b"203.0.113.7, 10.0.0.9"),
         (b"x-forwarded-host", b"qwen.ai.svc"),
         (b"x-forwarded-proto", b"http"),
         (b"x-request-id", b"theirs"),
+        (b"content-length", b"5"),
+    ]
+
+
+def test_a_request_without_a_body_has_no_length() -> None:
+    assert get(for_engine([(b"host", b"a")], "b:1", None, "c", "http", "id"), b"content-length") is None
+
+
+@pytest.mark.parametrize(("client", "link"), [("10.0.0.9", b"10.0.0.9"), ("fd00::9", b'"[fd00::9]"')])
+def test_a_chain_of_forwarded_gets_its_next_link(client: str, link: bytes) -> None:
+    headers: Headers = [(b"host", b"a"), (b"forwarded", b"for=203.0.113.7;proto=https")]
+    assert [
+        value for name, value in for_engine(headers, "b:1", None, client, "http", "id") if name == b"forwarded"
+    ] == [
+        b"for=203.0.113.7;proto=https",
+        b"for=" + link + b";proto=http",
     ]
 
 

@@ -114,7 +114,7 @@ def request(draw: st.DrawFn) -> bytes:
     framed = b"content-length: %d\r\n\r\n%b" % (len(body), body)
     if body and draw(st.booleans()):
         framed = b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-    return draw(HEADS) + b"x-request-id: r\r\n" + b"".join(draw(FIELDS)) + framed
+    return draw(HEADS) + b"host: x\r\nx-request-id: r\r\n" + b"".join(draw(FIELDS)) + framed
 
 
 @settings(max_examples=150, deadline=None)
