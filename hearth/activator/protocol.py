@@ -136,6 +136,8 @@ class ActivatorProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """The turn of this request has come: its head is here, and more of it if it was pipelined."""
+        if self.transport.is_closing():
+            return  # it came behind one that was refused, and nobody would hear its answer
         response = cast("ClientResponse", cycle)
         request = response.request
         self._turn = response

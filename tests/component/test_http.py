@@ -107,6 +107,18 @@ async def test_what_is_no_request_for_here_is_refused_in_words(
     assert engine.requests == []
 
 
+async def test_what_comes_behind_a_refused_request_is_not_served(
+    activator: ActivatorHarness, engine: ScriptedEngine
+) -> None:
+    activator.service()
+    activator.ready(engine)
+    client = await activator.client()
+    await client.write(b"GET / HTTP/1.1\r\n\r\n", HEAD, LENGTH, b"\r\n", BODY)
+    assert (await client.message()).status == 400
+    assert await client.rest() == b""
+    assert engine.requests == []
+
+
 async def test_the_host_of_an_absolute_target_counts(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
     activator.service()
     activator.ready(engine)
