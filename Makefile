@@ -8,7 +8,7 @@ SEED := examples/deepseek-v3-small.yaml
 TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
   HEARTH_HELM=$$(tests/cluster/helm/build.sh) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.node.image)
 
-.PHONY: help up demo test e2e cluster cluster-down lint format generate bench constraints clean
+.PHONY: help up demo test e2e cluster cluster-down lint format generate bench fuzz constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,10 @@ generate: .venv/installed ## Write the generated files anew
 
 bench: .venv/installed ## Measure; prints a table and writes build/bench.json
 	@$(BIN)/python -m benchmarks
+
+fuzz: .venv/installed ## Feed the protocol and the look into bodies with bytes for MINUTES (10)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz -c constraints.txt
+	@$(BIN)/python -m tests.fuzz $(or $(MINUTES),10)
 
 constraints: .venv/installed ## Pin what is installed now
 	@$(BIN)/python -m pip list --format=freeze --exclude-editable | grep -v '^hearth==' > constraints.txt

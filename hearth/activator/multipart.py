@@ -1,9 +1,13 @@
 """Fields of a multipart/form-data body (RFC 7578), such as an upload to /v1/audio/transcriptions. Pure."""
 
+import logging
 from dataclasses import dataclass
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+
+# A form that is none is its client's affair, and the engine says so; no line of a log for each.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 @dataclass(slots=True)

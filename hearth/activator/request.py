@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from hearth.activator.errors import Dialect
+from hearth.activator.errors import Dialect, bad_request
 from hearth.activator.headers import Headers, first_of_each
 from hearth.activator.multipart import form_fields
 
@@ -79,6 +79,7 @@ class Request:
     request_id: str = ""
     model: str | None = None
     stream: bool = False
+    form: bool = False
     fields: dict[bytes, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +114,7 @@ class Request:
         return path + b"?" + self.query if self.query else path
 
     def read_words(self) -> None:
-        """Set `model` and `stream` from a JSON body or a form; a body that is neither leaves them as they are.
+        """Set `model`, `stream` and `form` from a JSON body or a form; one that is neither leaves them as they are.
 
         What the body is decides, not its content-type: `curl -d` calls everything a form.
         """
@@ -129,6 +130,7 @@ class Request:
                 self.model = words.model
             self.stream = words.stream is True
         elif self._form_type is not None:
+            self.form = True
             fields = form_fields(b"".join(self.body), self._form_type, _FORM_FIELDS)
             if b"model" in fields:
                 self.model = fields[b"model"].value.decode(errors="replace")
@@ -144,13 +146,18 @@ class Request:
         return b"".join(map(bytes, parts))[:PREFIX_BYTES] or None
 
     def rename_model(self, name: str) -> None:
-        """Write another `model` into the body, everything else as the client wrote it."""
+        """Write another `model` into the body, everything else as the client wrote it. Raises ApiError for a body that
+        turns out to be no JSON in a part that `read_words` skipped over."""
         whole = b"".join(self.body)
-        if self._form_type is not None:
+        if self.form:
+            assert self._form_type is not None
             field = form_fields(whole, self._form_type, _FORM_FIELDS)[b"model"]
             self.body = [whole[: field.start] + name.encode() + whole[field.end :]]
         else:
-            values = _decode_fields(whole)
+            try:
+                values = _decode_fields(whole)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                raise bad_request("The request's body is not valid JSON.") from None
             values["model"] = msgspec.Raw(msgspec.json.encode(name))
             self.body = [msgspec.json.encode(values)]
         self.length = len(self.body[0])

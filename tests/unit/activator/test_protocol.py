@@ -1,6 +1,5 @@
 """The client's protocol fed with bytes, without a socket: whatever comes, in whatever pieces."""
 
-import asyncio
 import itertools
 import logging
 from typing import Any
@@ -8,62 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from uvicorn.server import ServerState
 
-from hearth.activator.demand import DemandBoard
-from hearth.activator.door import Door
-from hearth.activator.protocol import MAX_HEAD_BYTES, ActivatorProtocol
-from hearth.activator.server import http_server
-from tests.builders import llmservice_manifest
-
-
-class Wire(asyncio.Transport):
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        assert not self.closed, "written after it was closed"
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
-
-
-def heard(pieces: list[bytes]) -> tuple[bytes, bool]:
-    """What a client that sends these pieces is told, and whether it is then cut off."""
-
-    async def exchange() -> tuple[bytes, bool]:
-        door = Door(DemandBoard(), max_body_bytes=500)
-        door.directory.put_service(("ai", "qwen"), llmservice_manifest("qwen", "ai"))
-        config = http_server(door, lambda: True, grace_seconds=1).config
-        protocol = ActivatorProtocol(config, ServerState(), {}, asyncio.get_running_loop())
-        wire = Wire()
-        protocol.connection_made(wire)
-        for piece in pieces:
-            if wire.closed:
-                break
-            protocol.data_received(piece)
-        protocol.connection_lost(None)
-        door.close()
-        return wire.written, wire.closed
-
-    return asyncio.run(exchange())
+from hearth.activator.protocol import MAX_HEAD_BYTES
+from tests.fuzz.targets import heard
 
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:

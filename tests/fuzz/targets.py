@@ -1,0 +1,116 @@
+"""What is fed with bytes that nobody meant to send: the client's protocol, and the look into a body.
+
+A target takes bytes, and raises where something is broken. The unit tests feed it with hypothesis and with the corpus,
+`make fuzz` with atheris, which looks at what the bytes reach.
+"""
+
+import asyncio
+import itertools
+import logging
+from pathlib import Path
+from typing import Any
+
+from uvicorn.server import ServerState
+
+from hearth.activator.demand import DemandBoard
+from hearth.activator.door import Door
+from hearth.activator.errors import ApiError
+from hearth.activator.protocol import ActivatorProtocol
+from hearth.activator.request import Request
+from hearth.activator.server import http_server
+from tests.builders import llmservice_manifest
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        assert not self.closed, "written after it was closed"
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+def heard(pieces: list[bytes]) -> tuple[bytes, bool]:
+    """What a client that sends these pieces is told, and whether it is then cut off."""
+
+    async def exchange() -> tuple[bytes, bool]:
+        door = Door(DemandBoard(), max_body_bytes=500)
+        door.directory.put_service(("ai", "qwen"), llmservice_manifest("qwen", "ai"))
+        config = http_server(door, lambda: True, grace_seconds=1).config
+        protocol = ActivatorProtocol(config, ServerState(), {}, asyncio.get_running_loop())
+        wire = Wire()
+        protocol.connection_made(wire)
+        for piece in pieces:
+            if wire.closed:
+                break
+            protocol.data_received(piece)
+        protocol.connection_lost(None)
+        door.close()
+        return wire.written, wire.closed
+
+    return asyncio.run(exchange())
+
+
+class _NoMistake(logging.Handler):
+    """The protocol logs what fails in here and goes on; a fuzzer must see it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise AssertionError(record.getMessage()) from (record.exc_info[1] if record.exc_info else None)
+
+
+def protocol(data: bytes) -> None:
+    """Requests as bytes, in pieces: the first two bytes say where they are cut."""
+    cuts = sorted({cut % (len(data) + 1) for cut in data[:2]})
+    data = data[2:]
+    watching = _NoMistake(level=logging.ERROR)
+    logger = logging.getLogger("hearth")
+    logger.addHandler(watching)
+    try:
+        heard([data[a:b] for a, b in itertools.pairwise([0, *cuts, len(data)]) if a < b])
+    finally:
+        logger.removeHandler(watching)
+
+
+_FORM = [(b"content-type", b"multipart/form-data; boundary=b")]
+
+
+def words(data: bytes) -> None:
+    """A body: JSON, a form, or neither. What was read of it is what it says after the model is renamed, too."""
+    for headers in ([], _FORM):
+        request = Request("POST", "/v1/chat/completions", b"", list(headers), [data[:7], data[7:]], len(data))
+        request.read_words()
+        request.prompt_prefix()
+        if request.model is None:
+            continue
+        stream = request.stream
+        try:
+            request.rename_model("renamed")
+        except ApiError:
+            continue  # refused: no JSON in a part that nobody had looked at
+        assert request.length == sum(map(len, request.body))
+        request.read_words()
+        assert (request.model, request.stream) == ("renamed", stream)
+
+
+TARGETS = {target.__name__: target for target in (protocol, words)}
