@@ -31,8 +31,9 @@ demo: .venv/installed ## The same without a person: cold requests, a burst, sile
 test: .venv/installed ## Unit, component and local end-to-end tests
 	@$(BIN)/python -m pytest
 
-e2e: .venv/installed ## On a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
-	@$(TEST_BED) && tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/cluster) --timeout=300
+e2e: .venv/installed ## Foreign clients; a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
+	@$(TEST_BED) && export HEARTH_CLIENTS && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && \
+	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/cluster) --timeout=300
 
 cluster: .venv/installed ## Start such a cluster with Hearth in it, to play in; prints its KUBECONFIG
 	@$(TEST_BED) && $(BIN)/python -m tests.cluster.playground up

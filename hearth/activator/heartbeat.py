@@ -92,14 +92,20 @@ def beat_chunk(kind: Kind, model: str, phase: str, elapsed: float, remaining: fl
         # A line that begins with a colon is a comment (WHATWG HTML, 9.2.6) and skipped by every client.
         return f": hearth {json.dumps(status)}\n\n".encode()
     if kind == "event":
-        return f"event: hearth.status\ndata: {json.dumps(status)}\n\n".encode()
+        # The SDKs read every event's data as a chunk, whatever the event's name: here it is one without choices.
+        return f"event: hearth.status\ndata: {json.dumps({**status, **_chunk(model)})}\n\n".encode()
     of = f" of about {elapsed + remaining:.0f} s" if remaining is not None else ""
     text = f"{_WORDS.get(phase, phase)}, {elapsed:.0f} s{of}\n"
-    chunk = {
+    chunk = _chunk(model, {"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None})
+    return f"data: {json.dumps(chunk)}\n\n".encode()
+
+
+def _chunk(model: str, *choices: dict[str, object]) -> dict[str, object]:
+    """https://platform.openai.com/docs/api-reference/chat-streaming/streaming"""
+    return {
         "id": "chatcmpl-hearth",
         "object": "chat.completion.chunk",
         "created": 0,
         "model": model,
-        "choices": [{"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}],
+        "choices": list(choices),
     }
-    return f"data: {json.dumps(chunk)}\n\n".encode()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,10 +32,11 @@ class Hearth:
 
     @classmethod
     @contextlib.contextmanager
-    def up(cls, folder: Path, *arguments: str) -> Iterator["Hearth"]:
+    def up(cls, folder: Path, *arguments: str, manifests: Sequence[Path] = (SEED,)) -> Iterator["Hearth"]:
         """Run it until the context is left; then it must end by itself, with 0 and without leaving a process."""
         port = free_port()
-        command = [sys.executable, "-m", "hearth", "up", "-f", str(SEED), "--port", str(port), *arguments]
+        command = [sys.executable, "-m", "hearth", "up", "--port", str(port), *arguments]
+        command += [word for path in manifests for word in ("-f", str(path))]
         process = subprocess.Popen(
             command,
             env={**os.environ, "TMPDIR": str(folder), "NO_COLOR": "1"},
@@ -92,5 +93,6 @@ class Hearth:
             with self._more:
                 self.lines.append(line)
                 self._more.notify_all()
+        self.process.wait(PATIENCE)
         with self._more:
             self._more.notify_all()

@@ -71,7 +71,9 @@ def test_what_is_not_known_is_not_said() -> None:
 def test_a_named_event() -> None:
     event, data, *_ = beat_chunk("event", "qwen", "starting", 1.0, None).decode().split("\n")
     assert event == "event: hearth.status"
-    assert json.loads(data.removeprefix("data: ")) == {"phase": "starting", "elapsed": 1.0}
+    document = json.loads(data.removeprefix("data: "))
+    assert (document["phase"], document["elapsed"]) == ("starting", 1.0)
+    assert (document["object"], document["choices"]) == ("chat.completion.chunk", [])
 
 
 @pytest.mark.parametrize(
