@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import datapath, footprint, push, release
+from benchmarks import cancel, datapath, footprint, push, release
 from benchmarks.figures import Figure, show, write
 from benchmarks.report import page, picture
 from hearth.logs import configure
@@ -21,6 +21,7 @@ async def _run(console: Console) -> list[Figure]:
     figures: list[Figure] = []
     for what, measure in (
         ("the data path beside Go's ReverseProxy and nginx (about six minutes)", datapath.measure),
+        (f"{cancel.CLIENTS} clients that leave", cancel.measure),
         ("memory and start-up", footprint.measure),
         (f"{push.COLD_STARTS} cold starts up to the push", push.measure),
         (f"{release.COLD_STARTS} cold starts from ready to released (about a minute and a half)", release.measure),

@@ -27,6 +27,7 @@ _TAIL = """
   `streams_…`: 50 ordinary streams without them and beside them.
 - `held_…`: {held:,} cold streaming requests open on one activator, a heartbeat each 10 s; then five engines come up.
   `heartbeat_us` is the process' CPU above what it uses when idle, by the beats in that time.
+- `cancel_…`: a client of a stream is gone → the engine sees that nobody wants its answer.
 - `push_…`: a cold request's first byte → the scaler's push. `release_…`: the engine's first 200 to its probe → the held
   request reaches it.
 """
