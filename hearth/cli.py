@@ -63,6 +63,10 @@ Assignments = Annotated[
 ]
 LogFormat = Annotated[LogFormatChoice, typer.Option("--log-format", help="auto: text on a terminal, else JSON.")]
 LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+OperationsListen = Annotated[str, typer.Option(help="host:port of /metrics, /healthz and /readyz.")]
+AcceleratorPrice = Annotated[
+    float | None, typer.Option(min=0, help="Of one accelerator for an hour, in your currency, for the dashboards.")
+]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port of the OpenAI endpoint.")]
 HpaSync = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of the HPA (Kubernetes: 15).")]
@@ -155,6 +159,7 @@ def demo(
 def activator(
     listen: Annotated[str, typer.Option(help="host:port for clients.")] = "0.0.0.0:8080",
     demand_listen: Annotated[str, typer.Option(help="host:port for scalers.")] = "0.0.0.0:9091",
+    operations_listen: OperationsListen = "0.0.0.0:8081",
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     max_body_bytes: Annotated[int, typer.Option(min=1, help="Largest request body.")] = 64 * 2**20,
     grace_seconds: Annotated[float, typer.Option(min=0, help="For answers under way after SIGTERM.")] = 120.0,
@@ -164,7 +169,7 @@ def activator(
     """The HTTP door of every LLMService: admits, holds, keeps alive, relays."""
     from hearth.activator.server import ActivatorConfig, run_activator
 
-    config = ActivatorConfig(listen, demand_listen, kubeconfig, max_body_bytes, grace_seconds)
+    config = ActivatorConfig(listen, demand_listen, operations_listen, kubeconfig, max_body_bytes, grace_seconds)
     _run_role(run_activator(config), log_format, log_level)
 
 
@@ -177,6 +182,7 @@ def scaler(
     activator_service: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the activators' Service, whose endpoints are watched.")
     ] = None,
+    operations_listen: OperationsListen = "0.0.0.0:8081",
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     log_format: LogFormat = LogFormatChoice.auto,
     log_level: LogLevel = "info",
@@ -191,7 +197,7 @@ def scaler(
         )
     service = _namespaced("--activator-service", activator_service)
     identity = os.environ.get("HOSTNAME") or socket.gethostname()
-    config = ScalerConfig(listen, tuple(activator or ()), identity, service, kubeconfig)
+    config = ScalerConfig(listen, operations_listen, tuple(activator or ()), identity, service, kubeconfig)
     _run_role(run_scaler(config), log_format, log_level)
 
 
@@ -204,7 +210,8 @@ def controller(
     activator_host: Annotated[
         str, typer.Option(help="Host of the activator's Service, for every LLMService's alias.")
     ] = "hearth-activator.hearth-system.svc.cluster.local",
-    health_listen: Annotated[str, typer.Option(help="host:port of /healthz and /readyz.")] = "0.0.0.0:8081",
+    operations_listen: OperationsListen = "0.0.0.0:8081",
+    accelerator_price: AcceleratorPrice = None,
     lease: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")
     ] = None,
@@ -219,7 +226,9 @@ def controller(
 
     held = _namespaced("--lease", lease)
     identity = identity or f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-    config = ControllerConfig(kubeconfig, scaler_address, activator_host, health_listen, held, identity)
+    config = ControllerConfig(
+        kubeconfig, scaler_address, activator_host, operations_listen, held, identity, accelerator_price
+    )
     _run_role(run_controller(config), log_format, log_level)
 
 

@@ -65,13 +65,14 @@ class ColdStarts:
         self._leave_phase(now)
         self.phase, self._phase_since = phase, now
 
-    def ready(self, now: float) -> None:
-        """The first replica is ready: remember what each phase took."""
+    def ready(self, now: float) -> Took | None:
+        """The first replica is ready: remember what each phase took, and return it. None where no start was seen."""
         if self._began is None:
-            return
+            return None
         self._leave_phase(now)
         self.history = remembered(self.history, self._took)
         self._began = None
+        return self._took
 
     def abandon(self) -> None:
         """The start brought nothing and is over: nothing is learned from it."""
@@ -84,6 +85,10 @@ class ColdStarts:
     def remaining(self, now: float) -> float | None:
         """Seconds until ready, as far as earlier starts tell; None before the first one was seen."""
         return None if self._began is None else remaining(self.history, self.phase, now - self._phase_since)
+
+    def expected(self) -> float | None:
+        """Seconds that a whole start takes, as far as earlier ones tell; None before the first one was seen."""
+        return sum(typical(self.history).values()) if self.history else None
 
     def _leave_phase(self, now: float) -> None:
         self._took[self.phase] = self._took.get(self.phase, 0.0) + now - self._phase_since

@@ -1,10 +1,12 @@
-"""What a cluster and its operators ask a role over HTTP beside its work: whether it lives, and whether it is ready."""
+"""What a cluster and its operators ask a role over HTTP beside its work: whether it lives and is ready, its metrics."""
 
+import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -19,8 +21,8 @@ class EmbeddedServer(uvicorn.Server):
         yield
 
 
-def operations_routes(ready: Callable[[], bool]) -> list[Route]:
-    """/healthz, which answers while the event loop turns, and /readyz, which answers 503 until `ready`."""
+def operations_routes(ready: Callable[[], bool], registry: CollectorRegistry) -> list[Route]:
+    """/healthz, which answers while the event loop turns; /readyz, which answers 503 until `ready`; and /metrics."""
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -28,13 +30,26 @@ def operations_routes(ready: Callable[[], bool]) -> list[Route]:
     async def readyz(request: Request) -> Response:
         return PlainTextResponse("ok\n") if ready() else PlainTextResponse("not ready\n", 503)
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+    async def metrics(request: Request) -> Response:
+        return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
 
 
-def operations_server(ready: Callable[[], bool]) -> EmbeddedServer:
-    """A server of these routes and nothing else."""
-    app = Starlette(routes=operations_routes(ready))
-    return EmbeddedServer(uvicorn.Config(app, lifespan="off", access_log=False, log_config=None, ws="none"))
+@contextlib.asynccontextmanager
+async def operations_server(
+    listening: socket.socket, ready: Callable[[], bool], registry: CollectorRegistry
+) -> AsyncIterator[None]:
+    """These routes, and nothing else, served on a socket of `bind` while the context lasts."""
+    app = Starlette(routes=operations_routes(ready, registry))
+    server = EmbeddedServer(uvicorn.Config(app, lifespan="off", access_log=False, log_config=None, ws="none"))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+        listening.close()
 
 
 def bind(address: str) -> socket.socket:

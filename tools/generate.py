@@ -1,7 +1,7 @@
 """Write every generated file of the project: `make generate`. A test runs `--check` and fails if one is stale.
 
 These are the protobuf stubs in hearth/proto, from proto/*.proto; the CRDs in deploy/crds and docs/reference, from
-hearth/api; and the Helm chart in deploy/chart, from deploy/base and these CRDs.
+hearth/api; docs/metrics.md, from what the roles declare; and the Helm chart in deploy/chart, from deploy/base and these CRDs.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from grpc_tools import protoc
 from hearth import __version__
 from tools.chart import chart_files
 from tools.crd import as_yaml, inferenceruntime_crd, llmservice_crd
+from tools.metrics import metrics_page
 from tools.reference import reference
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +56,14 @@ def generate_reference(out: Path) -> list[Path]:
     return sorted(path.relative_to(out) for path in (out / folder).iterdir())
 
 
+def generate_metrics(out: Path) -> list[Path]:
+    """Write docs/metrics.md into `out` and return it, relative to `out`."""
+    page = Path("docs/metrics.md")
+    (out / page).parent.mkdir(parents=True, exist_ok=True)
+    (out / page).write_text(metrics_page())
+    return [page]
+
+
 def generate_chart(out: Path) -> list[Path]:
     """Write the chart into `out`/deploy/chart, with the CRDs of `out`, and return the files, relative to `out`."""
     for name in ("base", "kustomization.yaml"):
@@ -75,7 +84,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         stale = []
-        for path in [*generate_stubs(out), *generate_crds(out), *generate_chart(out), *generate_reference(out)]:
+        for path in [
+            *generate_stubs(out),
+            *generate_crds(out),
+            *generate_chart(out),
+            *generate_reference(out),
+            *generate_metrics(out),
+        ]:
             target = ROOT / path
             if target.exists() and filecmp.cmp(out / path, target, shallow=False):
                 continue

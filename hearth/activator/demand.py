@@ -40,6 +40,11 @@ class DemandBoard:
         self._coalescing: asyncio.TimerHandle | None = None
         self._closing = False
 
+    @property
+    def watchers(self) -> int:
+        """Scalers that listen."""
+        return len(self._watchers)
+
     def put(self, key: ServiceKey, hold: Hold) -> None:
         self._holds[key] = hold
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from hearth.activator import errors
 from hearth.activator.client import ClientResponse
 from hearth.activator.demand import DemandBoard
@@ -13,6 +15,7 @@ from hearth.activator.exchange import Exchange, answer_error
 from hearth.activator.gate import Gate
 from hearth.activator.headers import cross_origin, preflight_answer
 from hearth.activator.heartbeat import Heartbeats
+from hearth.activator.metrics import ActivatorMetrics
 from hearth.activator.models import models_answer
 from hearth.activator.request import Request
 from hearth.activator.upstream import Pool
@@ -23,7 +26,7 @@ MAX_BODY_BYTES = 64 * 2**20
 class Door:
     """Takes requests whose head, then whose body has come, in the event loop's callbacks."""
 
-    def __init__(self, board: DemandBoard, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, board: DemandBoard, registry: CollectorRegistry, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self.directory = Directory(self._changed)
         self.max_body_bytes = max_body_bytes
         self._board = board
@@ -31,6 +34,8 @@ class Door:
         self._heartbeats = Heartbeats()
         self._pool = Pool()
         self._tasks: set[asyncio.Task[None]] = set()
+        now = asyncio.get_running_loop().time
+        self._metrics = ActivatorMetrics(registry, self._gates, now, lambda: board.watchers)
 
     def close(self) -> None:
         """Give up what is still under way, each client told, and close the connections to engines."""
@@ -43,15 +48,23 @@ class Door:
     def take(self, request: Request, client: ClientResponse) -> None:
         """Serve one request; its answer is written when it comes."""
         try:
-            self._serve(request, client)
+            entry = self._route(request, client)
         except ApiError as error:
-            answer_error(client, error, request)
+            self.refuse(request, client, error)
+            return
+        if entry is not None:
+            try:
+                Exchange(self._gates[entry.key], request, client, self._pool, self._spawn).begin()
+            except ApiError as error:
+                answer_error(client, error, request)
 
     def refuse(self, request: Request, client: ClientResponse, error: ApiError) -> None:
-        """Answer a request with an error before its body has come."""
+        """Answer a request for no LLMService with an error, maybe before its body has come."""
+        self._metrics.unrouted[error.code or error.type] += 1
         answer_error(client, error, request)
 
-    def _serve(self, request: Request, client: ClientResponse) -> None:
+    def _route(self, request: Request, client: ClientResponse) -> Entry | None:
+        """Whose request it is; None where it is answered already. Raises ApiError."""
         fields = request.fields
         if fields.get(b"upgrade", b"").lower() == b"websocket":
             raise errors.no_websocket()
@@ -62,11 +75,11 @@ class Door:
             status, document = answer
             headers = [(b"content-type", b"application/json"), *cross_origin(fields)]
             client.answer(status, [*headers, (b"x-request-id", request.request_id.encode())], document)
-            return
+            return None
         cold = entry is None or not entry.ready
         if cold and request.method == "OPTIONS" and (allowed := preflight_answer(fields)) is not None:
             client.answer(204, allowed, b"")
-            return
+            return None
         request.read_words()
         if entry is None:
             if request.model is None:
@@ -75,7 +88,7 @@ class Door:
         # The engine knows the model by the LLMService's name alone.
         if request.model == entry.name:
             request.rename_model(entry.key[1])
-        Exchange(self._gates[entry.key], request, client, self._pool, self._spawn).begin()
+        return entry
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> Callable[[], object]:
         task = asyncio.get_running_loop().create_task(work)
@@ -90,9 +103,10 @@ class Door:
                 gate.delete()
                 del self._gates[key]
                 self._board.remove(key)
+                self._metrics.forget(key)
             return
         if gate is None:
-            gate = self._gates[key] = Gate(entry, self._heartbeats, self._board.changed)
+            gate = self._gates[key] = Gate(entry, self._heartbeats, self._board.changed, self._metrics.tally(key))
             self._board.put(key, gate.hold)
         for address in gate.entry.ready - entry.ready:
             self._pool.forget(address)

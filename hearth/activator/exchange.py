@@ -62,6 +62,7 @@ class Exchange(Held):
         sink, error = self._sink, stopping(self._gate.name)
         self._drop()
         self._gate.leave(self)
+        self._gate.rejected(error)
         if sink is not None and sink.answered:
             sink.break_off(error)
         else:
@@ -88,7 +89,16 @@ class Exchange(Held):
             opened = "events" if request.stream else "white space"
         self._connection = connection
         client.set_flow(connection.pause_reading, connection.resume_reading)
-        self._sink = Relay(self._gate.name, client, opened, request.request_id, request.dialect, self._over)
+        self._sink = Relay(
+            self._gate.name,
+            client,
+            opened,
+            request.request_id,
+            request.dialect,
+            self._gate.tally,
+            self.ticket.arrived,
+            self._over,
+        )
         connection.send([self._head(), *request.body], self._sink, head_request=request.method == "HEAD")
 
     def _head(self) -> bytes:
@@ -122,6 +132,7 @@ class Exchange(Held):
 
     def _client_gone(self) -> None:
         """The engine must not work for nobody."""
+        self._gate.tally.left += 1
         self._drop()
         self._gate.leave(self)
 

@@ -16,6 +16,7 @@ from hearth.activator.headers import cross_origin
 from hearth.activator.heartbeat import Heartbeats, Kind, beat_chunk
 from hearth.activator.hold import Hold, QueueFull, Ticket
 from hearth.activator.request import Request
+from hearth.activator.tally import Tally
 from hearth.coldstart import ColdStarts
 from hearth.logs import fields
 
@@ -38,7 +39,7 @@ class Held:
     """A request at the gate. The gate calls `go(address)` when it may be sent to a replica, `refuse(error)` when it
     waits no more, each in a callback of the event loop."""
 
-    __slots__ = ("_gate", "_kind", "client", "request", "ticket")
+    __slots__ = ("_gate", "_kind", "client", "request", "retried", "ticket")
 
     ticket: Ticket
 
@@ -46,6 +47,7 @@ class Held:
         self._gate = gate
         self.request = request
         self.client = client
+        self.retried = False
         self._kind: Kind = gate.entry.policy.progress
         if request.fields.get(b"x-hearth-events") == b"1":
             self._kind = "event"
@@ -87,14 +89,18 @@ class Held:
         else:
             own = [*cross_origin(self.request.fields), (b"x-request-id", self.request.request_id.encode())]
             self.client.start(200, [*headers, *own], chunk, events=self.request.stream)
+        self._gate.tally.heartbeats += 1
         return now + self._gate.entry.policy.heartbeat_interval
 
 
 class Gate:
     """One LLMService's gate. `on_demand(key)` is called whenever the figures of its demand changed."""
 
-    def __init__(self, entry: Entry, heartbeats: Heartbeats, on_demand: Callable[[ServiceKey], None]) -> None:
+    def __init__(
+        self, entry: Entry, heartbeats: Heartbeats, on_demand: Callable[[ServiceKey], None], tally: Tally
+    ) -> None:
         self.entry = entry
+        self.tally = tally
         self.name = entry.name
         policy = entry.policy
         self.hold = Hold(policy.max_queue, policy.concurrency, policy.activation_timeout)
@@ -126,8 +132,16 @@ class Gate:
             self.cold_starts.enter(entry.cold_start_phase, now)
         if self.hold.ready and not was_ready:
             log.info("replica ready", extra=fields(service=self.name, waiting=self.hold.waiting))
-            self.cold_starts.ready(now)
+            self._started(now)
         self._turn()
+
+    def _started(self, now: float) -> None:
+        """The first replica is ready."""
+        took = self.cold_starts.ready(now)
+        if took is not None:
+            self.tally.cold_start.observe(sum(took.values()))
+            for phase, seconds in took.items():
+                self.tally.phase[phase].observe(seconds)
 
     def admit(self, held: Held) -> None:
         """Count a request as waiting, in this turn of the event loop; it may be sent on in the same turn.
@@ -138,17 +152,18 @@ class Gate:
         request = held.request
         if not self.hold.ready:
             if not request.starts_models:
-                raise errors.asleep(self.name, request.method)
+                raise self.rejected(errors.asleep(self.name, request.method))
             if self.entry.policy.mode == "reject":
                 self.hold.ask(now)
                 self._cold_start(now)
                 self._on_demand(self.entry.key)
-                raise errors.starting(self.name, self.retry_after())
+                raise self.rejected(errors.starting(self.name, self.retry_after()))
         try:
             affinity = request.prompt_prefix() if self.entry.policy.prefix_affinity else None
             held.ticket = self.hold.arrive(now, affinity)
         except QueueFull:
-            raise errors.queue_full(self.name, self.hold.max_queue, self.retry_after()) from None
+            raise self.rejected(errors.queue_full(self.name, self.hold.max_queue, self.retry_after())) from None
+        self.tally.admitted += 1
         self._held[held.ticket] = held
         self._cold_start(now)
         self._turn()
@@ -157,6 +172,8 @@ class Gate:
     def back(self, held: Held) -> None:
         """The replica failed before its first byte: the request waits again, at its old place."""
         now = self._loop.time()
+        held.retried = True
+        self.tally.retries += 1
         self.hold.back(held.ticket, now)
         self._turn()
         self._beat(held, now)
@@ -180,6 +197,12 @@ class Gate:
         # Who waits first: nobody is sent to a replica that somebody else has just given up.
         for held in sorted(self._held.values(), key=lambda held: not held.ticket.waiting):
             held.cut()
+
+    def rejected(self, error: ApiError) -> ApiError:
+        """Count a request that is answered with an error of ours."""
+        self.tally.rejected[error.code or error.type] += 1
+        self.tally.responses[error.status] += 1
+        return error
 
     def retry_after(self) -> float:
         """Seconds after which a client should try again, from what earlier cold starts took."""
@@ -212,7 +235,10 @@ class Gate:
         if self.hold.waiting:
             now = self._loop.time()
             for ticket, address in self.hold.dispatch(now):
-                self._held[ticket].go(address)
+                held = self._held[ticket]
+                if now > ticket.arrived and not held.retried:
+                    self.tally.held.observe(now - ticket.arrived)
+                held.go(address)
             if self.hold.waiting:
                 self._arm_expiry()
                 self._arm_retry(now)
@@ -239,7 +265,7 @@ class Gate:
     def _refuse(self, held: Held, error: ApiError) -> None:
         self.hold.leave(held.ticket)
         self._held.pop(held.ticket, None)
-        held.refuse(error)
+        held.refuse(self.rejected(error))
 
     def _arm_retry(self, now: float) -> None:
         if self._retry is not None:

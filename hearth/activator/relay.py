@@ -3,12 +3,14 @@
 Everything here runs in the event loop's callbacks.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Literal
 
 from hearth.activator.client import ClientResponse
 from hearth.activator.errors import ApiError, Dialect, engine_died, error_event, not_an_event_stream
 from hearth.activator.headers import Headers, end_to_end, get
+from hearth.activator.tally import Tally
 from hearth.activator.upstream import UpstreamError
 
 Opened = Literal["no", "events", "white space"]
@@ -24,6 +26,7 @@ class Relay:
 
     __slots__ = (
         *(
+            "_arrived",
             "_at_event_end",
             "_client",
             "_content_type",
@@ -34,7 +37,7 @@ class Relay:
             "_over",
             "_pending",
         ),
-        *("_request_id", "_service", "_status", "answered"),
+        *("_request_id", "_service", "_status", "_tally", "answered"),
     )
 
     def __init__(
@@ -44,9 +47,13 @@ class Relay:
         opened: Opened,
         request_id: str,
         dialect: Dialect,
+        tally: Tally,
+        arrived: float,
         over: Callable[[UpstreamError | None], None],
     ) -> None:
         self._over = over
+        self._tally = tally
+        self._arrived = arrived
         self._service = service
         self._request_id = request_id
         self._dialect: Dialect = dialect
@@ -77,20 +84,25 @@ class Relay:
         if self._pending is not None:
             status, headers, length = self._pending
             self._pending = None
-            self.answered = True
+            self._first_byte()
             self._client.start(status, headers, data, length=length, events=self._events)
         elif self._error_body is not None:
             if sum(map(len, self._error_body)) < _MAX_ERROR_BODY:
                 self._error_body.append(data)
             return
         elif data:
-            self.answered = True
+            if not self.answered:
+                self._first_byte()
             self._client.write(data)
         if data:
+            self._tally.bytes += len(data)
+            if self._events:
+                self._tally.events += data.count(b"\n\n")
             self._at_event_end = data.endswith((b"\n\n", b"\r\n\r\n"))
 
     def end(self) -> None:
         if self._error_body is not None:
+            self._tally.responses[self._status if self._status >= 400 else 502] += 1
             self._client.write(self._as_event(b"".join(self._error_body)))
             self._client.end()
         elif self._opened == "white space" and self._status >= 400:
@@ -103,6 +115,7 @@ class Relay:
 
     def failed(self, error: UpstreamError) -> None:
         if self.answered:
+            self._tally.broken += 1
             self.break_off(engine_died(self._service))
         self._over(None if self.answered else error)
 
@@ -113,6 +126,11 @@ class Relay:
             self._client.end()
         else:
             self._client.abort()
+
+    def _first_byte(self) -> None:
+        self.answered = True
+        self._tally.responses[self._status] += 1
+        self._tally.first_byte.observe(asyncio.get_running_loop().time() - self._arrived)
 
     def _as_event(self, body: bytes) -> bytes:
         """The engine's error as the event that the SDKs raise on."""

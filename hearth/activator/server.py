@@ -18,7 +18,8 @@ from hearth.api.labels import ENGINE_SELECTOR
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.logs import fields
-from hearth.operations import EmbeddedServer, bind
+from hearth.metrics import role_registry
+from hearth.operations import EmbeddedServer, bind, operations_server
 from hearth.process import collect_rarely, stop_signal
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 
@@ -30,10 +31,12 @@ ENDPOINT_SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 
 @dataclass(frozen=True, slots=True)
 class ActivatorConfig:
-    """`listen` (clients) and `demand_listen` (scalers) are host:port; without `kubeconfig`, the pod's account."""
+    """`listen` (clients), `demand_listen` (scalers) and `operations_listen` (probes, Prometheus) are host:port; without
+    `kubeconfig`, the pod's account."""
 
     listen: str
     demand_listen: str
+    operations_listen: str
     kubeconfig: Path | None
     max_body_bytes: int = MAX_BODY_BYTES
     grace_seconds: float = 120.0
@@ -64,11 +67,12 @@ async def run_activator(config: ActivatorConfig) -> None:
     stop = stop_signal()
     kube = await KubeClient.connect(config.kubeconfig)
     board = DemandBoard()
-    door = Door(board, config.max_body_bytes)
+    registry = role_registry("activator")
+    door = Door(board, registry, config.max_body_bytes)
     services = Informer(kube, LLMSERVICES, door.directory.put_service)
     slices = Informer(kube, ENDPOINT_SLICES, door.directory.put_slice, ENGINE_SELECTOR)
     ready = False
-    listening = bind(config.listen)
+    listening, operations = bind(config.listen), bind(config.operations_listen)
     http = http_server(door, lambda: ready, config.grace_seconds)
     demand = grpc.aio.server()
     add_DemandServicer_to_server(Demand(board), demand)
@@ -77,7 +81,7 @@ async def run_activator(config: ActivatorConfig) -> None:
     except RuntimeError as error:  # what grpc raises for an address in use
         raise OSError(f"cannot listen on {config.demand_listen}: is the port in use?") from error
     try:
-        async with asyncio.TaskGroup() as group:
+        async with operations_server(operations, lambda: ready, registry), asyncio.TaskGroup() as group:
             watches = [group.create_task(informer.run()) for informer in (services, slices)]
             await _first(stop.wait(), _synced(services, slices))
             if not stop.is_set():
@@ -99,7 +103,8 @@ async def run_activator(config: ActivatorConfig) -> None:
         await demand.stop(1.0)
         door.close()
         await kube.close()
-        listening.close()
+        for bound in (listening, operations):
+            bound.close()
     log.info("activator stopped")
 
 

@@ -20,8 +20,9 @@ from hearth.controller.events import transitions
 from hearth.controller.scaledobject import carried_over, given_up, metric_name, nudged
 from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
 from hearth.controller.verdict import Verdict
-from hearth.controller.world import World, phase_of, wanted_replicas
+from hearth.controller.world import World, phase_of, ready_replicas, wanted_replicas
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, render
+from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable
 from hearth.logs import fields
@@ -50,7 +51,7 @@ COLLECTIONS = {
 
 class Reconciler:
     """`services`, `belongings`, `runtimes` and `facts` say what the informers know now; `look_again(key, seconds)` asks
-    for another look; `identity` is this process' name in Events."""
+    for another look; `identity` is this process' name in Events; `fleet` is told what each service is like."""
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Reconciler:
         facts: Callable[[], ClusterFacts],
         look_again: Callable[[ServiceKey, float], None],
         identity: str,
+        fleet: Fleet,
     ) -> None:
         self._kube = kube
         self._services = services
@@ -69,6 +71,7 @@ class Reconciler:
         self._facts = facts
         self._look_again = look_again
         self._identity = identity
+        self._fleet = fleet
         self._nudged: dict[ServiceKey, float] = {}
         self._settled: dict[ServiceKey, object] = {}
 
@@ -78,6 +81,7 @@ class Reconciler:
         if item is None or item["metadata"].get("deletionTimestamp"):
             self._nudged.pop(key, None)
             self._settled.pop(key, None)
+            self._fleet.forget(key)
             return  # what it owned goes with it: the garbage collector follows the owner references
         runtime: str | None = None
         try:
@@ -86,6 +90,7 @@ class Reconciler:
             runtime = rendered.runtime.metadata.name
             keda = await self._settle(service, item, rendered.objects)
             world = await self._observe(key)
+            self._count(service, world)
             found = verdicts(world, runtime, keda=keda)
             if not keda:
                 self._look_again(key, KEDA_LOOK_SECONDS)
@@ -102,6 +107,21 @@ class Reconciler:
             await self._write_status(key, item, self._world(key), refused, runtime)
             raise
         await self._write_status(key, item, world, found, runtime)
+
+    def _count(self, service: LLMService, world: World) -> None:
+        scaling = service.spec.scaling
+        self._fleet.see(
+            service.key,
+            Seen(
+                phase_of(world),
+                wanted_replicas(world),
+                ready_replicas(world),
+                scaling.min,
+                scaling.max,
+                scaling.target,
+                service.spec.resources.accelerators,
+            ),
+        )
 
     async def _settle(self, service: LLMService, item: KubeObject, objects: tuple[KubeObject, ...]) -> bool:
         """Make what is there what should be; false where there is no KEDA to take the ScaledObject.

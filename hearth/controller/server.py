@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from prometheus_client import CollectorRegistry
 
 from hearth.api.base import GROUP, VERSION
 from hearth.api.inferenceruntime import InferenceRuntime
@@ -12,13 +15,16 @@ from hearth.api.labels import ENGINE_SELECTOR, LLMSERVICE_LABEL
 from hearth.api.manifest import ManifestError, parse_runtime
 from hearth.controller.belongings import Belongings, ServiceKey
 from hearth.controller.leader import Election
+from hearth.controller.metrics import ControllerMetrics
 from hearth.controller.reconcile import COLLECTIONS, Reconciler
 from hearth.crd_translator import ClusterFacts
+from hearth.fleet import Fleet
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable
 from hearth.kube.informer import Informer, ObjectKey
 from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
+from hearth.metrics import role_registry
 from hearth.operations import bind, operations_server
 from hearth.process import run_until, stop_signal
 
@@ -30,21 +36,22 @@ WORKERS = 4
 @dataclass(frozen=True, slots=True)
 class ControllerConfig:
     """Without `kubeconfig`, the pod's account. `scaler_address` (host:port) and `activator_host` go into what is
-    rendered. `health_listen` (host:port) is where probes ask. With a `lease` (namespace, name), only its holder
-    works; `identity` is this process' name on it."""
+    rendered. `operations_listen` (host:port) is where probes and Prometheus ask. With a `lease` (namespace, name),
+    only its holder works; `identity` is this process' name on it. `accelerator_price` is that of an hour."""
 
     kubeconfig: Path | None
     scaler_address: str
     activator_host: str
-    health_listen: str
+    operations_listen: str
     lease: tuple[str, str] | None = None
     identity: str = ""
+    accelerator_price: float | None = None
 
 
 class Controller:
     """What it knows of the cluster, and the queue of LLMServices to look at."""
 
-    def __init__(self, kube: KubeClient, config: ControllerConfig) -> None:
+    def __init__(self, kube: KubeClient, config: ControllerConfig, registry: CollectorRegistry) -> None:
         self._config = config
         self.queue: WorkQueue[ServiceKey] = WorkQueue()
         self._services = Informer(kube, f"/apis/{GROUP}/{VERSION}/llmservices", self._service_changed)
@@ -60,6 +67,8 @@ class Controller:
         self._children.append(Informer(kube, "/api/v1/pods", partial(self._child_changed, "Pod"), ENGINE_SELECTOR))
         scaled_objects = f"{COLLECTIONS['ScaledObject']}/scaledobjects"
         self._scaled = Informer(kube, scaled_objects, partial(self._child_changed, "ScaledObject"), LLMSERVICE_LABEL)
+        self._fleet = Fleet(time.monotonic, config.accelerator_price).register(registry)
+        self._metrics = ControllerMetrics(registry, lambda: len(self.queue), lambda: self._watching)
         self._reconciler = Reconciler(
             kube,
             self._services.objects,
@@ -68,6 +77,7 @@ class Controller:
             self.facts,
             self.queue.add_after,
             config.identity,
+            self._fleet,
         )
 
         # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for.
@@ -96,9 +106,11 @@ class Controller:
             key = await self.queue.take()
             failed = False
             try:
-                await self._reconciler.reconcile(key)
+                with self._metrics.reconcile.time():
+                    await self._reconciler.reconcile(key)
             except ApiUnavailable as error:
                 failed = True
+                self._metrics.errors += 1
                 log.warning("not reconciled", extra=fields(service="/".join(key), reason=str(error)))
             finally:
                 self.queue.done(key, failed=failed)
@@ -142,18 +154,15 @@ async def run_controller(config: ControllerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ApiUnavailable without a way to the API server, OSError where the address
     can't be bound, LeadershipLost."""
     stop = stop_signal()
-    listening = bind(config.health_listen)
+    registry, operations = role_registry("controller"), bind(config.operations_listen)
     kube = await KubeClient.connect(config.kubeconfig)
-    controller = Controller(kube, config)
+    controller = Controller(kube, config, registry)
     work = controller.run()
     if config.lease is not None:
         work = Election(kube, *config.lease, config.identity).lead(work)
-    health = operations_server(lambda: controller.ready)
-    serving = asyncio.create_task(health.serve(sockets=[listening]))
     try:
-        await run_until(stop, work)
+        async with operations_server(operations, lambda: controller.ready, registry):
+            await run_until(stop, work)
     finally:
-        health.should_exit = True
-        await serving
         await kube.close()
     log.info("controller stopped")

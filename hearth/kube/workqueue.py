@@ -24,6 +24,10 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, tuple[float, asyncio.Handle]] = {}  # uvloop's handles do not always tell their time
         self._failures: dict[K, int] = {}
 
+    def __len__(self) -> int:
+        """Keys in the line, those not counted whose time has not come."""
+        return len(self._waiting)
+
     def add(self, key: K) -> None:
         """Look at `key` soon; one that is being looked at is looked at once more afterwards."""
         if (timer := self._timers.pop(key, None)) is not None:

@@ -22,19 +22,23 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.coldstart import ColdStarts
 from hearth.crd_translator import ClusterFacts, render
+from hearth.fleet import Fleet, Seen
 from hearth.local.apiserver import RESOURCES, Watches, create_api
 from hearth.local.deployment import EngineOptions, LocalDeployment
 from hearth.local.keda import HPA_SYNC_SECONDS, EmbeddedKeda
 from hearth.local.pod import Pod, PodSpec
 from hearth.local.ports import free_ports
 from hearth.local.probes import ProbeSpec
-from hearth.local.store import ObjectStore
-from hearth.operations import EmbeddedServer
+from hearth.local.store import Event, ObjectStore
+from hearth.metrics import role_registry
+from hearth.operations import EmbeddedServer, bind, operations_server
 from hearth.scaler.listener import DemandListener
 from hearth.scaler.picture import Blind, DemandPicture
 from hearth.scaler.pulses import Pulses
 
 START_SECONDS = 30.0
+
+_ROLES = ("activator", "scaler", "up")
 
 
 class StartFailed(Exception):
@@ -53,6 +57,7 @@ class UpConfig:
     engines: EngineOptions = field(default_factory=EngineOptions)
     hpa_sync_seconds: float = HPA_SYNC_SECONDS
     accelerators: frozenset[str] | None = None
+    accelerator_price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +79,19 @@ class ServiceView:
 class LocalHearth:
     """A running loop. Made by `local_hearth`."""
 
-    def __init__(self, config: UpConfig, demand_port: int, scaler_port: int) -> None:
+    def __init__(
+        self, config: UpConfig, demand_port: int, scaler_port: int, api_port: int, operations_ports: Sequence[int]
+    ) -> None:
         self.config = config
         self.store = ObjectStore()
         self.deployments: dict[tuple[str, str], LocalDeployment] = {}
         self.roles: dict[str, Pod] = {}
         self.demand_address = f"127.0.0.1:{demand_port}"
         self.scaler_address = f"127.0.0.1:{scaler_port}"
+        self.api_address = f"127.0.0.1:{api_port}"
+        self.operations = {role: f"127.0.0.1:{port}" for role, port in zip(_ROLES, operations_ports, strict=True)}
         self.picture = DemandPicture()
+        self.fleet = Fleet(asyncio.get_running_loop().time, config.accelerator_price)
         self.changed = asyncio.Event()
         self._starts: dict[tuple[str, str], ColdStarts] = {}
 
@@ -135,6 +145,26 @@ class LocalHearth:
                 self.changed.clear()
                 await self.changed.wait()
 
+    def count(self, event: Event) -> None:
+        """Tell the fleet of an LLMService that changed."""
+        key = (event.object["metadata"]["namespace"], event.object["metadata"]["name"])
+        deployment = self.deployments.get(key)
+        if event.resource != "llmservices" or deployment is None:
+            return
+        spec, status = deployment.service.spec, event.object.get("status") or {}
+        self.fleet.see(
+            key,
+            Seen(
+                status.get("phase", "Pending"),
+                deployment.wanted,
+                status.get("readyReplicas", 0),
+                spec.scaling.min,
+                spec.scaling.max,
+                spec.scaling.target,
+                spec.resources.accelerators,
+            ),
+        )
+
     def role_changed(self, pod: Pod) -> None:
         self.changed.set()
 
@@ -159,9 +189,13 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
             (scaled_object,) = rendered.of_kind("ScaledObject")
             keda = EmbeddedKeda(scaled_object, channel, deployment.scale, config.hpa_sync_seconds)
             hearth.deployments[service.key] = deployment
+            deployment.scale(0)
             name = "/".join(service.key)
             group.append(asyncio.create_task(deployment.run(), name=name))
             group.append(asyncio.create_task(keda.run(), name=f"keda {name}"))
+        registry = role_registry("up")
+        hearth.fleet.register(registry)
+        await stack.enter_async_context(operations_server(bind(hearth.operations["up"]), lambda: True, registry))
         listener = DemandListener(hearth.picture, Pulses(), "hearth-up", clock=asyncio.get_running_loop().time)
         listener.list_activators([hearth.demand_address])
         group.append(asyncio.create_task(listener.run(), name="view"))
@@ -175,11 +209,12 @@ async def local_roles(config: UpConfig) -> AsyncIterator[LocalHearth]:
     Raises OSError where the port is taken, StartFailed.
     """
     _check_port(config.host, config.port)
-    demand_port, scaler_port, api_port = free_ports(3)
-    hearth = LocalHearth(config, demand_port, scaler_port)
+    demand_port, scaler_port, api_port, *operations_ports = free_ports(6)
+    hearth = LocalHearth(config, demand_port, scaler_port, api_port, operations_ports)
     kubeconfig_file = config.folder / "kubeconfig"
     kubeconfig_file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{api_port}")))
     hearth.store.listen(lambda event: hearth.changed.set())
+    hearth.store.listen(hearth.count)
     for service in config.services:
         hearth.store.put("llmservices", service.to_manifest())
     # The API server is the last to stop: roles watch it.
@@ -230,7 +265,10 @@ def _role_specs(config: UpConfig, hearth: LocalHearth, kubeconfig: Path) -> list
     return [
         PodSpec(
             "scaler",
-            [*role, "scaler", "--listen", hearth.scaler_address, "--activator", hearth.demand_address],
+            [
+                *[*role, "scaler", "--listen", hearth.scaler_address, "--activator", hearth.demand_address],
+                *["--operations-listen", hearth.operations["scaler"]],
+            ],
             ports={"grpc": scaler_port},
             port=scaler_port,
             readiness=ProbeSpec({"grpc": {"port": "grpc"}}, period=0.2),
@@ -241,6 +279,7 @@ def _role_specs(config: UpConfig, hearth: LocalHearth, kubeconfig: Path) -> list
             [
                 *[*role, "activator", "--listen", f"{config.host}:{config.port}", "--kubeconfig", str(kubeconfig)],
                 *["--demand-listen", hearth.demand_address, "--grace-seconds", "2"],
+                *["--operations-listen", hearth.operations["activator"]],
             ],
             ports={"http": config.port},
             port=config.port,

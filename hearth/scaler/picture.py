@@ -133,5 +133,24 @@ class DemandPicture:
             raise Blind(f"activators not heard: {', '.join(sorted(blind))}; their demand is unknown, not zero")
         return demand
 
+    def services(self) -> list[ServiceKey]:
+        """Every LLMService that some activator has told of."""
+        return sorted({key for activator in self._activators.values() for key in activator.figures})
+
+    def blind(self, now: float) -> bool:
+        """Whether zero would be a guess, for a service of which nobody reports demand."""
+        try:
+            self.demand(("", ""), now)
+        except Blind:
+            return True
+        return False
+
+    def silence(self, now: float) -> dict[str, float]:
+        """Seconds since each activator was heard last; infinite where it never was."""
+        return {
+            address: float("inf") if activator.heard_at is None else now - activator.heard_at
+            for address, activator in self._activators.items()
+        }
+
     def _active(self, key: ServiceKey) -> bool:
         return any(key in a.figures and a.figures[key].active for a in self._activators.values())

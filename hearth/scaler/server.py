@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,14 @@ from grpc_reflection.v1alpha import reflection
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.logs import fields
+from hearth.metrics import role_registry
+from hearth.operations import bind, operations_server
 from hearth.process import run_until, stop_signal
 from hearth.proto import externalscaler_pb2
 from hearth.proto.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
 from hearth.scaler.discovery import ActivatorDirectory
 from hearth.scaler.listener import DemandListener
+from hearth.scaler.metrics import ScalerMetrics
 from hearth.scaler.picture import DemandPicture
 from hearth.scaler.pulses import Pulses
 from hearth.scaler.servicer import ExternalScaler
@@ -31,10 +35,12 @@ SERVICE = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"].full_
 
 @dataclass(frozen=True, slots=True)
 class ScalerConfig:
-    """`listen` is host:port of the gRPC server. The activators: a static list of host:port, or the (namespace, name)
-    of their Service, whose EndpointSlices are watched (without `kubeconfig`, as the pod's account)."""
+    """`listen` is host:port of the gRPC server, `operations_listen` of what probes and Prometheus ask.
+    The activators: a static list of host:port, or the (namespace, name) of their Service, whose EndpointSlices are
+    watched (without `kubeconfig`, as the pod's account)."""
 
     listen: str
+    operations_listen: str
     activators: tuple[str, ...]
     identity: str
     activator_service: tuple[str, str] | None = None
@@ -43,13 +49,15 @@ class ScalerConfig:
 
 
 @contextlib.asynccontextmanager
-async def scaler_server(config: ScalerConfig, picture: DemandPicture, pulses: Pulses):  # type: ignore[no-untyped-def]
+async def scaler_server(  # type: ignore[no-untyped-def]
+    config: ScalerConfig, picture: DemandPicture, pulses: Pulses, metrics: ScalerMetrics
+):
     """A started gRPC server, its bound port as the value; streams end with OK when the context is left.
 
     Raises OSError where the address can't be bound.
     """
     server = grpc.aio.server()
-    add_ExternalScalerServicer_to_server(ExternalScaler(picture, pulses), server)
+    add_ExternalScalerServicer_to_server(ExternalScaler(picture, pulses, metrics), server)
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     names: Sequence[str] = (
@@ -77,7 +85,9 @@ async def run_scaler(config: ScalerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound, ApiUnavailable without a way to
     the API server where one is needed."""
     stop = stop_signal()
+    registry, operations = role_registry("scaler"), bind(config.operations_listen)
     picture, pulses = DemandPicture(), Pulses()
+    metrics = ScalerMetrics(registry, picture, pulses, time.monotonic)
     listener = DemandListener(picture, pulses, config.identity)
     kube: KubeClient | None = None
     if config.activator_service is None:
@@ -85,12 +95,16 @@ async def run_scaler(config: ScalerConfig) -> None:
     else:
         kube = await KubeClient.connect(config.kubeconfig)
     try:
-        async with scaler_server(config, picture, pulses) as port:
+        async with (
+            scaler_server(config, picture, pulses, metrics) as port,
+            operations_server(operations, lambda: True, registry),
+        ):
             log.info(
                 "scaler serving", extra=fields(port=port, activators=config.activator_service or config.activators)
             )
             await run_until(stop, _listen(config, listener, kube))
     finally:
+        operations.close()
         if kube is not None:
             await kube.close()
     log.info("scaler stopped")

@@ -13,6 +13,7 @@ from grpc.aio import ServicerContext
 
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerServicer
+from hearth.scaler.metrics import ScalerMetrics
 from hearth.scaler.picture import Blind, DemandPicture, ServiceKey
 from hearth.scaler.pulses import Pulses
 
@@ -54,8 +55,15 @@ def parse_trigger(ref: pb.ScaledObjectRef) -> Trigger:
 class ExternalScaler(ExternalScalerServicer):
     """The five calls of KEDA 2.21's protocol."""
 
-    def __init__(self, picture: DemandPicture, pulses: Pulses, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        picture: DemandPicture,
+        pulses: Pulses,
+        metrics: ScalerMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._picture = picture
+        self._metrics = metrics
         self._pulses = pulses
         self._clock = clock
 
@@ -78,8 +86,9 @@ class ExternalScaler(ExternalScalerServicer):
             await context.send_initial_metadata(())  # the caller learns that it is listened for, even from the blind
             with suppress(Blind):  # no state is said rather than a guess; the next pulse or KEDA's poll will say
                 yield pb.IsActiveResponse(result=self._picture.demand(trigger.key, self._clock()).active)
-            while await queue.get():
+            while (pulsed := await queue.get()) is not None:
                 yield pb.IsActiveResponse(result=True)
+                self._metrics.push.observe(self._clock() - pulsed)  # when gRPC has taken it
 
     async def GetMetricSpec(self, request: pb.ScaledObjectRef, context: ServicerContext) -> pb.GetMetricSpecResponse:  # type: ignore[type-arg]
         """The target per replica, from the trigger's metadata."""
@@ -94,7 +103,7 @@ class ExternalScaler(ExternalScalerServicer):
         trigger = await _trigger(request, context)
         with self._pulses.listen(trigger.key) as queue:
             yield _metric_spec(trigger)
-            while await queue.get():
+            while await queue.get() is not None:
                 pass
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, context: ServicerContext) -> pb.GetMetricsResponse:  # type: ignore[type-arg]
@@ -107,7 +116,9 @@ class ExternalScaler(ExternalScalerServicer):
             )
         try:
             depth = self._picture.demand(trigger.key, self._clock()).queue_depth
+            self._metrics.told(trigger.key, depth, trigger.target)
         except Blind as blind:
+            self._metrics.blind_answers += 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(blind))
         value = pb.MetricValue(metricName=METRIC_NAME, metricValue=depth, metricValueFloat=float(depth))
         return pb.GetMetricsResponse(metricValues=[value])
@@ -116,6 +127,7 @@ class ExternalScaler(ExternalScalerServicer):
         try:
             return self._picture.demand(trigger.key, self._clock()).active
         except Blind as blind:
+            self._metrics.blind_answers += 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(blind))
 
 

@@ -72,7 +72,7 @@ class Installed:
     def _start(self, role: str, log_file: Path, arguments: tuple[str, ...]) -> "subprocess.Popen[bytes]":
         account = self.plane.kubeconfig_of(SYSTEM, f"hearth-{role}")
         if role == "controller":
-            arguments = ("--health-listen", "127.0.0.1:0", *arguments)
+            arguments = ("--operations-listen", "127.0.0.1:0", *arguments)
         with log_file.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "hearth", role, "--kubeconfig", str(account), *arguments],

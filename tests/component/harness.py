@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from prometheus_client import CollectorRegistry
+
 from hearth.activator.demand import DemandBoard
 from hearth.activator.door import Door
 from hearth.activator.gate import Gate
@@ -237,7 +239,7 @@ class ActivatorHarness:
     _clients: list[Client] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
-        self.door = Door(self.board, self.max_body_bytes)
+        self.door = Door(self.board, CollectorRegistry(), self.max_body_bytes)
         self._listening: socket.socket = bind("127.0.0.1:0")
         self.port: int = self._listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client import CollectorRegistry
 
 from hearth.activator.demand import Demand, DemandBoard
 from hearth.activator.hold import Hold
@@ -18,6 +20,7 @@ from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
 from hearth.scaler.listener import DemandListener
+from hearth.scaler.metrics import ScalerMetrics
 from hearth.scaler.picture import DemandPicture, Figures
 from hearth.scaler.pulses import Pulses
 from hearth.scaler.server import SERVICE, ScalerConfig, scaler_server
@@ -53,9 +56,10 @@ class Scaler:
 @contextlib.asynccontextmanager
 async def running_scaler() -> AsyncIterator[Scaler]:
     picture, pulses = DemandPicture(), Pulses()
-    config = ScalerConfig("127.0.0.1:0", (), "test", grace_seconds=1.0)
+    config = ScalerConfig("127.0.0.1:0", "", (), "test", grace_seconds=1.0)
+    metrics = ScalerMetrics(CollectorRegistry(), picture, pulses, time.monotonic)
     async with (
-        scaler_server(config, picture, pulses) as port,
+        scaler_server(config, picture, pulses, metrics) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield Scaler(port, picture, pulses, channel)
@@ -158,8 +162,10 @@ async def test_an_address_in_use_is_named() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
+        picture, pulses = DemandPicture(), Pulses()
+        metrics = ScalerMetrics(CollectorRegistry(), picture, pulses, time.monotonic)
         with pytest.raises(OSError, match=f"cannot listen on {address}"):
-            async with scaler_server(ScalerConfig(address, (), "test"), DemandPicture(), Pulses()):
+            async with scaler_server(ScalerConfig(address, "", (), "test"), picture, pulses, metrics):
                 pass
 
 

@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from uvicorn.server import ServerState
 
 from hearth.activator.demand import DemandBoard
@@ -55,7 +56,7 @@ def heard(pieces: list[bytes]) -> tuple[bytes, bool]:
     """What a client that sends these pieces is told, and whether it is then cut off."""
 
     async def exchange() -> tuple[bytes, bool]:
-        door = Door(DemandBoard(), max_body_bytes=500)
+        door = Door(DemandBoard(), CollectorRegistry(), max_body_bytes=500)
         door.directory.put_service(("ai", "qwen"), llmservice_manifest("qwen", "ai"))
         config = http_server(door, lambda: True, grace_seconds=1).config
         protocol = ActivatorProtocol(config, ServerState(), {}, asyncio.get_running_loop())

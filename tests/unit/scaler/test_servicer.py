@@ -6,8 +6,10 @@ from typing import Any, NoReturn
 import grpc
 import grpc_testing
 import pytest
+from prometheus_client import CollectorRegistry
 
 from hearth.proto import externalscaler_pb2 as pb
+from hearth.scaler.metrics import ScalerMetrics
 from hearth.scaler.picture import DemandPicture, Figures
 from hearth.scaler.pulses import Pulses
 from hearth.scaler.servicer import ExternalScaler, InvalidTrigger, parse_trigger
@@ -45,7 +47,9 @@ class Call:
         self.picture.list_activators([ACTIVATOR])
         self.picture.hear(ACTIVATOR, {("ai", name): value for name, value in figures.items()}, snapshot=True, now=100.0)
         self.now = 100.0
-        servicer = ExternalScaler(self.picture, Pulses(), clock=lambda: self.now)
+        pulses = Pulses(lambda: self.now)
+        metrics = ScalerMetrics(CollectorRegistry(), self.picture, pulses, lambda: self.now)
+        servicer = ExternalScaler(self.picture, pulses, metrics, clock=lambda: self.now)
         self._server = grpc_testing.server_from_dictionary(
             {SERVICE: _Synchronous(servicer)}, grpc_testing.strict_real_time()
         )

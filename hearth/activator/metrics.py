@@ -1,0 +1,161 @@
+"""What an activator tells Prometheus."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric as Family
+
+from hearth.activator.directory import ServiceKey
+from hearth.activator.tally import Tally
+from hearth.coldstart import PHASES
+from hearth.metrics import SERVICE_LABELS, Collected, Metric
+
+if TYPE_CHECKING:
+    from hearth.activator.gate import Gate
+
+WAITING = Metric("gauge", "hearth_activator_waiting_requests", "Requests held, waiting for a replica.", SERVICE_LABELS)
+IN_FLIGHT = Metric("gauge", "hearth_activator_in_flight_requests", "Requests being answered.", SERVICE_LABELS)
+MAX_QUEUE = Metric(
+    "gauge", "hearth_activator_max_queue", "endpoint.maxQueue: requests waiting or in flight at a time.", SERVICE_LABELS
+)
+ENDPOINTS = Metric("gauge", "hearth_activator_ready_endpoints", "Replicas that requests may go to.", SERVICE_LABELS)
+ADMITTED = Metric("counter", "hearth_activator_admitted_requests_total", "Requests let in.", SERVICE_LABELS)
+REJECTED = Metric(
+    "counter",
+    "hearth_activator_rejected_requests_total",
+    "Requests answered with an error of Hearth's; `reason` is the error's code: queue_full, activation_timeout, "
+    "model_starting, model_asleep, model_deleted, activator_stopping.",
+    (*SERVICE_LABELS, "reason"),
+)
+UNROUTED = Metric(
+    "counter",
+    "hearth_activator_unrouted_requests_total",
+    "Requests for no LLMService that is known; `reason` is the error's code.",
+    ("reason",),
+)
+RESPONSES = Metric(
+    "counter",
+    "hearth_activator_responses_total",
+    "Answers by status code: the engine's, or that of Hearth's error even where heartbeats had said 200.",
+    (*SERVICE_LABELS, "code"),
+)
+BYTES = Metric("counter", "hearth_activator_relayed_bytes_total", "Bytes of answers' bodies relayed.", SERVICE_LABELS)
+EVENTS = Metric("counter", "hearth_activator_relayed_events_total", "Server-sent events relayed.", SERVICE_LABELS)
+HEARTBEATS = Metric("counter", "hearth_activator_heartbeats_total", "Signs of life written.", SERVICE_LABELS)
+RETRIES = Metric(
+    "counter",
+    "hearth_activator_retries_total",
+    "Requests that went back into the line since a replica failed before its first byte.",
+    SERVICE_LABELS,
+)
+BROKEN = Metric(
+    "counter",
+    "hearth_activator_broken_answers_total",
+    "Answers that a replica broke off in the middle.",
+    SERVICE_LABELS,
+)
+LEFT = Metric(
+    "counter", "hearth_activator_clients_left_total", "Clients that left before their answer was over.", SERVICE_LABELS
+)
+HELD = Metric(
+    "histogram", "hearth_activator_held_seconds", "How long requests that had to wait were held.", SERVICE_LABELS
+)
+FIRST_BYTE = Metric(
+    "histogram",
+    "hearth_activator_time_to_first_byte_seconds",
+    "From a request's arrival to the first byte of the engine's answer.",
+    SERVICE_LABELS,
+)
+COLD_START = Metric(
+    "histogram",
+    "hearth_activator_cold_start_seconds",
+    "From the first request to the first ready replica.",
+    SERVICE_LABELS,
+)
+PHASE = Metric(
+    "histogram",
+    "hearth_activator_cold_start_phase_seconds",
+    f"What a cold start spent in each phase: {', '.join(PHASES)}.",
+    (*SERVICE_LABELS, "phase"),
+)
+ELAPSED = Metric(
+    "gauge",
+    "hearth_activator_cold_start_elapsed_seconds",
+    "Since the cold start under way was asked for; else 0.",
+    SERVICE_LABELS,
+)
+EXPECTED = Metric(
+    "gauge",
+    "hearth_activator_cold_start_expected_seconds",
+    "What earlier cold starts took in all; not there before the first one was seen.",
+    SERVICE_LABELS,
+)
+STREAMS = Metric("gauge", "hearth_activator_demand_streams", "Scalers that listen to this activator's demand.")
+
+METRICS = [
+    *(WAITING, IN_FLIGHT, MAX_QUEUE, ENDPOINTS, ADMITTED, REJECTED, UNROUTED, RESPONSES, BYTES, EVENTS, HEARTBEATS),
+    *(RETRIES, BROKEN, LEFT, HELD, FIRST_BYTE, COLD_START, PHASE, ELAPSED, EXPECTED, STREAMS),
+]
+
+
+class ActivatorMetrics:
+    """Reads the gates when Prometheus asks. `unrouted` counts by the code of an error."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        gates: "Mapping[ServiceKey, Gate]",
+        now: Callable[[], float],
+        streams: Callable[[], int],
+    ) -> None:
+        self.unrouted: Counter[str] = Counter()
+        self._gates = gates
+        self._now = now
+        self._streams = streams
+        self._held, self._first_byte = HELD.histogram(registry), FIRST_BYTE.histogram(registry)
+        self._cold_start, self._phase = COLD_START.histogram(registry), PHASE.histogram(registry)
+        registry.register(Collected(self._collect))
+
+    def tally(self, key: ServiceKey) -> Tally:
+        """A new LLMService's tally."""
+        return Tally(
+            self._held.labels(*key),
+            self._first_byte.labels(*key),
+            self._cold_start.labels(*key),
+            {phase: self._phase.labels(*key, phase) for phase in PHASES},
+        )
+
+    def forget(self, key: ServiceKey) -> None:
+        """The LLMService is gone, and its series with it."""
+        for histogram in (self._held, self._first_byte, self._cold_start):
+            histogram.remove(*key)
+        for phase in PHASES:
+            self._phase.remove(*key, phase)
+
+    def _collect(self) -> Iterator[Family]:
+        gates, now = list(self._gates.items()), self._now()
+        yield WAITING.of((key, gate.hold.waiting) for key, gate in gates)
+        yield IN_FLIGHT.of((key, gate.hold.in_flight) for key, gate in gates)
+        yield MAX_QUEUE.of((key, gate.hold.max_queue) for key, gate in gates)
+        yield ENDPOINTS.of((key, len(gate.entry.ready)) for key, gate in gates)
+        yield ADMITTED.of((key, gate.tally.admitted) for key, gate in gates)
+        yield BYTES.of((key, gate.tally.bytes) for key, gate in gates)
+        yield EVENTS.of((key, gate.tally.events) for key, gate in gates)
+        yield HEARTBEATS.of((key, gate.tally.heartbeats) for key, gate in gates)
+        yield RETRIES.of((key, gate.tally.retries) for key, gate in gates)
+        yield BROKEN.of((key, gate.tally.broken) for key, gate in gates)
+        yield LEFT.of((key, gate.tally.left) for key, gate in gates)
+        yield REJECTED.of(
+            ((*key, reason), count) for key, gate in gates for reason, count in gate.tally.rejected.items()
+        )
+        yield RESPONSES.of(
+            ((*key, str(code)), count) for key, gate in gates for code, count in gate.tally.responses.items()
+        )
+        yield ELAPSED.of((key, gate.cold_starts.elapsed(now)) for key, gate in gates)
+        yield EXPECTED.of(
+            (key, expected) for key, gate in gates if (expected := gate.cold_starts.expected()) is not None
+        )
+        yield UNROUTED.of(((reason,), count) for reason, count in self.unrouted.items())
+        yield STREAMS.of([((), self._streams())])

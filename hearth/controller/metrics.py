@@ -1,0 +1,37 @@
+"""What a controller tells Prometheus beside its LLMServices (hearth/fleet.py)."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric as Family
+
+from hearth.metrics import FAST_BUCKETS, Collected, Metric
+
+RECONCILE = Metric(
+    "histogram", "hearth_controller_reconcile_seconds", "What one look at one LLMService took.", buckets=FAST_BUCKETS
+)
+ERRORS = Metric(
+    "counter", "hearth_controller_reconcile_errors_total", "Looks that failed, and are repeated after a while."
+)
+QUEUE = Metric("gauge", "hearth_controller_queue_length", "LLMServices that are to be looked at.")
+LEADER = Metric("gauge", "hearth_controller_leader", "1 for the one that works, 0 for one that waits for the Lease.")
+
+METRICS = [RECONCILE, ERRORS, QUEUE, LEADER]
+
+
+class ControllerMetrics:
+    """`queue_length` and `leading` are read when Prometheus asks; `errors` is counted up by who sees one."""
+
+    def __init__(
+        self, registry: CollectorRegistry, queue_length: Callable[[], int], leading: Callable[[], bool]
+    ) -> None:
+        self.reconcile = RECONCILE.histogram(registry)
+        self.errors = 0
+        self._queue_length = queue_length
+        self._leading = leading
+        registry.register(Collected(self._collect))
+
+    def _collect(self) -> Iterator[Family]:
+        yield ERRORS.of([((), self.errors)])
+        yield QUEUE.of([((), self._queue_length())])
+        yield LEADER.of([((), self._leading())])

@@ -1,0 +1,75 @@
+"""What a role tells Prometheus: how a metric is declared, and what all roles tell.
+
+Each role declares its metrics in a module of its own, as a list from which docs/metrics.md is generated too. Where a
+figure is a state that is kept anyway, it is read when Prometheus asks, and costs nothing before.
+
+https://prometheus.io/docs/practices/naming/
+"""
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import Metric as Family
+
+from hearth import __version__
+
+Sample = tuple[Sequence[str], float]
+"""The values of a metric's labels, in their order, and its own."""
+
+SERVICE_LABELS = ("namespace", "service")
+"""Of an LLMService that is known; a model's name that a client made up is never a label."""
+
+BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0)
+"""Seconds, from a model in memory to a large one that is pulled first."""
+
+FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds, of what a control plane does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; `name` is the one that is exposed, so a counter's ends in _total."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = BUCKETS
+
+    def of(self, samples: Iterable[Sample]) -> Family:
+        """A counter or a gauge with these samples."""
+        kind = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
+        family = kind(self.name.removesuffix("_total"), self.help, labels=self.labels)
+        for labels, value in samples:
+            family.add_metric(labels, value)
+        return family
+
+    def histogram(self, registry: CollectorRegistry) -> Histogram:
+        """A histogram that is observed as things happen."""
+        return Histogram(self.name, self.help, self.labels, registry=registry, buckets=self.buckets)
+
+
+class Collected:
+    """Families that are made when Prometheus asks, by a function that reads a state."""
+
+    def __init__(self, families: Callable[[], Iterable[Family]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Family]:
+        yield from self._families()
+
+
+BUILD_INFO = Metric("gauge", "hearth_build_info", "1, with what runs as labels.", ("role", "version", "python"))
+
+
+def role_registry(role: str) -> CollectorRegistry:
+    """A registry with what every role tells: its build, and its process as prometheus-client tells it."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    info = Gauge(BUILD_INFO.name, BUILD_INFO.help, BUILD_INFO.labels, registry=registry)
+    info.labels(role, __version__, platform.python_version()).set(1)
+    return registry

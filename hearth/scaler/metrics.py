@@ -1,0 +1,86 @@
+"""What a scaler tells Prometheus. Labels are of LLMServices that some activator told of, whatever KEDA asks about."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric as Family
+
+from hearth.metrics import FAST_BUCKETS, SERVICE_LABELS, Collected, Metric
+from hearth.scaler.picture import Blind, DemandPicture, ServiceKey
+from hearth.scaler.pulses import Pulses
+
+QUEUE_DEPTH = Metric(
+    "gauge",
+    "hearth_scaler_queue_depth",
+    "queueDepth as this scaler would tell KEDA now: requests waiting and in flight over all activators; not there "
+    "while it is not known.",
+    SERVICE_LABELS,
+)
+ACTIVE = Metric(
+    "gauge",
+    "hearth_scaler_active",
+    "1 where KEDA is told that there is demand, a lease counted too; else 0.",
+    SERVICE_LABELS,
+)
+TARGET = Metric(
+    "gauge", "hearth_scaler_target", "scaling.target as KEDA said it last: queueDepth for each replica.", SERVICE_LABELS
+)
+TOLD = Metric(
+    "gauge", "hearth_scaler_told_queue_depth", "queueDepth as KEDA got it when it asked last.", SERVICE_LABELS
+)
+STREAMS = Metric("gauge", "hearth_scaler_streams", "StreamIsActive streams that KEDA has open.", SERVICE_LABELS)
+PUSHES = Metric("counter", "hearth_scaler_pushes_total", "Times that a change was pushed.", SERVICE_LABELS)
+PUSH = Metric(
+    "histogram", "hearth_scaler_push_seconds", "From a change heard to gRPC's taking the push.", buckets=FAST_BUCKETS
+)
+SILENCE = Metric(
+    "gauge",
+    "hearth_scaler_demand_age_seconds",
+    "Since an activator was heard last; it beats each second, and stands for 10. +Inf: never.",
+    ("activator",),
+)
+BLIND = Metric("gauge", "hearth_scaler_blind", "1 while zero can't be told, since an activator is not heard; else 0.")
+BLIND_ANSWERS = Metric(
+    "counter", "hearth_scaler_blind_answers_total", "Questions of KEDA's that were answered with UNAVAILABLE."
+)
+
+METRICS = [QUEUE_DEPTH, ACTIVE, TARGET, TOLD, STREAMS, PUSHES, PUSH, SILENCE, BLIND, BLIND_ANSWERS]
+
+
+class ScalerMetrics:
+    """Reads picture and pulses when Prometheus asks; `told` notes what KEDA was told."""
+
+    def __init__(
+        self, registry: CollectorRegistry, picture: DemandPicture, pulses: Pulses, clock: Callable[[], float]
+    ) -> None:
+        self.push = PUSH.histogram(registry)
+        self.blind_answers = 0
+        self._picture = picture
+        self._pulses = pulses
+        self._clock = clock
+        self._told: dict[ServiceKey, tuple[int, float]] = {}
+        registry.register(Collected(self._collect))
+
+    def told(self, key: ServiceKey, depth: int, target: float) -> None:
+        """KEDA asked, and got this depth; the target is its own."""
+        self._told[key] = (depth, target)
+
+    def _collect(self) -> Iterator[Family]:
+        now, keys = self._clock(), self._picture.services()
+        self._told = {key: told for key, told in self._told.items() if key in set(keys)}
+        demands = {}
+        for key in keys:
+            try:
+                demands[key] = self._picture.demand(key, now)
+            except Blind:
+                continue  # no figure rather than a guess; BLIND says so
+        yield QUEUE_DEPTH.of((key, demand.queue_depth) for key, demand in demands.items())
+        yield ACTIVE.of((key, demand.active) for key, demand in demands.items())
+        yield TARGET.of((key, target) for key, (_, target) in self._told.items())
+        yield TOLD.of((key, depth) for key, (depth, _) in self._told.items())
+        yield STREAMS.of((key, self._pulses.listeners(key)) for key in keys)
+        yield PUSHES.of((key, self._pulses.pushed[key]) for key in keys)
+        silence = self._picture.silence(now)
+        yield SILENCE.of(((address,), seconds) for address, seconds in silence.items())
+        yield BLIND.of([((), self._picture.blind(now))])
+        yield BLIND_ANSWERS.of([((), self.blind_answers)])
