@@ -129,11 +129,12 @@ def up(
     sim: Sim = None,
     assign: Assignments = None,
     hpa_sync_seconds: HpaSync = 15.0,
+    accelerator_price: AcceleratorPrice = None,
 ) -> None:
     """Run LLMServices on this machine, without Kubernetes: the same activator, scaler and rules."""
     from hearth.local.view import show
 
-    _run_local(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, show)
+    _run_local(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, show, accelerator_price)
 
 
 @app.command()
@@ -278,6 +279,7 @@ def _run_local(
     assign: list[str] | None,
     hpa_sync_seconds: float,
     run: "Callable[[UpConfig], Coroutine[object, object, bool]]",
+    accelerator_price: float | None = None,
 ) -> None:
     """Check everything that was given, then run; exit 1 where `run` says False."""
     import asyncio
@@ -292,7 +294,9 @@ def _run_local(
     engines = EngineOptions(engine.value, _sim_arguments(sim or []))
     _rendered(services, known, accelerators)  # what can't be rendered is refused before anything starts
     with tempfile.TemporaryDirectory(prefix="hearth-") as folder:
-        config = UpConfig(services, known, Path(folder), host, port, engines, hpa_sync_seconds, accelerators)
+        config = UpConfig(
+            *(services, known, Path(folder), host, port, engines, hpa_sync_seconds, accelerators, accelerator_price)
+        )
         try:
             done = asyncio.run(run(config))
         except asyncio.CancelledError:

@@ -1,7 +1,8 @@
 """Write every generated file of the project: `make generate`. A test runs `--check` and fails if one is stale.
 
 These are the protobuf stubs in hearth/proto, from proto/*.proto; the CRDs in deploy/crds and docs/reference, from
-hearth/api; docs/metrics.md, from what the roles declare; and the Helm chart in deploy/chart, from deploy/base and these CRDs.
+hearth/api; docs/metrics.md, from what the roles declare; dashboards and rules, from tools; and the Helm chart in
+deploy/chart, from deploy/base and these CRDs.
 """
 
 import argparse
@@ -15,8 +16,10 @@ from pathlib import Path
 from grpc_tools import protoc
 
 from hearth import __version__
+from tools.alerts import monitoring_files
 from tools.chart import chart_files
 from tools.crd import as_yaml, inferenceruntime_crd, llmservice_crd
+from tools.dashboards import DASHBOARDS, as_json
 from tools.metrics import metrics_page
 from tools.reference import reference
 
@@ -64,6 +67,16 @@ def generate_metrics(out: Path) -> list[Path]:
     return [page]
 
 
+def generate_monitoring(out: Path) -> list[Path]:
+    """Write dashboards and rules into `out`/deploy and return the files, relative to `out`."""
+    made = {Path("deploy/dashboards") / f"{board.uid}.json": as_json(board) for board in DASHBOARDS}
+    made |= {Path("deploy/monitoring") / name: text for name, text in monitoring_files().items()}
+    for path, text in made.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text(text)
+    return list(made)
+
+
 def generate_chart(out: Path) -> list[Path]:
     """Write the chart into `out`/deploy/chart, with the CRDs of `out`, and return the files, relative to `out`."""
     for name in ("base", "kustomization.yaml"):
@@ -77,6 +90,16 @@ def generate_chart(out: Path) -> list[Path]:
     return made
 
 
+GENERATORS = (  # the chart takes the CRDs
+    generate_stubs,
+    generate_crds,
+    generate_chart,
+    generate_reference,
+    generate_metrics,
+    generate_monitoring,
+)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file is stale")
@@ -84,13 +107,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         stale = []
-        for path in [
-            *generate_stubs(out),
-            *generate_crds(out),
-            *generate_chart(out),
-            *generate_reference(out),
-            *generate_metrics(out),
-        ]:
+        for path in [generated for generate in GENERATORS for generated in generate(out)]:
             target = ROOT / path
             if target.exists() and filecmp.cmp(out / path, target, shallow=False):
                 continue

@@ -101,6 +101,11 @@ class LocalHearth:
         host = "127.0.0.1" if self.config.host == "0.0.0.0" else self.config.host
         return f"http://{host}:{self.config.port}"
 
+    @property
+    def kubeconfig(self) -> Path:
+        """Leads to the local API server."""
+        return self.config.folder / "kubeconfig"
+
     def view(self) -> list[ServiceView]:
         """Every LLMService as it is now."""
         loop = asyncio.get_running_loop()
@@ -211,15 +216,14 @@ async def local_roles(config: UpConfig) -> AsyncIterator[LocalHearth]:
     _check_port(config.host, config.port)
     demand_port, scaler_port, api_port, *operations_ports = free_ports(6)
     hearth = LocalHearth(config, demand_port, scaler_port, api_port, operations_ports)
-    kubeconfig_file = config.folder / "kubeconfig"
-    kubeconfig_file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{api_port}")))
+    hearth.kubeconfig.write_text(json.dumps(kubeconfig(f"http://{hearth.api_address}")))
     hearth.store.listen(lambda event: hearth.changed.set())
     hearth.store.listen(hearth.count)
     for service in config.services:
         hearth.store.put("llmservices", service.to_manifest())
     # The API server is the last to stop: roles watch it.
     async with _serve_api(hearth.store, api_port), _owned_tasks() as group:
-        for spec in _role_specs(config, hearth, kubeconfig_file):
+        for spec in _role_specs(config, hearth):
             pod = Pod(spec, config.folder / f"{spec.name}.log", hearth.role_changed)
             hearth.roles[spec.name] = pod
             group.append(asyncio.create_task(pod.run(), name=spec.name))
@@ -258,7 +262,7 @@ async def _serve_api(store: ObjectStore, port: int) -> AsyncIterator[None]:
         await serving
 
 
-def _role_specs(config: UpConfig, hearth: LocalHearth, kubeconfig: Path) -> list[PodSpec]:
+def _role_specs(config: UpConfig, hearth: LocalHearth) -> list[PodSpec]:
     """The roles as pods: the image's entry point and the probes that deploy/ gives them."""
     role = [sys.executable, "-m", "hearth"]
     scaler_port = int(hearth.scaler_address.rpartition(":")[2])
@@ -277,7 +281,14 @@ def _role_specs(config: UpConfig, hearth: LocalHearth, kubeconfig: Path) -> list
         PodSpec(
             "activator",
             [
-                *[*role, "activator", "--listen", f"{config.host}:{config.port}", "--kubeconfig", str(kubeconfig)],
+                *[
+                    *role,
+                    "activator",
+                    "--listen",
+                    f"{config.host}:{config.port}",
+                    "--kubeconfig",
+                    str(hearth.kubeconfig),
+                ],
                 *["--demand-listen", hearth.demand_address, "--grace-seconds", "2"],
                 *["--operations-listen", hearth.operations["activator"]],
             ],

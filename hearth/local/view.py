@@ -40,6 +40,7 @@ def welcome(hearth: LocalHearth) -> str:
     model = next(iter(hearth.deployments))[1]
     base = f"{hearth.url}/v1"
     body = f'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    metrics = "  ".join(f"http://{address}/metrics" for address in hearth.operations.values())
     return escape(
         f"""
 OpenAI endpoint: {base}   (logs: {hearth.config.folder})
@@ -52,6 +53,9 @@ OpenAI endpoint: {base}   (logs: {hearth.config.folder})
   for chunk in client.chat.completions.create(
       model="{model}", messages=[{{"role": "user", "content": "Hello"}}], stream=True):
       print(chunk.choices[0].delta.content or "", end="", flush=True)
+
+Metrics: {metrics}
+Beside it, in another terminal: hearth top --kubeconfig {hearth.kubeconfig}
 
 Ctrl-C stops it.
 """

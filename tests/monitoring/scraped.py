@@ -1,0 +1,86 @@
+"""A real Prometheus that scrapes what it is told to, and answers PromQL."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from hearth.local.ports import free_port
+from tests.builders import ROOT
+
+RULES = ROOT / "deploy/monitoring/rules.yaml"
+PATIENCE = 60.0
+
+
+def binary(name: str) -> str:
+    """`prometheus` or `promtool`. Raises FileNotFoundError with what to do."""
+    found = shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f"{name}: not found; on Debian: apt-get install prometheus")
+    return found
+
+
+class Prometheus:
+    """A running one."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def query(self, expr: str) -> list[dict[str, Any]]:
+        """The series of an instant query."""
+        return self._get("/api/v1/query", query=expr)
+
+    def query_range(self, expr: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        """The series of a range; times in seconds since 1970."""
+        return self._get("/api/v1/query_range", query=expr, start=start, end=end, step=step)
+
+    def until(self, expr: str) -> list[dict[str, Any]]:
+        """Wait until a query has series; Prometheus tells nobody, so it is asked. Fails after a minute."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                if series := self.query(expr):
+                    return series
+            except httpx.TransportError:
+                pass  # it is not up yet
+            time.sleep(0.2)
+        raise AssertionError(f"no series in {PATIENCE:g} s: {expr}")
+
+    def _get(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
+        answer = self._client.get(path, params=parameters)
+        document = json.loads(answer.content)
+        assert document.get("status") == "success", f"{parameters}: {answer.text}"
+        series: list[dict[str, Any]] = document["data"]["result"]
+        return series
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, targets: Sequence[str]) -> Iterator[Prometheus]:
+    """One that scrapes these host:port each second and evaluates the rules of deploy/monitoring."""
+    port = free_port()
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [
+            {"job_name": "hearth", "honor_labels": True, "static_configs": [{"targets": list(targets)}]}
+        ],
+    }
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    command = [binary("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, f"--web.listen-address=127.0.0.1:{port}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+                yield Prometheus(client)
+        finally:
+            process.terminate()
+            process.wait(30)

@@ -1,0 +1,161 @@
+"""deploy/monitoring: recording and alert rules as data, plain for a Prometheus and as a PrometheusRule for its operator.
+
+Every alert has a runbook of its name in docs/runbooks. Figures of several activators are added up, those that several
+scalers tell of the same thing are not.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+_BY = "by (namespace, service)"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    name: str
+    expr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """`lasting`: for how long it must be so, as Prometheus writes durations."""
+
+    name: str
+    expr: str
+    lasting: str
+    severity: Literal["warning", "critical"]
+    summary: str
+
+
+RECORDINGS = (
+    Recording("hearth:queue_depth", f"max {_BY} (hearth_scaler_queue_depth)"),
+    Recording("hearth:waiting_requests", f"sum {_BY} (hearth_activator_waiting_requests)"),
+    Recording("hearth:replicas", f"max {_BY} (hearth_llmservice_replicas)"),
+    Recording("hearth:cold_start_elapsed_seconds", f"max {_BY} (hearth_activator_cold_start_elapsed_seconds)"),
+    Recording("hearth:cold_start_expected_seconds", f"max {_BY} (hearth_activator_cold_start_expected_seconds)"),
+    Recording(
+        "hearth:accelerator_hours:increase1d", f"sum {_BY} (increase(hearth_llmservice_accelerator_hours_total[1d]))"
+    ),
+    Recording(
+        "hearth:accelerator_hours_saved:increase1d",
+        f"sum {_BY} (increase(hearth_llmservice_accelerator_hours_saved_total[1d]))",
+    ),
+)
+
+ALERTS = (
+    Alert(
+        "HearthColdStartOverdue",
+        # Twice what earlier starts took; a quarter of an hour where there were none.
+        "(hearth:cold_start_elapsed_seconds > 60 and hearth:cold_start_elapsed_seconds > 2 * hearth:cold_start_expected_seconds) "
+        "or (hearth:cold_start_elapsed_seconds > 900 unless hearth:cold_start_expected_seconds)",
+        "1m",
+        "warning",
+        "LLMService {{ $labels.namespace }}/{{ $labels.service }} has been starting for {{ $value | humanizeDuration }}, "
+        "longer than its earlier starts tell.",
+    ),
+    Alert(
+        "HearthDemandBlind",
+        "max(hearth_scaler_blind) == 1",
+        "1m",
+        "critical",
+        "A scaler does not hear an activator: nothing is scaled to zero, and a burst there is not seen.",
+    ),
+    Alert(
+        "HearthKedaNotActing",
+        "hearth:queue_depth > 0 and on (namespace, service) hearth:replicas == 0",
+        "1m",
+        "critical",
+        "{{ $value }} requests wait for LLMService {{ $labels.namespace }}/{{ $labels.service }}, and KEDA starts nothing.",
+    ),
+    Alert(
+        "HearthKedaNotListening",
+        f"sum {_BY} (hearth_scaler_streams) == 0 and on (namespace, service) hearth:replicas == 0",
+        "5m",
+        "warning",
+        "KEDA has no stream open for LLMService {{ $labels.namespace }}/{{ $labels.service }}: a cold start waits for its poll.",
+    ),
+    Alert(
+        "HearthQueueFull",
+        f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="queue_full"}}[5m])) > 0',
+        "2m",
+        "warning",
+        "LLMService {{ $labels.namespace }}/{{ $labels.service }} refuses requests: its queue is full (endpoint.maxQueue).",
+    ),
+    Alert(
+        "HearthEngineCrashLoop",
+        f'max {_BY} (hearth_llmservice_phase{{phase="Degraded"}}) == 1',
+        "2m",
+        "critical",
+        "LLMService {{ $labels.namespace }}/{{ $labels.service }} is Degraded: its engine keeps exiting, or can't be started.",
+    ),
+    Alert(
+        "HearthActivatorDown",
+        'absent(hearth_build_info{role="activator"} == 1)',
+        "1m",
+        "critical",
+        "No activator is scraped: no model can be reached through Hearth.",
+    ),
+    Alert(
+        "HearthScalerDown",
+        'absent(hearth_build_info{role="scaler"} == 1)',
+        "1m",
+        "critical",
+        "No scaler is scraped: KEDA can't learn of demand, and sleeping models stay asleep.",
+    ),
+    Alert(
+        "HearthNoLeader",
+        "(sum(hearth_controller_leader) < 1) or absent(hearth_controller_leader)",
+        "1m",
+        "warning",
+        "No controller holds the Lease: changed LLMServices are not applied, and no status is written.",
+    ),
+)
+
+
+def runbook(alert: Alert) -> str:
+    """Where it says what to do, from the project's root."""
+    return f"docs/runbooks/{alert.name}.md"
+
+
+def rules() -> dict[str, Any]:
+    """The content of a rule file. https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/"""
+    return {
+        "groups": [
+            {
+                "name": "hearth.recording",
+                "rules": [{"record": recording.name, "expr": recording.expr} for recording in RECORDINGS],
+            },
+            {
+                "name": "hearth.alerts",
+                "rules": [
+                    {
+                        "alert": alert.name,
+                        "expr": alert.expr,
+                        "for": alert.lasting,
+                        "labels": {"severity": alert.severity},
+                        "annotations": {"summary": alert.summary, "runbook_url": runbook(alert)},
+                    }
+                    for alert in ALERTS
+                ],
+            },
+        ]
+    }
+
+
+def monitoring_files() -> dict[str, str]:
+    """deploy/monitoring, by file name."""
+    operator = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "hearth"},
+        "spec": rules(),
+    }
+    return {"rules.yaml": _yaml(rules()), "prometheusrule.yaml": _yaml(operator)}
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    return "# Generated from tools/alerts.py by `make generate`.\n" + yaml.safe_dump(
+        document, sort_keys=False, width=1000
+    )
