@@ -8,7 +8,7 @@ SEED := examples/deepseek-v3-small.yaml
 TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
   HEARTH_HELM=$$(tests/cluster/helm/build.sh) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.node.image)
 
-.PHONY: help up demo test e2e cluster cluster-down lint format generate bench fuzz constraints clean
+.PHONY: help up demo test e2e cluster cluster-down lint format generate pictures bench fuzz constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,9 +31,9 @@ demo: .venv/installed ## The same without a person: cold requests, a burst, sile
 test: .venv/installed ## Unit, component and local end-to-end tests
 	@$(BIN)/python -m pytest
 
-e2e: .venv/installed ## Foreign clients; a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
+e2e: .venv/installed ## Foreign clients; Prometheus; a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
 	@$(TEST_BED) && export HEARTH_CLIENTS && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && \
-	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/cluster) --timeout=300
+	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/monitoring tests/cluster) --timeout=300
 
 cluster: .venv/installed ## Start such a cluster with Hearth in it, to play in; prints its KUBECONFIG
 	@$(TEST_BED) && $(BIN)/python -m tests.cluster.playground up
@@ -54,6 +54,9 @@ format: .venv/installed ## Put the code into its one format
 
 generate: .venv/installed ## Write the generated files anew
 	@$(BIN)/python -m tools.generate
+
+pictures: .venv/installed ## Draw the dashboards anew into docs/ (needs Debian's prometheus)
+	@$(BIN)/python -m pytest -q tests/monitoring/test_dashboards.py -k pictures && cp build/dashboards/*.svg docs/dashboards/
 
 bench: .venv/installed ## Measure; prints a table and writes build/bench.json
 	@$(BIN)/python -m benchmarks

@@ -92,14 +92,14 @@ ALERTS = (
     ),
     Alert(
         "HearthActivatorDown",
-        'absent(hearth_build_info{role="activator"} == 1)',
+        'absent(hearth_build_info{role="activator"})',
         "1m",
         "critical",
         "No activator is scraped: no model can be reached through Hearth.",
     ),
     Alert(
         "HearthScalerDown",
-        'absent(hearth_build_info{role="scaler"} == 1)',
+        'absent(hearth_build_info{role="scaler"})',
         "1m",
         "critical",
         "No scaler is scraped: KEDA can't learn of demand, and sleeping models stay asleep.",

@@ -93,7 +93,7 @@ OVERVIEW = Dashboard(
         ),
         _stat("Waiting", "Requests held for a replica.", f"sum(hearth_activator_waiting_requests{S})"),
         _stat(
-            "Share of answers without error",
+            "Without server error",
             "Of all answers in the time shown, those that were no server error.",
             f'1 - (sum(increase(hearth_activator_responses_total{{namespace=~"$namespace",service=~"$service",code=~"5.."}}'
             f"[$__range])) or vector(0)) / sum(increase(hearth_activator_responses_total{S}[$__range]))",

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
 from hearth.activator.directory import ServiceKey
-from hearth.activator.tally import Tally
+from hearth.activator.tally import REASONS, Tally
 from hearth.coldstart import PHASES
 from hearth.metrics import SERVICE_LABELS, Collected, Metric
 
@@ -25,8 +25,7 @@ ADMITTED = Metric("counter", "hearth_activator_admitted_requests_total", "Reques
 REJECTED = Metric(
     "counter",
     "hearth_activator_rejected_requests_total",
-    "Requests answered with an error of Hearth's; `reason` is the error's code: queue_full, activation_timeout, "
-    "model_starting, model_asleep, model_deleted, activator_stopping.",
+    f"Requests answered with an error of Hearth's; `reason` is the error's code: {', '.join(REASONS)}.",
     (*SERVICE_LABELS, "reason"),
 )
 UNROUTED = Metric(

@@ -7,6 +7,11 @@ from collections import Counter
 
 from prometheus_client import Histogram
 
+REASONS = (
+    *("queue_full", "activation_timeout", "model_starting", "model_asleep", "model_deleted", "activator_stopping"),
+)
+"""Codes of the errors with which a request of a known LLMService is rejected."""
+
 
 class Tally:
     """`held`, `first_byte`, `cold_start` (seconds) and `phase` (seconds, labelled by phase) are histograms."""
@@ -20,8 +25,9 @@ class Tally:
         self, held: Histogram, first_byte: Histogram, cold_start: Histogram, phase: dict[str, Histogram]
     ) -> None:
         self.admitted = 0
-        self.rejected: Counter[str] = Counter()
-        self.responses: Counter[int] = Counter()
+        # From the start on, since a series that begins with its first count has no rate there.
+        self.rejected: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
+        self.responses: Counter[int] = Counter({200: 0, 500: 0})
         self.bytes = 0
         self.events = 0
         self.heartbeats = 0
