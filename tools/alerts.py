@@ -121,27 +121,19 @@ def runbook(alert: Alert) -> str:
 
 def rules() -> dict[str, Any]:
     """The content of a rule file. https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/"""
-    return {
-        "groups": [
-            {
-                "name": "hearth.recording",
-                "rules": [{"record": recording.name, "expr": recording.expr} for recording in RECORDINGS],
-            },
-            {
-                "name": "hearth.alerts",
-                "rules": [
-                    {
-                        "alert": alert.name,
-                        "expr": alert.expr,
-                        "for": alert.lasting,
-                        "labels": {"severity": alert.severity},
-                        "annotations": {"summary": alert.summary, "runbook_url": runbook(alert)},
-                    }
-                    for alert in ALERTS
-                ],
-            },
-        ]
-    }
+    recordings = [{"record": recording.name, "expr": recording.expr} for recording in RECORDINGS]
+    alerts = [
+        {
+            "alert": alert.name,
+            "expr": alert.expr,
+            "for": alert.lasting,
+            "labels": {"severity": alert.severity},
+            "annotations": {"summary": alert.summary, "runbook_url": runbook(alert)},
+        }
+        for alert in ALERTS
+    ]
+    # One group: its rules are evaluated one after the other, and the alerts are about what was recorded before them.
+    return {"groups": [{"name": "hearth", "rules": [*recordings, *alerts]}]}
 
 
 def monitoring_files() -> dict[str, str]:
