@@ -120,6 +120,17 @@ class KubeClient:
             if error.status not in (404, 409):  # 409: another object has the name by now
                 raise
 
+    async def get_text(self, path: str) -> str:
+        """What a path answers that is no object, such as a pod's port through its proxy. Raises ApiUnavailable."""
+        try:
+            response = await self._request(path, "", [], ClientTimeout(total=10))
+            async with response:
+                body: bytes = await response.read()
+                _check(response.status, body)
+        except (ClientError, TimeoutError, OSError) as error:
+            raise ApiUnavailable(f"{path}: {error or type(error).__name__}") from error
+        return body.decode(errors="replace")
+
     async def get_object(self, path: str, label_selector: str = "") -> KubeObject | None:
         """One object as it is now; None where there is none. Raises ApiUnavailable."""
         query = [("labelSelector", label_selector)] if label_selector else []

@@ -50,6 +50,7 @@ class LocalDeployment:
         self._endpoint_url = endpoint_url
         self._since: dict[str, str] = {}
         self._numbers = 0
+        self._queue_depth: int | None = None
         self._changed = asyncio.Event()
         (self._template,) = rendered.of_kind("Deployment")
         self._write_status()
@@ -63,6 +64,12 @@ class LocalDeployment:
         self.wanted = replicas
         self._changed.set()
         self._write_status()
+
+    def observe(self, queue_depth: int | None) -> None:
+        """Tell what KEDA would hear now; None where that is not known."""
+        if queue_depth != self._queue_depth:
+            self._queue_depth = queue_depth
+            self._write_status()
 
     async def run(self) -> None:
         """Start and stop pods until cancelled; then every process is killed."""
@@ -143,5 +150,7 @@ class LocalDeployment:
             return
         generation = item["metadata"]["generation"]
         runtime = self._rendered.runtime.metadata.name
-        item["status"] = llmservice_status(self.wanted, views, runtime, self._endpoint_url, generation)
+        item["status"] = llmservice_status(
+            self.wanted, views, runtime, self._endpoint_url, generation, self._queue_depth
+        )
         self._store.put("llmservices", item)

@@ -18,7 +18,12 @@ class PodView:
 
 
 def llmservice_status(
-    wanted: int, pods: Sequence[PodView], runtime: str, endpoint_url: str, generation: int
+    wanted: int,
+    pods: Sequence[PodView],
+    runtime: str,
+    endpoint_url: str,
+    generation: int,
+    queue_depth: int | None = None,
 ) -> dict[str, Any]:
     """status of an LLMService whose Deployment is to have `wanted` replicas."""
     ready = [pod for pod in pods if pod.phase == "ready"]
@@ -31,6 +36,8 @@ def llmservice_status(
         "endpointURL": endpoint_url,
         "observedGeneration": generation,
     }
+    if queue_depth is not None:
+        status["queueDepth"] = queue_depth
     if ready:
         phase, reason, message = "Ready", "ReplicasReady", f"{len(ready)} of {wanted} replicas are ready"
     elif crashing:

@@ -37,6 +37,7 @@ from hearth.scaler.picture import Blind, DemandPicture
 from hearth.scaler.pulses import Pulses
 
 START_SECONDS = 30.0
+OBSERVE_SECONDS = 0.5
 
 _ROLES = ("activator", "scaler", "up")
 
@@ -204,7 +205,20 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
         listener = DemandListener(hearth.picture, Pulses(), "hearth-up", clock=asyncio.get_running_loop().time)
         listener.list_activators([hearth.demand_address])
         group.append(asyncio.create_task(listener.run(), name="view"))
+        group.append(asyncio.create_task(_observe_demand(hearth), name="queue depths"))
         yield hearth
+
+
+async def _observe_demand(hearth: LocalHearth) -> None:
+    """Write queueDepth into each status, as the controller does, which asks every few seconds."""
+    while True:
+        for key, deployment in hearth.deployments.items():
+            try:
+                demand = hearth.picture.demand(key, asyncio.get_running_loop().time())
+                deployment.observe(demand.queue_depth)
+            except Blind:
+                deployment.observe(None)
+        await asyncio.sleep(OBSERVE_SECONDS)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,66 @@
+"""The way to a cluster as kubectl finds it, and reads that take "there is none" for an answer."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hearth.kube.client import KubeClient, KubeObject
+from hearth.kube.errors import ApiUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A kubeconfig (None: the pod's service account) and the namespace that is meant where none is given."""
+
+    kubeconfig: Path | None
+    namespace: str
+
+    @classmethod
+    def find(cls, kubeconfig: Path | None, namespace: str | None) -> "Access":
+        """--kubeconfig, $KUBECONFIG, ~/.kube/config, the pod's account: the first that there is.
+
+        https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/ Raises ApiUnavailable
+        where a file can't be read.
+        """
+        if kubeconfig is None and (named := os.environ.get("KUBECONFIG")):
+            kubeconfig = Path(named.split(os.pathsep)[0])
+        if kubeconfig is None and (usual := Path.home() / ".kube" / "config").exists():
+            kubeconfig = usual
+        if namespace is None and kubeconfig is not None:
+            namespace = _namespace_of(kubeconfig)
+        return cls(kubeconfig, namespace or "default")
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[KubeClient]:
+        """A client, closed when the context is left. Raises ApiUnavailable without a way to the API server."""
+        client = await KubeClient.connect(self.kubeconfig)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+def _namespace_of(kubeconfig: Path) -> str | None:
+    try:
+        document: Any = yaml.safe_load(kubeconfig.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ApiUnavailable(f"kubeconfig {kubeconfig} cannot be read: {error}") from error
+    current = document.get("current-context")
+    context: dict[str, Any] = next((c["context"] for c in document.get("contexts") or [] if c["name"] == current), {})
+    namespace: str | None = context.get("namespace")
+    return namespace
+
+
+async def listed(kube: KubeClient, path: str, label_selector: str = "") -> list[KubeObject]:
+    """A collection; empty where the API server does not know its kind. Raises ApiUnavailable."""
+    try:
+        return (await kube.list_objects(path, label_selector)).items
+    except ApiUnavailable as error:
+        if error.status == 404:
+            return []
+        raise
