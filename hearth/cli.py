@@ -271,7 +271,8 @@ def top(
         else:
             from collections import defaultdict, deque
 
-            console.print(table(found, defaultdict(deque)))
+            plain = console if console.is_terminal else Console(width=200)  # nothing is cut in a file
+            plain.print(table(found, defaultdict(deque)))
         return 0
 
     _ask_cluster(run, kubeconfig, namespace)

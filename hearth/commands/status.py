@@ -160,7 +160,7 @@ def _pod(pod: KubeObject) -> Link:
             return Link("Pod", name, words, waiting.get("reason") in ("ContainerCreating", "PodInitializing"))
         if terminated := state.get("terminated"):
             return Link("Pod", name, f"exited with {terminated.get('exitCode')}{where}{restarts}", well=False)
-        if state.get("running"):
+        if "running" in state:
             return Link("Pod", name, f"{'ready' if container.get('ready') else 'loading'}{where}{restarts}", well=True)
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False":

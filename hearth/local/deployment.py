@@ -150,6 +150,11 @@ class LocalDeployment:
             return
         generation = item["metadata"]["generation"]
         runtime = self._rendered.runtime.metadata.name
+        deployment = self._store.get("deployments", namespace, name)
+        if deployment is not None:
+            deployment["spec"]["replicas"] = self.wanted
+            deployment["status"] = {"replicas": len(views), "readyReplicas": sum(pod.phase == "ready" for pod in views)}
+            self._store.put("deployments", deployment)
         item["status"] = llmservice_status(
             self.wanted, views, runtime, self._endpoint_url, generation, self._queue_depth
         )

@@ -13,7 +13,7 @@ from hearth import __version__
 from hearth.cli import app
 from tests.builders import ROOT, SEED, llmservice_manifest
 
-COMMANDS = ["render", "up", "demo", "activator", "scaler", "controller"]
+COMMANDS = ["render", "up", "demo", "activator", "scaler", "controller", "top", "status", "doctor", "chat"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,72 @@
+"""`top`, `status` and `chat` beside a running `hearth up`, as a person has them in another terminal."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.local.command import Hearth
+
+MODEL = "deepseek-v3-small"
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(hearth: Hearth) -> str:
+    found = re.search(r"hearth top --kubeconfig (\S+)", hearth.text)
+    assert found is not None
+    return found[1]
+
+
+def run(*words: str, stdin: str = "", code: int = 0) -> "subprocess.CompletedProcess[str]":
+    done = subprocess.run(
+        [sys.executable, "-m", "hearth", *words], input=stdin, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "\x1b" not in done.stdout, "no colours where nobody looks"
+    return done
+
+
+def test_chat_shows_the_cold_start_and_then_the_words(hearth: Hearth, kubeconfig: str) -> None:
+    before = yaml.safe_load(run("status", MODEL, "-n", "ai-prod", "--kubeconfig", kubeconfig, "-o", "yaml").stdout)
+    assert before["phase"] == "ScaledToZero"
+    assert before["links"][-1]["says"] == "0 of 0 replicas are ready"
+    done = run("chat", MODEL, "--url", hearth.url, "-m", "Where were you?")
+    assert done.stdout.startswith("Nobody asked for a while")
+    assert "loading, " in done.stderr
+
+
+def test_a_conversation_from_standard_input(hearth: Hearth) -> None:
+    done = run("chat", f"ai-prod/{MODEL}", "--url", hearth.url, stdin="Hello\n\nAnd then?\n")
+    assert len(done.stdout.strip().splitlines()) == 2
+
+
+def test_chat_says_what_went_wrong(hearth: Hearth) -> None:
+    assert "'nobody' does not exist" in run("chat", "nobody", "--url", hearth.url, "-m", "x", code=1).stderr
+    assert "127.0.0.1:9" in run("chat", MODEL, "--url", "http://127.0.0.1:9", "-m", "x", code=1).stderr
+
+
+def test_top_is_a_table_for_people_and_data_for_scripts(hearth: Hearth, kubeconfig: str) -> None:
+    text = run("top", "--kubeconfig", kubeconfig).stdout
+    assert MODEL in text
+    assert "Ready" in text
+    (row,) = json.loads(run("top", "--kubeconfig", kubeconfig, "-n", "ai-prod", "-o", "json").stdout)
+    assert (row["name"], row["phase"], row["ready"]) == (MODEL, "Ready", 1)
+    assert json.loads(run("top", "--kubeconfig", kubeconfig, "-n", "elsewhere", "-o", "json").stdout) == []
+
+
+def test_status_of_one_that_is_ready_and_of_none(kubeconfig: str, hearth: Hearth) -> None:
+    text = run("status", MODEL, "-n", "ai-prod", "--kubeconfig", kubeconfig).stdout
+    assert "✓ LLMService" in text
+    assert "there is none" in run("status", "nobody", "-n", "ai-prod", "--kubeconfig", kubeconfig, code=2).stderr
+
+
+def test_doctor_says_what_a_cluster_lacks(kubeconfig: str, hearth: Hearth) -> None:
+    """This one is no cluster at all."""
+    checks = json.loads(run("doctor", "--kubeconfig", kubeconfig, "-o", "json", code=1).stdout)
+    lacking = {check["what"]: check["fix"] for check in checks if not check["well"]}
+    assert "https://keda.sh" in lacking["KEDA"]
+    assert "kubectl apply" in lacking["activator"]
+    assert all(lacking.values())

@@ -1,0 +1,130 @@
+from typing import Any
+
+import pytest
+
+from hearth.commands.status import Found, explain
+
+READY = {"type": "Ready", "status": "True", "reason": "ReplicasReady", "message": "1 of 1 replicas are ready"}
+
+
+def service(phase: str = "Ready", *conditions: dict[str, Any], **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "ai", "name": "qwen"},
+        "status": {"phase": phase, "conditions": list(conditions or (READY,)), **status},
+    }
+
+
+def scaled(ready: str = "True", **changes: Any) -> dict[str, Any]:
+    conditions = [
+        {"type": "Ready", "status": ready, "reason": "ScaledObjectCheckFailed", "message": "no such host"},
+        {"type": "Active", "status": "True"},
+    ]
+    return {"metadata": {"name": "qwen", **changes}, "status": {"conditions": conditions}}
+
+
+def deployment(replicas: int = 1, ready: int = 1) -> dict[str, Any]:
+    return {"metadata": {"name": "qwen"}, "spec": {"replicas": replicas}, "status": {"readyReplicas": ready}}
+
+
+def pod(name: str = "qwen-1", **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"nodeName": "gpu-1"}, "status": status}
+
+
+def container(**state: Any) -> dict[str, Any]:
+    return {"containerStatuses": [{"state": state, "ready": False, "restartCount": 3}]}
+
+
+HPA = {
+    "metadata": {"name": "keda-hpa-qwen"},
+    "spec": {"minReplicas": 1, "maxReplicas": 5},
+    "status": {
+        "desiredReplicas": 2,
+        "currentMetrics": [
+            {"type": "External", "external": {"metric": {"name": "s0-queueDepth"}, "current": {"averageValue": "4"}}}
+        ],
+        "conditions": [{"type": "ScalingActive", "status": "True"}],
+    },
+}
+
+
+def test_the_chain_in_its_order() -> None:
+    found = explain(Found(service(), scaled(), HPA, deployment(), [pod("b"), pod("a")]))
+    assert found.well
+    assert [(link.kind, link.name) for link in found.links] == [
+        ("LLMService", "qwen"),
+        ("ScaledObject", "qwen"),
+        ("HorizontalPodAutoscaler", "keda-hpa-qwen"),
+        ("Deployment", "qwen"),
+        ("Pod", "a"),
+        ("Pod", "b"),
+    ]
+    assert found.links[2].says == "wants 2 of 1 to 5 replicas, s0-queueDepth 4 for each"
+
+
+def test_a_cold_start_is_said_with_what_is_still_to_come() -> None:
+    start = {"phase": "loading", "message": "pod qwen-1 is loading", "eta": 30, "percent": 40}
+    condition = {"type": "Ready", "status": "False", "reason": "ColdStart", "message": "starting"}
+    found = explain(Found(service("Loading", condition, coldStart=start), scaled(), None, deployment(1, 0), []))
+    assert found.well, "a model that starts is well"
+    assert found.links[0].says == "Loading: loading: pod qwen-1 is loading, about 30 s to go (40 %)"
+    assert found.links[2].says == "0 of 1 replicas are ready"
+
+
+def test_without_a_controller() -> None:
+    found = explain(Found({"metadata": {"namespace": "ai", "name": "qwen"}}, None, None, None, []))
+    assert not found.well
+    assert "hearth doctor" in found.why
+    assert [link.well for link in found.links] == [False, False, False]
+
+
+def test_a_condition_that_is_false_is_the_reason() -> None:
+    resolved = {
+        "type": "RuntimeResolved",
+        "status": "False",
+        "reason": "NoRuntimeForVendor",
+        "message": "none for biren",
+    }
+    found = explain(Found(service("Pending", READY, resolved), None, None, None, []))
+    assert (found.well, found.why) == (False, "NoRuntimeForVendor: none for biren")
+
+
+def test_keda_in_its_own_words() -> None:
+    found = explain(Found(service(), scaled("False"), None, deployment(), []))
+    assert not found.links[1].well
+    assert "ScaledObjectCheckFailed: no such host" in found.links[1].says
+    paused = scaled(annotations={"autoscaling.keda.sh/paused": "true"})
+    assert "paused" in explain(Found(service(), paused, None, deployment(), [])).links[1].says
+
+
+def test_an_hpa_that_cannot_ask_is_not_well_and_one_at_zero_is() -> None:
+    def hpa(reason: str) -> dict[str, Any]:
+        conditions = [{"type": "ScalingActive", "status": "False", "reason": reason, "message": "m"}]
+        return {**HPA, "status": {"conditions": conditions}}
+
+    def link(reason: str) -> bool:
+        return explain(Found(service(), scaled(), hpa(reason), deployment(), [])).links[2].well
+
+    assert link("ScalingDisabled")
+    assert not link("FailedGetExternalMetric")
+
+
+@pytest.mark.parametrize(
+    ("state", "says", "well"),
+    [
+        (container(waiting={"reason": "CrashLoopBackOff", "message": "back-off"}), "CrashLoopBackOff on gpu-1, 3 restarts: back-off", False),
+        (container(waiting={"reason": "ContainerCreating"}), "ContainerCreating on gpu-1, 3 restarts", True),
+        (container(terminated={"exitCode": 137}), "exited with 137 on gpu-1, 3 restarts", False),
+        (container(running={}), "loading on gpu-1, 3 restarts", True),
+        ({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]}, "Unschedulable: 0/3 nodes", False),
+        ({"phase": "Pending"}, "Pending on gpu-1", True),
+    ],
+)  # fmt: skip
+def test_pods(state: dict[str, Any], says: str, well: bool) -> None:
+    link = explain(Found(service(), scaled(), None, deployment(), [pod(**state)])).links[-1]
+    assert (link.says, link.well) == (says, well)
+
+
+def test_a_pod_on_its_way_out() -> None:
+    leaving = pod()
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert explain(Found(service(), scaled(), None, deployment(), [leaving])).links[-1].says == "ending on gpu-1"
