@@ -180,14 +180,29 @@ def activator(
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     max_body_bytes: Annotated[int, typer.Option(min=1, help="Largest request body.")] = 64 * 2**20,
     grace_seconds: Annotated[float, typer.Option(min=0, help="For answers under way after SIGTERM.")] = 120.0,
+    access_log: Annotated[bool, typer.Option("--access-log", help="A line of log for each request.")] = False,
+    otlp_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            envvar="OTEL_EXPORTER_OTLP_ENDPOINT", help="OTLP/HTTP receiver of traces, such as http://collector:4318."
+        ),
+    ] = None,
     log_format: LogFormat = LogFormatChoice.auto,
     log_level: LogLevel = "info",
 ) -> None:
     """The HTTP door of every LLMService: admits, holds, keeps alive, relays."""
     from hearth.activator.server import ActivatorConfig, run_activator
 
-    config = ActivatorConfig(listen, demand_listen, operations_listen, kubeconfig, max_body_bytes, grace_seconds)
-    _run_role(run_activator(config), log_format, log_level)
+    if otlp_endpoint is not None:
+        try:
+            import opentelemetry.exporter.otlp.proto.http  # noqa: F401
+        except ImportError:
+            _refuse("--otlp-endpoint: OpenTelemetry is not installed; pip install 'hearth[otel]'")
+    config = ActivatorConfig(
+        *(listen, demand_listen, operations_listen, kubeconfig, max_body_bytes, access_log, otlp_endpoint),
+        grace_seconds=grace_seconds,
+    )
+    _run_role(run_activator(config), log_format, log_level, access_log=access_log)
 
 
 @app.command()
@@ -424,7 +439,9 @@ def _namespaced(option: str, given: str | None) -> tuple[str, str] | None:
     return namespace, name
 
 
-def _run_role(role: "Coroutine[object, object, None]", log_format: LogFormatChoice, log_level: str) -> None:
+def _run_role(
+    role: "Coroutine[object, object, None]", log_format: LogFormatChoice, log_level: str, *, access_log: bool = False
+) -> None:
     """Run a role until it is told to stop, on uvloop."""
     import logging
 
@@ -436,7 +453,7 @@ def _run_role(role: "Coroutine[object, object, None]", log_format: LogFormatChoi
     if log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         role.close()
         _refuse(f"--log-level: found {log_level!r}; allowed: debug, info, warning, error")
-    configure(log_format.value, log_level)
+    configure(log_format.value, log_level, access_log=access_log)
     try:
         uvloop.run(role)
     except (OSError, ApiUnavailable, LeadershipLost) as error:

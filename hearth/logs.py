@@ -4,10 +4,13 @@ Every event is `log.info("what happened", extra=fields(...))`. Never a prompt's 
 names, counts, durations and status codes.
 """
 
+import atexit
 import json
 import logging
 import sys
 from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
 from typing import Literal
 
 LogFormat = Literal["auto", "json", "text"]
@@ -44,10 +47,18 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure(log_format: LogFormat = "auto", level: str = "INFO") -> None:
-    """Send all logs to standard error. `auto` is text on a terminal and JSON elsewhere."""
+def configure(log_format: LogFormat = "auto", level: str = "INFO", *, access_log: bool = False) -> None:
+    """Send all logs to standard error. `auto` is text on a terminal and JSON elsewhere. With `access_log`, what goes to
+    the logger hearth.access is formatted and written by a thread: a line for each request must hold up none."""
     handler = logging.StreamHandler(sys.stderr)
     text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    if access_log:
+        lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        access = logging.getLogger("hearth.access")
+        access.handlers, access.propagate = [QueueHandler(lines)], False
+        listener = QueueListener(lines, handler)
+        listener.start()
+        atexit.register(listener.stop)

@@ -15,6 +15,7 @@ from hearth.activator.exchange import Exchange, answer_error
 from hearth.activator.gate import Gate
 from hearth.activator.headers import cross_origin, preflight_answer
 from hearth.activator.heartbeat import Heartbeats
+from hearth.activator.journey import Journeys
 from hearth.activator.metrics import ActivatorMetrics
 from hearth.activator.models import models_answer
 from hearth.activator.request import Request
@@ -26,10 +27,17 @@ MAX_BODY_BYTES = 64 * 2**20
 class Door:
     """Takes requests whose head, then whose body has come, in the event loop's callbacks."""
 
-    def __init__(self, board: DemandBoard, registry: CollectorRegistry, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        board: DemandBoard,
+        registry: CollectorRegistry,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        journeys: Journeys | None = None,
+    ) -> None:
         self.directory = Directory(self._changed)
         self.max_body_bytes = max_body_bytes
         self._board = board
+        self._journeys = journeys or Journeys()
         self._gates: dict[ServiceKey, Gate] = {}
         self._heartbeats = Heartbeats()
         self._pool = Pool()
@@ -54,7 +62,8 @@ class Door:
             return
         if entry is not None:
             try:
-                Exchange(self._gates[entry.key], request, client, self._pool, self._spawn).begin()
+                gate = self._gates[entry.key]
+                Exchange(gate, request, client, self._pool, self._spawn, self._journeys).begin()
             except ApiError as error:
                 answer_error(client, error, request)
 

@@ -4,6 +4,7 @@ A task is made only where a new connection to an engine must be opened.
 """
 
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,6 +12,7 @@ from hearth.activator.client import ClientResponse
 from hearth.activator.errors import ApiError, stopping
 from hearth.activator.gate import Gate, Held
 from hearth.activator.headers import cross_origin, for_engine
+from hearth.activator.journey import Journey, Journeys, Outcome
 from hearth.activator.relay import Opened, Relay
 from hearth.activator.request import Request
 from hearth.activator.upstream import Pool, UpstreamConnection, UpstreamError
@@ -27,10 +29,14 @@ Spawn = Callable[[Coroutine[Any, Any, None]], Callable[[], object]]
 class Exchange(Held):
     """`begin` once; the rest is callbacks: of the gate, the engine's connection, the client's."""
 
-    __slots__ = ("_address", "_cancel", "_connection", "_fresh", "_pool", "_sink", "_spawn")
+    __slots__ = ("_address", "_cancel", "_connection", "_fresh", "_journey", "_journeys", "_pool", "_sink", "_spawn")
 
-    def __init__(self, gate: Gate, request: Request, client: ClientResponse, pool: Pool, spawn: Spawn) -> None:
+    def __init__(
+        self, gate: Gate, request: Request, client: ClientResponse, pool: Pool, spawn: Spawn, journeys: Journeys
+    ) -> None:
         super().__init__(gate, request, client)
+        self._journeys = journeys
+        self._journey: Journey | None = None
         self._pool = pool
         self._spawn = spawn
         self._address = ""
@@ -42,11 +48,19 @@ class Exchange(Held):
     def begin(self) -> None:
         """Enter the gate. Raises ApiError where it does not let the request in."""
         self.client.attach(self._client_gone)
-        self._gate.admit(self)
+        if self._journeys:
+            self._journey = self._journeys.begin(self._gate.name, self.request)
+        try:
+            self._gate.admit(self)
+        except ApiError as error:
+            self._observe_end("rejected", error.status)
+            raise
 
     def go(self, address: str) -> None:
         """Ask this replica."""
         self._address, self._fresh = address, False
+        if self._journey is not None:
+            self._journey.sent, self._journey.address = time.time_ns(), address
         connection = self._pool.idle(address)
         if connection is not None:
             self._send(connection)
@@ -55,6 +69,7 @@ class Exchange(Held):
 
     def refuse(self, error: ApiError) -> None:
         """Wait no more."""
+        self._observe_end("rejected", error.status)
         answer_error(self.client, error, self.request)
 
     def cut(self) -> None:
@@ -63,6 +78,7 @@ class Exchange(Held):
         self._drop()
         self._gate.leave(self)
         self._gate.rejected(error)
+        self._observe_end("stopped", error.status)
         if sink is not None and sink.answered:
             sink.break_off(error)
         else:
@@ -88,6 +104,8 @@ class Exchange(Held):
         if client.started:
             opened = "events" if request.stream else "white space"
         self._connection = connection
+        if self._journey is not None:
+            self._journey.connected = time.time_ns()
         client.set_flow(connection.pause_reading, connection.resume_reading)
         self._sink = Relay(
             self._gate.name,
@@ -97,6 +115,7 @@ class Exchange(Held):
             request.dialect,
             self._gate.tally,
             self.ticket.arrived,
+            self._journey,
             self._over,
         )
         connection.send([self._head(), *request.body], self._sink, head_request=request.method == "HEAD")
@@ -105,20 +124,25 @@ class Exchange(Held):
         request = self.request
         length = request.length if request.length or request.method in _WITH_BODY else None
         headers = for_engine(request.headers, self._address, length, request.client, request.scheme, request.request_id)
+        if self._journey is not None and (ours := self._journey.traceparent) is not None:
+            headers = [field for field in headers if field[0] != b"traceparent"]
+            headers.append((b"traceparent", ours))
         lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.target())]
         lines += [b"%b: %b" % field for field in headers]
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _over(self, error: UpstreamError | None) -> None:
         """The engine's part is over: answered, or failed before its first byte reached the client."""
-        connection, self._connection, self._sink = self._connection, None, None
+        connection, self._connection, sink, self._sink = self._connection, None, self._sink, None
         assert connection is not None
+        assert sink is not None
         self.client.set_flow(None, None)
         if error is None:
             connection.resume_reading()
             self._pool.release(self._address, connection)
             self._gate.hold.answered(self._address)
             self._gate.leave(self)
+            self._observe_end("broken" if sink.broken else "answered", sink.status)
         elif connection.used and not connection.received and not self._fresh:
             # An idle connection may have been closed by the engine just before it was used: once more, on a new one.
             self._connect()
@@ -127,7 +151,14 @@ class Exchange(Held):
 
     def _failed(self, error: UpstreamError) -> None:
         service = self._gate.name
-        log.warning("replica failed", extra=fields(service=service, address=self._address, reason=str(error)))
+        request_id = self.request.request_id
+        log.warning(
+            "replica failed",
+            extra=fields(service=service, address=self._address, reason=str(error), request_id=request_id),
+        )
+        if self._journey is not None:
+            self._journey.retries += 1
+            self._journey.sent = self._journey.connected = 0
         self._gate.back(self)
 
     def _client_gone(self) -> None:
@@ -135,6 +166,12 @@ class Exchange(Held):
         self._gate.tally.left += 1
         self._drop()
         self._gate.leave(self)
+        self._observe_end("left", 499)  # as nginx writes it: there is no status that nobody got
+
+    def _observe_end(self, outcome: Outcome, status: int) -> None:
+        if self._journey is not None:
+            self._journeys.over(self._journey, outcome, status)
+            self._journey = None
 
     def _drop(self) -> None:
         if self._cancel is not None:

@@ -4,12 +4,14 @@ Everything here runs in the event loop's callbacks.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Literal
 
 from hearth.activator.client import ClientResponse
 from hearth.activator.errors import ApiError, Dialect, engine_died, error_event, not_an_event_stream
 from hearth.activator.headers import Headers, end_to_end, get
+from hearth.activator.journey import Journey
 from hearth.activator.tally import Tally
 from hearth.activator.upstream import UpstreamError
 
@@ -33,11 +35,12 @@ class Relay:
             "_dialect",
             "_error_body",
             "_events",
+            "_journey",
             "_opened",
             "_over",
             "_pending",
         ),
-        *("_request_id", "_service", "_status", "_tally", "answered"),
+        *("_request_id", "_service", "_tally", "answered", "broken", "status"),
     )
 
     def __init__(
@@ -49,18 +52,21 @@ class Relay:
         dialect: Dialect,
         tally: Tally,
         arrived: float,
+        journey: Journey | None,
         over: Callable[[UpstreamError | None], None],
     ) -> None:
         self._over = over
         self._tally = tally
         self._arrived = arrived
+        self._journey = journey
+        self.broken = False
         self._service = service
         self._request_id = request_id
         self._dialect: Dialect = dialect
         self._client = client
         self._opened = opened
         self._pending: tuple[int, Headers, int | None] | None = None
-        self._status = 0
+        self.status = 0
         self._content_type = b""
         self._events = False
         self._error_body: list[bytes] | None = None
@@ -68,7 +74,7 @@ class Relay:
         self.answered = False
 
     def head(self, status: int, headers: Headers) -> None:
-        self._status = status
+        self.status = status
         self._content_type = content_type = get(headers, b"content-type") or b""
         self._events = content_type.lower().startswith(b"text/event-stream")
         if self._opened == "no":
@@ -102,10 +108,10 @@ class Relay:
 
     def end(self) -> None:
         if self._error_body is not None:
-            self._tally.responses[self._status if self._status >= 400 else 502] += 1
+            self._tally.responses[self.status if self.status >= 400 else 502] += 1
             self._client.write(self._as_event(b"".join(self._error_body)))
             self._client.end()
-        elif self._opened == "white space" and self._status >= 400:
+        elif self._opened == "white space" and self.status >= 400:
             # The status line said 200 long ago; only a cut tells the client that this is no success.
             self._client.abort()
         else:
@@ -116,6 +122,7 @@ class Relay:
     def failed(self, error: UpstreamError) -> None:
         if self.answered:
             self._tally.broken += 1
+            self.broken = True
             self.break_off(engine_died(self._service))
         self._over(None if self.answered else error)
 
@@ -129,14 +136,16 @@ class Relay:
 
     def _first_byte(self) -> None:
         self.answered = True
-        self._tally.responses[self._status] += 1
+        if self._journey is not None:
+            self._journey.first_byte = time.time_ns()
+        self._tally.responses[self.status] += 1
         self._tally.first_byte.observe(asyncio.get_running_loop().time() - self._arrived)
 
     def _as_event(self, body: bytes) -> bytes:
         """The engine's error as the event that the SDKs raise on."""
         text = body.strip()
-        if self._status >= 400 and text.startswith(b"{") and b'"error"' in text:
+        if self.status >= 400 and text.startswith(b"{") and b'"error"' in text:
             return error_event(b" ".join(text.split(b"\n")), self._dialect)
         return not_an_event_stream(
-            self._service, f"status {self._status}, {self._content_type.decode('latin-1')}"
+            self._service, f"status {self.status}, {self._content_type.decode('latin-1')}"
         ).event(self._dialect)

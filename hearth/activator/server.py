@@ -12,6 +12,7 @@ import uvicorn
 from hearth.activator.app import ActivatorApp
 from hearth.activator.demand import Demand, DemandBoard
 from hearth.activator.door import MAX_BODY_BYTES, Door
+from hearth.activator.journey import AccessLog, Journeys, Observer
 from hearth.activator.protocol import ActivatorProtocol
 from hearth.api.base import GROUP, VERSION
 from hearth.api.labels import ENGINE_SELECTOR
@@ -32,13 +33,15 @@ ENDPOINT_SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 @dataclass(frozen=True, slots=True)
 class ActivatorConfig:
     """`listen` (clients), `demand_listen` (scalers) and `operations_listen` (probes, Prometheus) are host:port; without
-    `kubeconfig`, the pod's account."""
+    `kubeconfig`, the pod's account. `otlp_endpoint` is a URL; without one nothing is traced."""
 
     listen: str
     demand_listen: str
     operations_listen: str
     kubeconfig: Path | None
     max_body_bytes: int = MAX_BODY_BYTES
+    access_log: bool = False
+    otlp_endpoint: str | None = None
     grace_seconds: float = 120.0
 
 
@@ -68,7 +71,14 @@ async def run_activator(config: ActivatorConfig) -> None:
     kube = await KubeClient.connect(config.kubeconfig)
     board = DemandBoard()
     registry = role_registry("activator")
-    door = Door(board, registry, config.max_body_bytes)
+    observers: list[Observer] = [AccessLog()] if config.access_log else []
+    tracing = None
+    if config.otlp_endpoint is not None:
+        from hearth.activator.tracing import Tracing  # an optional extra
+
+        tracing = Tracing(config.otlp_endpoint)
+        observers.append(tracing)
+    door = Door(board, registry, config.max_body_bytes, Journeys(*observers))
     services = Informer(kube, LLMSERVICES, door.directory.put_service)
     slices = Informer(kube, ENDPOINT_SLICES, door.directory.put_slice, ENGINE_SELECTOR)
     ready = False
@@ -105,6 +115,8 @@ async def run_activator(config: ActivatorConfig) -> None:
         await kube.close()
         for bound in (listening, operations):
             bound.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
     log.info("activator stopped")
 
 

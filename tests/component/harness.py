@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from hearth.activator.demand import DemandBoard
 from hearth.activator.door import Door
 from hearth.activator.gate import Gate
+from hearth.activator.journey import Journeys
 from hearth.activator.protocol import ActivatorProtocol
 from hearth.activator.server import http_server
 from hearth.operations import bind
@@ -236,10 +237,12 @@ class ActivatorHarness:
 
     max_body_bytes: int = 2**20
     board: DemandBoard = field(default_factory=DemandBoard)
+    journeys: Journeys = field(default_factory=Journeys)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     _clients: list[Client] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
-        self.door = Door(self.board, CollectorRegistry(), self.max_body_bytes)
+        self.door = Door(self.board, self.registry, self.max_body_bytes, self.journeys)
         self._listening: socket.socket = bind("127.0.0.1:0")
         self.port: int = self._listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

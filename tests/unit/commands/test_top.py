@@ -33,5 +33,5 @@ def test_the_table_has_everything_in_words() -> None:
     history: defaultdict[tuple[str, str], deque[int]] = defaultdict(lambda: deque([0, 3]))
     console.print(table([Row("ai", "qwen", "Loading", 2, 1, 0, 4, 3, "loading", 12)], history))
     text = console.export_text()
-    for words in ("ai", "qwen", "Loading", "1/2", "0-4", "loading, 12 s to go", "▁█"):
+    for words in ("ai", "qwen", "Loading", "1/2", "0-4", "loading, 12 s to go", "▁▇"):
         assert words in text
