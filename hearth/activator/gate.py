@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 OPENING_SECONDS = 0.05
 _DEFAULT_RETRY_AFTER = 30.0
 _CHUNK_SECONDS = 0.1
+_HELD_FROM = 0.001  # seconds; who went on in the same turn of the event loop has not waited
 
 _EVENT_STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -236,7 +237,7 @@ class Gate:
             now = self._loop.time()
             for ticket, address in self.hold.dispatch(now):
                 held = self._held[ticket]
-                if now > ticket.arrived and not held.retried:
+                if now - ticket.arrived > _HELD_FROM and not held.retried:
                     self.tally.held.observe(now - ticket.arrived)
                 held.go(address)
             if self.hold.waiting:
