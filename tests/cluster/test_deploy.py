@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from tests.builders import ROOT
 from tests.cluster.controlplane import CommandFailed, ControlPlane
@@ -88,3 +89,26 @@ def test_an_account_may_do_no_more(installed: Installed, role: str, request_: st
 def test_the_scaler_sees_the_activators_of_its_own_namespace(installed: Installed) -> None:
     for verb in ("list", "watch"):
         assert can_i(installed.plane, "scaler", f"{verb} endpointslices.discovery.k8s.io", SYSTEM)
+
+
+def test_grafanas_config_maps_are_taken_and_have_the_sidecars_label(installed: Installed) -> None:
+    folder = str(ROOT / "deploy/dashboards")
+    installed.plane.kubectl("apply", "--dry-run=server", "--validate=strict", "-k", folder)
+    listed = list(yaml.safe_load_all(installed.plane.kubectl("kustomize", folder)))
+    assert {item["metadata"]["labels"]["grafana_dashboard"] for item in listed} == {"1"}
+    boards = [json.loads(text) for item in listed for text in item["data"].values()]
+    assert {board["uid"] for board in boards} == {"hearth-overview", "hearth-llmservice", "hearth-scaler"}
+
+
+def test_the_pod_monitor_finds_every_role_at_a_port_that_it_has(installed: Installed) -> None:
+    """There is no Prometheus operator here, which would take it: what it selects is looked at in its place."""
+    listed = list(yaml.safe_load_all(installed.plane.kubectl("kustomize", str(ROOT / "deploy/monitoring"))))
+    (monitor,) = [item for item in listed if item["kind"] == "PodMonitor"]
+    (expression,) = monitor["spec"]["selector"]["matchExpressions"]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    items = json.loads(installed.plane.kubectl("get", "deployments", "-n", SYSTEM, "-o", "json"))["items"]
+    templates = [item["spec"]["template"] for item in items]
+    assert {template["metadata"]["labels"][expression["key"]] for template in templates} == set(expression["values"])
+    for template in templates:
+        ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
+        assert str(ports[endpoint["port"]]) == template["metadata"]["annotations"]["prometheus.io/port"]
