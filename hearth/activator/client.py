@@ -103,6 +103,10 @@ class ClientResponse:
         if not self.disconnected:
             self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
 
+    def takes_chunks(self) -> Callable[[bytes], None] | None:
+        """What writes a part of the body that is a chunk already; None where this body is not chunked."""
+        return self._protocol.transport.write if self._chunked and not self.disconnected else None
+
     def end(self) -> None:
         """The response is complete; the connection goes on with the client's next request."""
         if self.response_complete or self.disconnected:

@@ -29,7 +29,6 @@ class Relay:
     __slots__ = (
         *(
             "_arrived",
-            "_at_event_end",
             "_client",
             "_content_type",
             "_dialect",
@@ -39,6 +38,8 @@ class Relay:
             "_opened",
             "_over",
             "_pending",
+            "_last",
+            "_write",
         ),
         *("_request_id", "_service", "_tally", "answered", "broken", "status"),
     )
@@ -60,6 +61,7 @@ class Relay:
         self._arrived = arrived
         self._journey = journey
         self.broken = False
+        self._write: Callable[[bytes], None] | None = None  # what takes chunks as they are
         self._service = service
         self._request_id = request_id
         self._dialect: Dialect = dialect
@@ -70,7 +72,7 @@ class Relay:
         self._content_type = b""
         self._events = False
         self._error_body: list[bytes] | None = None
-        self._at_event_end = True
+        self._last = b"\n\n\r\n"  # the last chunk of events: tells whether another event can be put after it
         self.answered = False
 
     def head(self, status: int, headers: Headers) -> None:
@@ -104,7 +106,20 @@ class Relay:
             self._tally.bytes += len(data)
             if self._events:
                 self._tally.events += data.count(b"\n\n")
-            self._at_event_end = data.endswith((b"\n\n", b"\r\n\r\n"))
+                self._last = data + b"\r\n"
+                self._write = self._client.takes_chunks()
+
+    def chunk(self, raw: bytes, start: int) -> None:
+        # In front of every token: as few steps as there can be.
+        write = self._write
+        if write is None:
+            self.body(raw[start:-2])
+            return
+        write(raw)
+        tally = self._tally
+        tally.bytes += len(raw) - start - 2
+        tally.events += raw.count(b"\n\n")
+        self._last = raw
 
     def end(self) -> None:
         if self._error_body is not None:
@@ -128,7 +143,7 @@ class Relay:
 
     def break_off(self, error: ApiError) -> None:
         """End an answer that has begun and will not be complete: in words between two events, else by a cut."""
-        if self._events and self._at_event_end:
+        if self._events and self._last.endswith((b"\n\n\r\n", b"\r\n\r\n\r\n")):
             self._client.write(error.event(self._dialect))
             self._client.end()
         else:

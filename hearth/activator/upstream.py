@@ -24,11 +24,18 @@ class UpstreamError(Exception):
     """The engine could not be reached, or broke its connection or HTTP's rules."""
 
 
+_SIZES = {b"%x" % size: size for size in range(1, 0x1000)}
+"""Chunk sizes as they are mostly written, so that one look tells what one says, and that it says nothing else."""
+
+
 class ResponseSink(Protocol):
-    """Takes one response: `head`, then `body` for each read (maybe empty), then `end`; or `failed` at any time."""
+    """Takes one response: `head`, then `body` for each read (maybe empty), then `end`; or `failed` at any time. A read
+    that is one whole chunk and nothing else comes by `chunk` as it is, its data from `start` to two bytes before its
+    end."""
 
     def head(self, status: int, headers: Headers) -> None: ...
     def body(self, data: bytes) -> None: ...
+    def chunk(self, raw: bytes, start: int) -> None: ...
     def end(self) -> None: ...
     def failed(self, error: UpstreamError) -> None: ...
 
@@ -46,6 +53,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_given = False
         self._complete = False
         self._reusable = True
+        self._between_chunks = False
         self.used = False
         self.received = False
 
@@ -95,12 +103,23 @@ class UpstreamConnection(asyncio.Protocol):
         if self._sink is None or self._parser is None:
             self.close()  # an engine that speaks without being asked
             return
+        if self._between_chunks:
+            # An event stream is mostly one chunk a read: where its size says that it is whole and nothing follows, the
+            # parser would stand afterwards where it stands.
+            end = data.find(b"\r\n", 1, 5)
+            size = _SIZES.get(data[:end])
+            if size is not None and size + end + 4 == len(data) and data.endswith(b"\r\n"):
+                self._sink.chunk(data, end + 2)
+                return
         self.received = True
+        self._between_chunks = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(UpstreamError(f"the engine's answer is not HTTP: {error}"))
             return
+        if self._between_chunks and not data.endswith(b"\r\n"):
+            self._between_chunks = False  # the size of the next chunk has begun
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -136,7 +155,14 @@ class UpstreamConnection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         self._pieces.append(data)
 
+    def on_chunk_header(self) -> None:
+        self._between_chunks = False
+
+    def on_chunk_complete(self) -> None:
+        self._between_chunks = True
+
     def on_message_complete(self) -> None:
+        self._between_chunks = False
         if self._head_given:
             self._complete = True
 

@@ -20,6 +20,7 @@ class Sink:
         self.status = 0
         self.data = b""
         self.over: str | None = None
+        self.whole_chunks = 0
 
     def head(self, status: int, headers: Headers) -> None:
         assert self.status == 0
@@ -30,6 +31,14 @@ class Sink:
         assert self.status
         assert self.over is None
         self.data += data
+
+    def chunk(self, raw: bytes, start: int) -> None:
+        assert self.status
+        assert self.over is None
+        size, data, end = raw[: start - 2], raw[start:-2], raw[-2:]
+        assert (int(size, 16), end) == (len(data), b"\r\n")
+        self.data += data
+        self.whole_chunks += 1
 
     def end(self) -> None:
         assert self.status
@@ -98,6 +107,52 @@ def test_answers_one_after_the_other_in_any_pieces(answers: list[tuple[bytes, by
             assert sink.over is None
             connection.data_received(answer[start:end])
         assert (sink.over, sink.data) == ("end", body)
+    wire.close()
+
+
+CHUNKS = st.lists(
+    st.one_of(
+        st.binary(min_size=1, max_size=40).map(lambda data: b"%x\r\n%b\r\n" % (len(data), data)),
+        st.binary(min_size=1, max_size=40).map(lambda data: b"%X;a=b\r\n%b\r\n" % (len(data), data)),
+        st.just(b"5\r\n3\r\n\r\n\r\n"),  # what looks like a chunk inside of one
+        st.just(b"c\r\n0\r\n\r\n5\r\nab\r\n\r\n"),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(CHUNKS, st.lists(st.integers(0, 600), max_size=8))
+def test_chunks_that_come_one_by_one_are_what_the_parser_makes_of_them(chunks: list[bytes], cuts: list[int]) -> None:
+    """The short way for whole chunks, mixed with the parser's, beside a parser that gets all of it at once."""
+    whole = b"".join(chunks) + b"0\r\n\r\n"
+    expected, given_ = Sink(), Sink()
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    one, wire_one = connected()
+    one.send([b"GET / HTTP/1.1\r\n\r\n"], expected)
+    one.data_received(head + whole)
+    two, wire_two = connected()
+    two.send([b"GET / HTTP/1.1\r\n\r\n"], given_)
+    ends = list(itertools.accumulate(map(len, chunks), initial=0))
+    bounds = sorted({*ends, *(cut for cut in cuts if cut < len(whole)), len(whole)})
+    two.data_received(head + (chunks[0] if chunks else b""))
+    for start, end in itertools.pairwise(bounds[bounds.index(ends[1]) :] if chunks else [0, len(whole)]):
+        two.data_received(whole[start:end])
+    assert (given_.over, given_.data) == (expected.over, expected.data) == ("end", expected.data)
+    assert two.open
+    wire_one.close()
+    wire_two.close()
+
+
+def test_whole_chunks_take_the_short_way() -> None:
+    connection, wire = connected()
+    sink = Sink()
+    connection.send([b"GET / HTTP/1.1\r\n\r\n"], sink)
+    connection.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    for piece in (b"2\r\nde\r\n", b"1\r\nf\r\n1\r\ng\r\n", b"0x1\r\nh\r\n"):
+        connection.data_received(piece)
+    assert (sink.whole_chunks, sink.data) == (1, b"abcdefg"), "what is written otherwise is the parser's"
+    assert sink.over == "failed", "and 0x1 is no size"
     wire.close()
 
 
