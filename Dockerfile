@@ -3,7 +3,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 # The dependencies are a layer of their own: a changed source does not install them again.
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['otel'], sep='\n')" > requirements.txt \
  && python -m venv /opt/hearth \
  && /opt/hearth/bin/pip install --no-cache-dir -r requirements.txt -c constraints.txt
 COPY . .

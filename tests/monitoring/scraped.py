@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -84,3 +85,11 @@ def prometheus(folder: Path, targets: Sequence[str]) -> Iterator[Prometheus]:
         finally:
             process.terminate()
             process.wait(30)
+
+
+def expanded(expr: str) -> str:
+    """What Grafana makes of its variables."""
+    for name, value in {"namespace": ".*", "service": ".*", "__rate_interval": "30s", "__range": "5m"}.items():
+        expr = re.sub(rf"\${name}\b", value, expr)
+    assert "$" not in expr
+    return expr

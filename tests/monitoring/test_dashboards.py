@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from tests.local.command import Hearth
 from tests.monitoring.picture import draw
-from tests.monitoring.scraped import Prometheus, prometheus
+from tests.monitoring.scraped import Prometheus, expanded, prometheus
 from tools.alerts import RECORDINGS
 from tools.dashboards import DASHBOARDS, Panel, Query, as_json
 
@@ -79,14 +79,6 @@ def _exercise(client: openai.OpenAI) -> None:
         next(iter(stream))
     with contextlib.suppress(openai.APIError):
         client.chat.completions.create(model="made-up", messages=MESSAGES)
-
-
-def expanded(expr: str) -> str:
-    """What Grafana makes of its variables."""
-    for name, value in {"namespace": ".*", "service": ".*", "__rate_interval": "30s", "__range": "5m"}.items():
-        expr = re.sub(rf"\${name}\b", value, expr)
-    assert "$" not in expr
-    return expr
 
 
 QUERIES = [

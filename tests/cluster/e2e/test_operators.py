@@ -11,8 +11,7 @@ from tests.builders import ROOT
 from tests.cluster.deployed import Deployed
 from tests.cluster.e2e.conversation import Conversation, new_client
 from tests.cluster.kubectl import NAMESPACE
-from tests.monitoring.scraped import Prometheus, prometheus
-from tests.monitoring.test_dashboards import expanded
+from tests.monitoring.scraped import Prometheus, expanded, prometheus
 from tools.dashboards import SCALER, Query
 
 NAME = "watched"
