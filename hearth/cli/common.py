@@ -1,0 +1,67 @@
+"""What the commands share: the app, options that mean the same everywhere, how to refuse, how data is printed."""
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    name="hearth",
+    help="Private LLMs on Kubernetes at zero idle cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Rich would take 0.2 s to import for every --help; what a role shows is drawn with it
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class TableOutput(enum.StrEnum):
+    table = "table"
+    yaml = "yaml"
+    json = "json"
+
+
+Kubeconfig = Annotated[
+    Path | None, typer.Option(help="Kubeconfig.  [default: $KUBECONFIG, ~/.kube/config, the pod's service account]")
+]
+AcceleratorPrice = Annotated[
+    float | None, typer.Option(min=0, help="Of one accelerator for an hour, in your currency, for the dashboards.")
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from hearth import __version__
+
+        typer.echo(f"hearth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def refuse(*messages: str) -> NoReturn:
+    """Say what is wrong, a line each, and exit with 2."""
+    for message in messages:
+        typer.echo(f"hearth: {message}", err=True)
+    sys.exit(2)
+
+
+def print_data(data: object, output: TableOutput) -> None:
+    if output is TableOutput.json:
+        import json
+
+        typer.echo(json.dumps(data, indent=2))
+    else:
+        import yaml
+
+        typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)

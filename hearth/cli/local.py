@@ -1,0 +1,220 @@
+"""`hearth render`, `up`, `demo`: from manifests, without a cluster."""
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hearth.cli.common import AcceleratorPrice, app, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from hearth.api.inferenceruntime import InferenceRuntime
+    from hearth.api.llmservice import LLMService
+    from hearth.local.up import UpConfig
+
+
+SIM_OPTIONS = (
+    *("start-seconds", "load-seconds", "tokens-per-second", "slots", "cached-prompts", "prefill-seconds"),
+    *("fault", "fault-file"),
+)
+
+
+class Output(enum.StrEnum):
+    yaml = "yaml"
+    json = "json"
+
+
+class EngineChoice(enum.StrEnum):
+    sim = "sim"
+    command = "command"
+
+
+Files = Annotated[
+    list[str], typer.Option("--file", "-f", help="An LLMService manifest; repeat for more, - is standard input.")
+]
+RuntimesFolder = Annotated[
+    Path | None, typer.Option("--runtimes", help="Folder of InferenceRuntime manifests.  [default: the bundled ones]")
+]
+Vendor = Annotated[str | None, typer.Option(help="Render as if only this vendor had nodes.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a field: spec.scaling.max=3. Repeat for more.")
+]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port of the OpenAI endpoint.")]
+HpaSync = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of the HPA (Kubernetes: 15).")]
+Engine = Annotated[
+    EngineChoice, typer.Option(help="sim: the simulated engine; command: the container's own, if it is installed.")
+]
+Sim = Annotated[
+    list[str] | None,
+    typer.Option(help=f"Option of the simulated engine, NAME=VALUE ({', '.join(SIM_OPTIONS)}). Repeat for more."),
+]
+
+
+@app.command()
+def render(
+    file: Files,
+    runtimes: RuntimesFolder = None,
+    vendor: Vendor = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="Format.")] = Output.yaml,
+    assign: Assignments = None,
+) -> None:
+    """Print the Kubernetes objects that LLMServices become: plain YAML, no cluster needed."""
+    services = _services(file, assign or [])
+    known = _runtimes(runtimes)
+    objects = _rendered(services, known, _accelerators(known, vendor))
+    if output is Output.json:
+        import json
+
+        typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2))
+    else:
+        import yaml
+
+        typer.echo(yaml.safe_dump_all(objects, sort_keys=False, width=110, allow_unicode=True), nl=False)
+
+
+@app.command()
+def up(
+    file: Files,
+    runtimes: RuntimesFolder = None,
+    vendor: Vendor = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    engine: Engine = EngineChoice.sim,
+    sim: Sim = None,
+    assign: Assignments = None,
+    hpa_sync_seconds: HpaSync = 15.0,
+    accelerator_price: AcceleratorPrice = None,
+) -> None:
+    """Run LLMServices on this machine, without Kubernetes: the same activator, scaler and rules."""
+    from hearth.local.view import show
+
+    _run_local(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, show, accelerator_price)
+
+
+@app.command()
+def demo(
+    file: Files,
+    runtimes: RuntimesFolder = None,
+    vendor: Vendor = None,
+    port: Port = 8080,
+    sim: Sim = None,
+    assign: Assignments = None,
+    hpa_sync_seconds: HpaSync = 15.0,
+) -> None:
+    """Run `up` without a person: cold requests, a burst, silence, zero. Exit 0 only if all of it was seen."""
+    from hearth.local.demo import SETTINGS, SIM_SETTINGS, run_demo
+
+    assign = [*SETTINGS, *(assign or [])]
+    sim = [*SIM_SETTINGS, *(sim or [])]
+    host, engine = "127.0.0.1", EngineChoice.sim
+    _run_local(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, run_demo)
+
+
+def _run_local(
+    file: list[str],
+    runtimes: Path | None,
+    vendor: str | None,
+    host: str,
+    port: int,
+    engine: EngineChoice,
+    sim: list[str] | None,
+    assign: list[str] | None,
+    hpa_sync_seconds: float,
+    run: "Callable[[UpConfig], Coroutine[object, object, bool]]",
+    accelerator_price: float | None = None,
+) -> None:
+    """Check everything that was given, then run; exit 1 where `run` says False."""
+    import asyncio
+    import tempfile
+
+    from hearth.local.deployment import EngineOptions
+    from hearth.local.up import StartFailed, UpConfig
+
+    services = _services(file, assign or [])
+    known = _runtimes(runtimes)
+    accelerators = _accelerators(known, vendor)
+    engines = EngineOptions(engine.value, _sim_arguments(sim or []))
+    _rendered(services, known, accelerators)  # what can't be rendered is refused before anything starts
+    with tempfile.TemporaryDirectory(prefix="hearth-") as folder:
+        config = UpConfig(
+            *(services, known, Path(folder), host, port, engines, hpa_sync_seconds, accelerators, accelerator_price)
+        )
+        try:
+            done = asyncio.run(run(config))
+        except asyncio.CancelledError:
+            typer.echo("hearth: stopped before it was done", err=True)
+            done = False
+        except OSError as error:
+            refuse(str(error))
+        except StartFailed as error:
+            typer.echo(f"hearth: {error}", err=True)
+            done = False
+    if not done:
+        raise typer.Exit(1)
+
+
+def _services(files: list[str], assignments: list[str]) -> "list[LLMService]":
+    from hearth.api.manifest import ManifestError, load_llmservices, parse_llmservice, set_fields
+
+    try:
+        services = load_llmservices(files)
+        if assignments:
+            manifests = [set_fields(service.to_manifest(), assignments) for service in services]
+            services = [parse_llmservice(manifest, "--set") for manifest in manifests]
+    except ManifestError as error:
+        refuse(*map(str, error.problems))
+    except ValueError as error:
+        refuse(f"--set: {error}")
+    return services
+
+
+def _rendered(
+    services: "list[LLMService]", runtimes: "list[InferenceRuntime]", accelerators: frozenset[str] | None
+) -> "list[dict[str, Any]]":
+    """What the LLMServices become in a cluster with these accelerators."""
+    from hearth.crd_translator import ClusterFacts, RuntimeNotResolved
+    from hearth.crd_translator import render as translate
+
+    facts = ClusterFacts(accelerators=accelerators)
+    try:
+        return [item for service in services for item in translate(service, runtimes, facts).objects]
+    except RuntimeNotResolved as error:
+        refuse(str(error))
+
+
+def _runtimes(folder: Path | None) -> "list[InferenceRuntime]":
+    from hearth.api.manifest import ManifestError, load_runtimes
+
+    if folder is None:
+        package = Path(__file__).parent.parent
+        # In a wheel the manifests lie in the package, in a checkout beside it.
+        folder = next(path for path in (package / "runtimes", package.parent / "runtimes") if path.is_dir())
+    try:
+        return load_runtimes(folder)
+    except ManifestError as error:
+        refuse(*map(str, error.problems))
+
+
+def _accelerators(runtimes: "list[InferenceRuntime]", vendor: str | None) -> frozenset[str] | None:
+    """The extended resources of a cluster that has nodes of one vendor only; None: not known."""
+    if vendor is None:
+        return None
+    matching = [runtime for runtime in runtimes if runtime.spec.vendor == vendor]
+    if not matching:
+        known = ", ".join(sorted({runtime.spec.vendor for runtime in runtimes}))
+        refuse(f"--vendor: found {vendor!r}; the InferenceRuntimes are for: {known}")
+    return frozenset(name for runtime in matching if (name := runtime.spec.accelerator.resource_name))
+
+
+def _sim_arguments(assignments: list[str]) -> tuple[str, ...]:
+    arguments: list[str] = []
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or name not in SIM_OPTIONS:
+            refuse(f"--sim: found {assignment!r}; expected NAME=VALUE with a NAME of {', '.join(SIM_OPTIONS)}")
+        arguments += [f"--{name}", value]
+    return tuple(arguments)

@@ -1,0 +1,171 @@
+"""`hearth top`, `status`, `doctor`, `chat`: what people ask."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hearth.cli.common import Kubeconfig, TableOutput, app, print_data, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from rich.console import Console
+
+    from hearth.commands.access import Access
+
+
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Namespace.  [default: the kubeconfig's, or default]")
+]
+DataOutput = Annotated[TableOutput, typer.Option("--output", "-o", help="Format.")]
+
+
+@app.command()
+def top(
+    kubeconfig: Kubeconfig = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only this one.  [default: all]")] = None,
+    output: DataOutput = TableOutput.table,
+) -> None:
+    """Every LLMService: replicas, queue, cold start. Live on a terminal; once elsewhere, and with -o json or yaml."""
+    from rich.console import Console
+
+    from hearth.commands.top import rows, table, watch
+
+    async def run(access: "Access") -> int:
+        console = Console()
+        async with access.client() as kube:
+            if output is TableOutput.table and console.is_terminal:
+                await watch(console, lambda: rows(kube, namespace))
+            found = await rows(kube, namespace)
+        if output is not TableOutput.table:
+            print_data([row.to_data() for row in found], output)
+        else:
+            from collections import defaultdict, deque
+
+            plain = console if console.is_terminal else Console(width=200)  # nothing is cut in a file
+            plain.print(table(found, defaultdict(deque)))
+        return 0
+
+    _ask_cluster(run, kubeconfig, namespace)
+
+
+@app.command()
+def status(
+    name: Annotated[str, typer.Argument(help="An LLMService.")],
+    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = None,
+    output: DataOutput = TableOutput.table,
+) -> None:
+    """What one LLMService is doing, and why: down to KEDA, the HPA and its pods. Exit 1 where somebody has to act."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from hearth.commands.status import explain, find
+
+    async def run(access: "Access") -> int:
+        async with access.client() as kube:
+            found = await find(kube, access.namespace, name)
+        if found is None:
+            refuse(f"LLMService {access.namespace}/{name}: there is none; `hearth top` lists those that there are")
+        explanation = explain(found)
+        if output is not TableOutput.table:
+            print_data(explanation.to_data(), output)
+        else:
+            console = Console()
+            for depth, link in enumerate(explanation.links):
+                mark = "[green]✓[/]" if link.well else "[red]✗[/]"
+                indent = "  " * min(depth, 4)
+                line = f"{indent}{mark} [bold]{link.kind}[/] {escape(link.name)}  {escape(link.says)}"
+                console.print(line, highlight=False, soft_wrap=True)
+        return 0 if explanation.well and all(link.well for link in explanation.links) else 1
+
+    _ask_cluster(run, kubeconfig, namespace)
+
+
+@app.command()
+def doctor(kubeconfig: Kubeconfig = None, output: DataOutput = TableOutput.table) -> None:
+    """Whether a cluster has what Hearth needs; for what it has not, what to do. Exit 1 where something is missing."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from hearth.commands.doctor import examine
+
+    async def run(access: "Access") -> int:
+        async with access.client() as kube:
+            checks = await examine(kube)
+        if output is not TableOutput.table:
+            print_data([check.to_data() for check in checks], output)
+        else:
+            console = Console()
+            for check in checks:
+                mark = "[green]✓[/]" if check.well else "[red]✗[/]"
+                line = f"{mark} [bold]{escape(check.what)}[/]  {escape(check.found)}"
+                console.print(line, highlight=False, soft_wrap=True)
+                if not check.well:
+                    console.print(f"    → {escape(check.fix)}", highlight=False, soft_wrap=True)
+        return 0 if all(check.well for check in checks) else 1
+
+    _ask_cluster(run, kubeconfig, None)
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="NAME or NAMESPACE/NAME of an LLMService.")],
+    message: Annotated[
+        list[str] | None,
+        typer.Option("--message", "-m", help="Ask this and end; repeat for more.  [default: ask for it]"),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="HEARTH_URL", help="Of the activator, without /v1.")
+    ] = "http://127.0.0.1:8080",
+    key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="Sent as the bearer token.")] = "none",
+) -> None:
+    """Talk to a model: its cold start is shown as it goes, then its words as they come."""
+    import httpx
+    from rich.console import Console
+
+    from hearth.commands.chat import ChatFailed, Conversation, show
+
+    conversation = Conversation(url.rstrip("/").removesuffix("/v1"), model, key)
+    out, err = Console(), Console(stderr=True)
+    # A held request is silent for a heartbeat's time at most; the largest interval that can be set is a minute.
+    with httpx.Client(timeout=httpx.Timeout(10, read=90), trust_env=False) as client:
+        for question in message if message is not None else _questions(err):
+            try:
+                show(conversation.ask(client, question), out, err)
+            except ChatFailed as error:
+                typer.echo(f"hearth: {error}", err=True)
+                raise typer.Exit(1) from error
+
+
+def _questions(console: "Console") -> "Iterator[str]":
+    """Lines of standard input, with a prompt where a person writes them."""
+    while True:
+        if sys.stdin.isatty():
+            console.print("[bold]>[/] ", end="")
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _ask_cluster(
+    run: "Callable[[Access], Coroutine[object, object, int]]", kubeconfig: Path | None, namespace: str | None
+) -> None:
+    """Run a command that reads a cluster, and end with the exit code that it returns."""
+    import asyncio
+
+    from hearth.commands.access import Access
+    from hearth.kube.errors import ApiUnavailable
+
+    try:
+        code = asyncio.run(run(Access.find(kubeconfig, namespace)))
+    except ApiUnavailable as error:
+        refuse(f"{error}; give --kubeconfig, or set KUBECONFIG")
+    except KeyboardInterrupt:
+        code = 0
+    if code:
+        raise typer.Exit(code)

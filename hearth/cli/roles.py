@@ -1,0 +1,149 @@
+"""`hearth activator`, `scaler`, `controller`: what runs in a cluster, each until it is told to stop."""
+
+import enum
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hearth.cli.common import AcceleratorPrice, app, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+
+class LogFormatChoice(enum.StrEnum):
+    auto = "auto"
+    json = "json"
+    text = "text"
+
+
+LogFormat = Annotated[LogFormatChoice, typer.Option("--log-format", help="auto: text on a terminal, else JSON.")]
+LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+OperationsListen = Annotated[str, typer.Option(help="host:port of /metrics, /healthz and /readyz.")]
+
+
+@app.command()
+def activator(
+    listen: Annotated[str, typer.Option(help="host:port for clients.")] = "0.0.0.0:8080",
+    demand_listen: Annotated[str, typer.Option(help="host:port for scalers.")] = "0.0.0.0:9091",
+    operations_listen: OperationsListen = "0.0.0.0:8081",
+    kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
+    max_body_bytes: Annotated[int, typer.Option(min=1, help="Largest request body.")] = 64 * 2**20,
+    grace_seconds: Annotated[float, typer.Option(min=0, help="For answers under way after SIGTERM.")] = 120.0,
+    access_log: Annotated[bool, typer.Option("--access-log", help="A line of log for each request.")] = False,
+    otlp_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            envvar="OTEL_EXPORTER_OTLP_ENDPOINT", help="OTLP/HTTP receiver of traces, such as http://collector:4318."
+        ),
+    ] = None,
+    log_format: LogFormat = LogFormatChoice.auto,
+    log_level: LogLevel = "info",
+) -> None:
+    """The HTTP door of every LLMService: admits, holds, keeps alive, relays."""
+    from hearth.activator.server import ActivatorConfig, run_activator
+
+    if otlp_endpoint is not None:
+        try:
+            import opentelemetry.exporter.otlp.proto.http  # noqa: F401
+        except ImportError:
+            refuse("--otlp-endpoint: OpenTelemetry is not installed; pip install 'hearth[otel]'")
+    config = ActivatorConfig(
+        *(listen, demand_listen, operations_listen, kubeconfig, max_body_bytes, access_log, otlp_endpoint),
+        grace_seconds=grace_seconds,
+    )
+    _run_role(run_activator(config), log_format, log_level, access_log=access_log)
+
+
+@app.command()
+def scaler(
+    listen: Annotated[str, typer.Option(help="host:port for KEDA.")] = "0.0.0.0:9090",
+    activator: Annotated[
+        list[str] | None, typer.Option(help="Demand address (host:port) of an activator. Repeat for more.")
+    ] = None,
+    activator_service: Annotated[
+        str | None, typer.Option(help="NAMESPACE/NAME of the activators' Service, whose endpoints are watched.")
+    ] = None,
+    operations_listen: OperationsListen = "0.0.0.0:8081",
+    kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
+    log_format: LogFormat = LogFormatChoice.auto,
+    log_level: LogLevel = "info",
+) -> None:
+    """KEDA's external scaler: adds up the demand of all activators."""
+    from hearth.scaler.server import ScalerConfig, run_scaler
+
+    if bool(activator) == bool(activator_service):
+        refuse(
+            "--activator, --activator-service: expected one of them: the demand address of every activator, such as "
+            "127.0.0.1:9091, or their Service, such as hearth-system/hearth-activator"
+        )
+    service = _namespaced("--activator-service", activator_service)
+    identity = os.environ.get("HOSTNAME") or socket.gethostname()
+    config = ScalerConfig(listen, operations_listen, tuple(activator or ()), identity, service, kubeconfig)
+    _run_role(run_scaler(config), log_format, log_level)
+
+
+@app.command()
+def controller(
+    kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
+    scaler_address: Annotated[
+        str, typer.Option(help="host:port of the scaler's Service, for KEDA.")
+    ] = "hearth-scaler.hearth-system.svc.cluster.local:9090",
+    activator_host: Annotated[
+        str, typer.Option(help="Host of the activator's Service, for every LLMService's alias.")
+    ] = "hearth-activator.hearth-system.svc.cluster.local",
+    operations_listen: OperationsListen = "0.0.0.0:8081",
+    accelerator_price: AcceleratorPrice = None,
+    lease: Annotated[
+        str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")
+    ] = None,
+    identity: Annotated[str | None, typer.Option(help="Name on the Lease.  [default: the host's, made unique]")] = None,
+    log_format: LogFormat = LogFormatChoice.auto,
+    log_level: LogLevel = "info",
+) -> None:
+    """Apply what LLMServices become in a cluster, and write their status."""
+    import uuid
+
+    from hearth.controller.server import ControllerConfig, run_controller
+
+    held = _namespaced("--lease", lease)
+    identity = identity or f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    config = ControllerConfig(
+        kubeconfig, scaler_address, activator_host, operations_listen, held, identity, accelerator_price
+    )
+    _run_role(run_controller(config), log_format, log_level)
+
+
+def _namespaced(option: str, given: str | None) -> tuple[str, str] | None:
+    """(namespace, name) of an object given as NAMESPACE/NAME."""
+    if given is None:
+        return None
+    namespace, _, name = given.partition("/")
+    if not (namespace and name):
+        refuse(f"{option}: found {given!r}; expected NAMESPACE/NAME")
+    return namespace, name
+
+
+def _run_role(
+    role: "Coroutine[object, object, None]", log_format: LogFormatChoice, log_level: str, *, access_log: bool = False
+) -> None:
+    """Run a role until it is told to stop, on uvloop."""
+    import logging
+
+    import uvloop
+
+    from hearth.kube.errors import ApiUnavailable, LeadershipLost
+    from hearth.logs import configure, fields
+
+    if log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        role.close()
+        refuse(f"--log-level: found {log_level!r}; allowed: debug, info, warning, error")
+    configure(log_format.value, log_level, access_log=access_log)
+    try:
+        uvloop.run(role)
+    except (OSError, ApiUnavailable, LeadershipLost) as error:
+        logging.getLogger("hearth").error("cannot serve", extra=fields(reason=str(error)))
+        raise typer.Exit(1) from error
