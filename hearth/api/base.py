@@ -82,13 +82,6 @@ class ObjectMeta(ApiModel):
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
-class SecretKeyRef(ApiModel):
-    """One key of a Secret in the LLMService's namespace."""
-
-    name: ObjectName
-    key: str
-
-
 class SecretRef(ApiModel):
     """A Secret in the LLMService's namespace."""
 
