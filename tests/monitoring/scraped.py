@@ -46,11 +46,8 @@ class Prometheus:
         """Wait until a query has series; Prometheus tells nobody, so it is asked. Fails after a minute."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            try:
-                if series := self.query(expr):
-                    return series
-            except httpx.TransportError:
-                pass  # it is not up yet
+            if series := self.query(expr):
+                return series
             time.sleep(0.2)
         raise AssertionError(f"no series in {PATIENCE:g} s: {expr}")
 
@@ -81,10 +78,22 @@ def prometheus(folder: Path, targets: Sequence[str]) -> Iterator[Prometheus]:
         )
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+                _wait_until_ready(client)
                 yield Prometheus(client)
         finally:
             process.terminate()
             process.wait(30)
+
+
+def _wait_until_ready(client: httpx.Client) -> None:
+    """It has no port at first, and then answers 503 until its storage is open. Fails after a minute."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            if client.get("/-/ready").status_code == 200:
+                return
+        assert time.monotonic() < deadline, f"Prometheus is not ready after {PATIENCE:g} s"
+        time.sleep(0.1)
 
 
 def expanded(expr: str) -> str:
