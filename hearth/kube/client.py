@@ -50,13 +50,7 @@ class KubeClient:
     async def list_objects(self, path: str, label_selector: str = "", field_selector: str = "") -> Listed:
         """The whole collection, or what the selectors leave of it. Raises ApiUnavailable."""
         query = [("fieldSelector", field_selector)] if field_selector else []
-        try:
-            response = await self._request(path, label_selector, query, ClientTimeout(total=60))
-            async with response:
-                body = await response.read()
-                _check(response.status, body)
-        except (ClientError, TimeoutError, OSError) as error:
-            raise ApiUnavailable(f"{path}: {error or type(error).__name__}") from error
+        body = await self._read(path, label_selector, query, ClientTimeout(total=60))
         data = msgspec.json.decode(body)
         return Listed(data.get("items") or [], data["metadata"]["resourceVersion"])
 
@@ -122,14 +116,7 @@ class KubeClient:
 
     async def get_text(self, path: str) -> str:
         """What a path answers that is no object, such as a pod's port through its proxy. Raises ApiUnavailable."""
-        try:
-            response = await self._request(path, "", [], ClientTimeout(total=10))
-            async with response:
-                body: bytes = await response.read()
-                _check(response.status, body)
-        except (ClientError, TimeoutError, OSError) as error:
-            raise ApiUnavailable(f"{path}: {error or type(error).__name__}") from error
-        return body.decode(errors="replace")
+        return (await self._read(path, "", [], ClientTimeout(total=10))).decode(errors="replace")
 
     async def get_object(self, path: str, label_selector: str = "") -> KubeObject | None:
         """One object as it is now; None where there is none. Raises ApiUnavailable."""
@@ -144,15 +131,29 @@ class KubeClient:
     async def _exchange(
         self, method: str, path: str, query: list[tuple[str, str]], item: KubeObject | None, content_type: str
     ) -> KubeObject:
+        body = await self._read(path, "", query, ClientTimeout(total=30), method, item, content_type)
+        decoded: KubeObject = msgspec.json.decode(body)
+        return decoded
+
+    async def _read(
+        self,
+        path: str,
+        label_selector: str,
+        query: list[tuple[str, str]],
+        timeout: ClientTimeout,
+        method: str = "GET",
+        item: KubeObject | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        """The whole body of an answer that is no error. Raises ApiUnavailable."""
         try:
-            response = await self._request(path, "", query, ClientTimeout(total=30), method, item, content_type)
+            response = await self._request(path, label_selector, query, timeout, method, item, content_type)
             async with response:
-                body = await response.read()
+                body: bytes = await response.read()
                 _check(response.status, body)
         except (ClientError, TimeoutError, OSError) as error:
             raise ApiUnavailable(f"{path}: {error or type(error).__name__}") from error
-        decoded: KubeObject = msgspec.json.decode(body)
-        return decoded
+        return body
 
     async def _request(
         self,
