@@ -67,7 +67,7 @@ class ScalerMetrics:
 
     def _collect(self) -> Iterator[Family]:
         now, keys = self._clock(), self._picture.services()
-        self._told = {key: told for key, told in self._told.items() if key in set(keys)}
+        self._told = {key: self._told[key] for key in keys if key in self._told}
         demands = {}
         for key in keys:
             try:
@@ -82,5 +82,5 @@ class ScalerMetrics:
         yield PUSHES.of((key, self._pulses.pushed[key]) for key in keys)
         silence = self._picture.silence(now)
         yield SILENCE.of(((address,), seconds) for address, seconds in silence.items())
-        yield BLIND.of([((), self._picture.blind(now))])
+        yield BLIND.of([((), bool(self._picture.unheard(now)))])
         yield BLIND_ANSWERS.of([((), self.blind_answers)])

@@ -119,12 +119,9 @@ class DemandPicture:
         """The demand for one LLMService. Raises Blind where it may be more than is known and what is known is zero."""
         waiting = in_flight = 0
         lease = False
-        blind: list[str] = [] if self._listed else ["no list of activators yet"]
+        blind = self.unheard(now)
         for address, activator in self._activators.items():
-            if activator.heard_at is None or now - activator.heard_at > STANDS_SECONDS:
-                blind.append(address)
-                continue
-            if figures := activator.figures.get(key):
+            if address not in blind and (figures := activator.figures.get(key)):
                 waiting += figures.waiting
                 in_flight += figures.in_flight
                 lease = lease or figures.lease
@@ -137,13 +134,10 @@ class DemandPicture:
         """Every LLMService that some activator has told of."""
         return sorted({key for activator in self._activators.values() for key in activator.figures})
 
-    def blind(self, now: float) -> bool:
-        """Whether zero would be a guess, for a service of which nobody reports demand."""
-        try:
-            self.demand(("", ""), now)
-        except Blind:
-            return True
-        return False
+    def unheard(self, now: float) -> list[str]:
+        """Who is listed and not heard; while there are any, zero would be a guess."""
+        missing = [] if self._listed else ["no list of activators yet"]
+        return missing + [address for address, seconds in self.silence(now).items() if seconds > STANDS_SECONDS]
 
     def silence(self, now: float) -> dict[str, float]:
         """Seconds since each activator was heard last; infinite where it never was."""
