@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
+from hearth.api.llmservice import LLMService
 from hearth.metrics import SERVICE_LABELS, Collected, Metric
 
 ServiceKey = tuple[str, str]
@@ -55,6 +56,13 @@ class Seen:
     maximum: int
     target: float
     accelerators: float
+
+    @classmethod
+    def of(cls, service: LLMService, phase: str, replicas: int, ready: int) -> "Seen":
+        """What it wants is in its spec; the rest is what is."""
+        scaling = service.spec.scaling
+        accelerators = service.spec.resources.accelerators
+        return cls(phase, replicas, ready, scaling.min, scaling.max, scaling.target, accelerators)
 
 
 @dataclass(slots=True)

@@ -37,15 +37,17 @@ def operations_routes(ready: Callable[[], bool], registry: CollectorRegistry) ->
 
 
 @contextlib.asynccontextmanager
-async def operations_server(
-    listening: socket.socket, ready: Callable[[], bool], registry: CollectorRegistry
-) -> AsyncIterator[None]:
-    """These routes, and nothing else, served on a socket of `bind` while the context lasts."""
+async def operations_server(listen: str, ready: Callable[[], bool], registry: CollectorRegistry) -> AsyncIterator[int]:
+    """These routes, and nothing else, served on host:port while the context lasts; its port is the value.
+
+    Raises OSError where the address can't be bound.
+    """
+    listening = bind(listen)
     app = Starlette(routes=operations_routes(ready, registry))
     server = EmbeddedServer(uvicorn.Config(app, lifespan="off", access_log=False, log_config=None, ws="none"))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        yield
+        yield listening.getsockname()[1]
     finally:
         server.should_exit = True
         await serving

@@ -82,7 +82,7 @@ async def run_activator(config: ActivatorConfig) -> None:
     services = Informer(kube, LLMSERVICES, door.directory.put_service)
     slices = Informer(kube, ENDPOINT_SLICES, door.directory.put_slice, ENGINE_SELECTOR)
     ready = False
-    listening, operations = bind(config.listen), bind(config.operations_listen)
+    listening = bind(config.listen)
     http = http_server(door, lambda: ready, config.grace_seconds)
     demand = grpc.aio.server()
     add_DemandServicer_to_server(Demand(board), demand)
@@ -91,7 +91,7 @@ async def run_activator(config: ActivatorConfig) -> None:
     except RuntimeError as error:  # what grpc raises for an address in use
         raise OSError(f"cannot listen on {config.demand_listen}: is the port in use?") from error
     try:
-        async with operations_server(operations, lambda: ready, registry), asyncio.TaskGroup() as group:
+        async with operations_server(config.operations_listen, lambda: ready, registry), asyncio.TaskGroup() as group:
             watches = [group.create_task(informer.run()) for informer in (services, slices)]
             await _first(stop.wait(), _synced(services, slices))
             if not stop.is_set():
@@ -113,8 +113,7 @@ async def run_activator(config: ActivatorConfig) -> None:
         await demand.stop(1.0)
         door.close()
         await kube.close()
-        for bound in (listening, operations):
-            bound.close()
+        listening.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
     log.info("activator stopped")

@@ -90,7 +90,8 @@ class Reconciler:
             runtime = rendered.runtime.metadata.name
             keda = await self._settle(service, item, rendered.objects)
             world = await self._observe(key)
-            self._count(service, world)
+            seen = Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world))
+            self._fleet.see(key, seen)
             found = verdicts(world, runtime, keda=keda)
             if not keda:
                 self._look_again(key, KEDA_LOOK_SECONDS)
@@ -107,21 +108,6 @@ class Reconciler:
             await self._write_status(key, item, self._world(key), refused, runtime)
             raise
         await self._write_status(key, item, world, found, runtime)
-
-    def _count(self, service: LLMService, world: World) -> None:
-        scaling = service.spec.scaling
-        self._fleet.see(
-            service.key,
-            Seen(
-                phase_of(world),
-                wanted_replicas(world),
-                ready_replicas(world),
-                scaling.min,
-                scaling.max,
-                scaling.target,
-                service.spec.resources.accelerators,
-            ),
-        )
 
     async def _settle(self, service: LLMService, item: KubeObject, objects: tuple[KubeObject, ...]) -> bool:
         """Make what is there what should be; false where there is no KEDA to take the ScaledObject.

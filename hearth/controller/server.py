@@ -25,7 +25,7 @@ from hearth.kube.informer import Informer, ObjectKey
 from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
 from hearth.metrics import role_registry
-from hearth.operations import bind, operations_server
+from hearth.operations import operations_server
 from hearth.process import run_until, stop_signal
 
 log = logging.getLogger(__name__)
@@ -154,14 +154,14 @@ async def run_controller(config: ControllerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ApiUnavailable without a way to the API server, OSError where the address
     can't be bound, LeadershipLost."""
     stop = stop_signal()
-    registry, operations = role_registry("controller"), bind(config.operations_listen)
+    registry = role_registry("controller")
     kube = await KubeClient.connect(config.kubeconfig)
     controller = Controller(kube, config, registry)
-    work = controller.run()
-    if config.lease is not None:
-        work = Election(kube, *config.lease, config.identity).lead(work)
     try:
-        async with operations_server(operations, lambda: controller.ready, registry):
+        async with operations_server(config.operations_listen, lambda: controller.ready, registry):
+            work = controller.run()
+            if config.lease is not None:
+                work = Election(kube, *config.lease, config.identity).lead(work)
             await run_until(stop, work)
     finally:
         await kube.close()

@@ -31,7 +31,7 @@ from hearth.local.ports import free_ports
 from hearth.local.probes import ProbeSpec
 from hearth.local.store import Event, ObjectStore
 from hearth.metrics import role_registry
-from hearth.operations import EmbeddedServer, bind, operations_server
+from hearth.operations import EmbeddedServer, operations_server
 from hearth.scaler.listener import DemandListener
 from hearth.scaler.picture import Blind, DemandPicture
 from hearth.scaler.pulses import Pulses
@@ -151,25 +151,20 @@ class LocalHearth:
                 self.changed.clear()
                 await self.changed.wait()
 
-    def count(self, event: Event) -> None:
-        """Tell the fleet of an LLMService that changed."""
-        key = (event.object["metadata"]["namespace"], event.object["metadata"]["name"])
-        deployment = self.deployments.get(key)
-        if event.resource != "llmservices" or deployment is None:
+    def count(self, key: tuple[str, str]) -> None:
+        """Tell the fleet what an LLMService is like now."""
+        item, deployment = self.store.get("llmservices", *key), self.deployments.get(key)
+        if item is None or deployment is None:
             return
-        spec, status = deployment.service.spec, event.object.get("status") or {}
-        self.fleet.see(
-            key,
-            Seen(
-                status.get("phase", "Pending"),
-                deployment.wanted,
-                status.get("readyReplicas", 0),
-                spec.scaling.min,
-                spec.scaling.max,
-                spec.scaling.target,
-                spec.resources.accelerators,
-            ),
-        )
+        status = item.get("status") or {}
+        ready = status.get("readyReplicas", 0)
+        self.fleet.see(key, Seen.of(deployment.service, status.get("phase", "Pending"), deployment.wanted, ready))
+
+    def store_changed(self, event: Event) -> None:
+        self.changed.set()
+        if event.resource == "llmservices":
+            metadata = event.object["metadata"]
+            self.count((metadata["namespace"], metadata["name"]))
 
     def role_changed(self, pod: Pod) -> None:
         self.changed.set()
@@ -195,13 +190,13 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
             (scaled_object,) = rendered.of_kind("ScaledObject")
             keda = EmbeddedKeda(scaled_object, channel, deployment.scale, config.hpa_sync_seconds)
             hearth.deployments[service.key] = deployment
-            deployment.scale(0)
+            hearth.count(service.key)
             name = "/".join(service.key)
             group.append(asyncio.create_task(deployment.run(), name=name))
             group.append(asyncio.create_task(keda.run(), name=f"keda {name}"))
         registry = role_registry("up")
         hearth.fleet.register(registry)
-        await stack.enter_async_context(operations_server(bind(hearth.operations["up"]), lambda: True, registry))
+        await stack.enter_async_context(operations_server(hearth.operations["up"], lambda: True, registry))
         listener = DemandListener(hearth.picture, Pulses(), "hearth-up", clock=asyncio.get_running_loop().time)
         listener.list_activators([hearth.demand_address])
         group.append(asyncio.create_task(listener.run(), name="view"))
@@ -231,8 +226,7 @@ async def local_roles(config: UpConfig) -> AsyncIterator[LocalHearth]:
     demand_port, scaler_port, api_port, *operations_ports = free_ports(6)
     hearth = LocalHearth(config, demand_port, scaler_port, api_port, operations_ports)
     hearth.kubeconfig.write_text(json.dumps(kubeconfig(f"http://{hearth.api_address}")))
-    hearth.store.listen(lambda event: hearth.changed.set())
-    hearth.store.listen(hearth.count)
+    hearth.store.listen(hearth.store_changed)
     for service in config.services:
         hearth.store.put("llmservices", service.to_manifest())
     # The API server is the last to stop: roles watch it.
@@ -295,14 +289,8 @@ def _role_specs(config: UpConfig, hearth: LocalHearth) -> list[PodSpec]:
         PodSpec(
             "activator",
             [
-                *[
-                    *role,
-                    "activator",
-                    "--listen",
-                    f"{config.host}:{config.port}",
-                    "--kubeconfig",
-                    str(hearth.kubeconfig),
-                ],
+                *[*role, "activator", "--listen", f"{config.host}:{config.port}"],
+                *["--kubeconfig", str(hearth.kubeconfig)],
                 *["--demand-listen", hearth.demand_address, "--grace-seconds", "2"],
                 *["--operations-listen", hearth.operations["activator"]],
             ],

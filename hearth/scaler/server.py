@@ -17,7 +17,7 @@ from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.logs import fields
 from hearth.metrics import role_registry
-from hearth.operations import bind, operations_server
+from hearth.operations import operations_server
 from hearth.process import run_until, stop_signal
 from hearth.proto import externalscaler_pb2
 from hearth.proto.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
@@ -85,7 +85,7 @@ async def run_scaler(config: ScalerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound, ApiUnavailable without a way to
     the API server where one is needed."""
     stop = stop_signal()
-    registry, operations = role_registry("scaler"), bind(config.operations_listen)
+    registry = role_registry("scaler")
     picture, pulses = DemandPicture(), Pulses()
     metrics = ScalerMetrics(registry, picture, pulses, time.monotonic)
     listener = DemandListener(picture, pulses, config.identity)
@@ -97,14 +97,13 @@ async def run_scaler(config: ScalerConfig) -> None:
     try:
         async with (
             scaler_server(config, picture, pulses, metrics) as port,
-            operations_server(operations, lambda: True, registry),
+            operations_server(config.operations_listen, lambda: True, registry),
         ):
             log.info(
                 "scaler serving", extra=fields(port=port, activators=config.activator_service or config.activators)
             )
             await run_until(stop, _listen(config, listener, kube))
     finally:
-        operations.close()
         if kube is not None:
             await kube.close()
     log.info("scaler stopped")

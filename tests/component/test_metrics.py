@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from hearth.activator.metrics import METRICS
 from hearth.metrics import role_registry
-from hearth.operations import bind, operations_server
+from hearth.operations import operations_server
 from tests.component.harness import (
     EVENTS_HEAD,
     HELLO,
@@ -124,9 +124,11 @@ async def test_every_metric_is_declared(activator: ActivatorHarness) -> None:
 
 async def test_they_are_served_beside_the_probes() -> None:
     registry, ready = role_registry("activator"), asyncio.Event()
-    listening = bind("127.0.0.1:0")
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    async with operations_server(listening, ready.is_set, registry), httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        operations_server("127.0.0.1:0", ready.is_set, registry) as port,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        url = f"http://127.0.0.1:{port}"
         text = (await client.get(f"{url}/metrics")).text
         assert "hearth_build_info{" in text
         assert "process_cpu_seconds_total" in text
