@@ -8,6 +8,10 @@ RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb
  && /opt/hearth/bin/pip install --no-cache-dir -r requirements.txt -c constraints.txt
 COPY . .
 RUN /opt/hearth/bin/pip install --no-cache-dir --no-deps .
+# What runs in front of every token is compiled (tools/compile.py); the compilers stay in this stage.
+RUN command -v gcc >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev)
+RUN python -m venv /src/.build && /src/.build/bin/pip install --no-cache-dir mypy setuptools -c constraints.txt \
+ && /src/.build/bin/python -m tools.compile "$(/opt/hearth/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 FROM python:3.13-slim
 COPY --from=build /opt/hearth /opt/hearth
