@@ -3,7 +3,7 @@
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ class KubeClient:
     async def list_objects(self, path: str, label_selector: str = "", field_selector: str = "") -> Listed:
         """The whole collection, or what the selectors leave of it. Raises ApiUnavailable."""
         query = [("fieldSelector", field_selector)] if field_selector else []
-        body = await self._read(path, label_selector, query, ClientTimeout(total=60))
+        request = self._request(path, label_selector, query, ClientTimeout(total=60))
+        body = await self._read(path, request)
         data = msgspec.json.decode(body)
         return Listed(data.get("items") or [], data["metadata"]["resourceVersion"])
 
@@ -116,7 +117,7 @@ class KubeClient:
 
     async def get_text(self, path: str) -> str:
         """What a path answers that is no object, such as a pod's port through its proxy. Raises ApiUnavailable."""
-        return (await self._read(path, "", [], ClientTimeout(total=10))).decode(errors="replace")
+        return (await self._read(path, self._request(path, "", [], ClientTimeout(total=10)))).decode(errors="replace")
 
     async def get_object(self, path: str, label_selector: str = "") -> KubeObject | None:
         """One object as it is now; None where there is none. Raises ApiUnavailable."""
@@ -131,23 +132,15 @@ class KubeClient:
     async def _exchange(
         self, method: str, path: str, query: list[tuple[str, str]], item: KubeObject | None, content_type: str
     ) -> KubeObject:
-        body = await self._read(path, "", query, ClientTimeout(total=30), method, item, content_type)
+        request = self._request(path, "", query, ClientTimeout(total=30), method, item, content_type)
+        body = await self._read(path, request)
         decoded: KubeObject = msgspec.json.decode(body)
         return decoded
 
-    async def _read(
-        self,
-        path: str,
-        label_selector: str,
-        query: list[tuple[str, str]],
-        timeout: ClientTimeout,
-        method: str = "GET",
-        item: KubeObject | None = None,
-        content_type: str = "application/json",
-    ) -> bytes:
-        """The whole body of an answer that is no error. Raises ApiUnavailable."""
+    async def _read(self, path: str, request: Awaitable[Any]) -> bytes:
+        """The whole body of what `_request` is answered, where it is no error. Raises ApiUnavailable."""
         try:
-            response = await self._request(path, label_selector, query, timeout, method, item, content_type)
+            response = await request
             async with response:
                 body: bytes = await response.read()
                 _check(response.status, body)
