@@ -4,7 +4,7 @@ mypyc makes extension modules of the same sources (https://mypyc.readthedocs.io)
 FOLDER and are imported instead of them. Needs a C compiler, Python's headers, mypy and setuptools.
 """
 
-import os
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -22,10 +22,9 @@ def compile_in(folder: Path) -> None:
     folder = folder.resolve()
     if not (folder / "hearth/activator").is_dir():
         sys.exit(f"{folder} has no hearth/activator: give the folder that Hearth is installed in")
-    with tempfile.TemporaryDirectory() as work:
-        # Alone, so that mypy does not take what else is installed there for sources.
-        shutil.copytree(folder / "hearth", Path(work) / "hearth")
-        os.chdir(work)
+    # Alone, so that mypy does not take what else is installed there for sources.
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
+        shutil.copytree(folder / "hearth", "hearth")
         # The types are checked by `make lint`, with everything installed; here foreign packages may be missing.
         flags = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent", f"--cache-dir={work}/mypy"]
         sources = [f"hearth/activator/{module}.py" for module in MODULES]
