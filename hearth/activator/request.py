@@ -1,14 +1,11 @@
-"""What the activator reads of a request: its head, its body, and the two words in the body that decide its way."""
+"""A client's request, and what its head and its body say of its way."""
 
 import random
 from dataclasses import dataclass, field
-from typing import Any
 
-import msgspec
-
-from hearth.activator.errors import Dialect, bad_request
+from hearth.activator.body import prompt_prefix, read_words, with_model
+from hearth.activator.errors import Dialect
 from hearth.activator.headers import Headers, first_of_each
-from hearth.activator.multipart import form_fields
 
 # Paths whose successful answer is one JSON document, so that white space may come before it.
 # https://platform.openai.com/docs/api-reference ; vLLM's own: rerank, score, classify, pooling, tokenize.
@@ -28,36 +25,6 @@ _JSON_ANSWERS = frozenset(
         "detokenize",
     ]
 )
-
-
-class _Words(msgspec.Struct):
-    """Only these fields of a body are decoded; the rest is skipped over."""
-
-    model: Any = None
-    stream: Any = None
-
-
-PREFIX_BYTES = 2048
-"""Of a prompt that tell who shares an engine's prefix cache: a few hundred tokens."""
-_PREFIX_MESSAGES = 2  # the system prompt and the first question: they stay when a conversation grows
-
-
-class _Prompt(msgspec.Struct):
-    """Where OpenAI's and Anthropic's APIs have the prompt: chat, completions, responses, messages."""
-
-    system: msgspec.Raw = msgspec.Raw()
-    messages: list[msgspec.Raw] = []
-    prompt: msgspec.Raw = msgspec.Raw()
-    instructions: msgspec.Raw = msgspec.Raw()
-    input: msgspec.Raw = msgspec.Raw()
-
-
-_decode_prompt = msgspec.json.Decoder(_Prompt).decode
-
-_FORM_FIELDS = frozenset((b"model", b"stream"))
-
-_decode_words = msgspec.json.Decoder(_Words).decode
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @dataclass(slots=True)
@@ -114,59 +81,22 @@ class Request:
         return path + b"?" + self.query if self.query else path
 
     def read_words(self) -> None:
-        """Set `model`, `stream` and `form` from a JSON body or a form; one that is neither leaves them as they are.
-
-        What the body is decides, not its content-type: `curl -d` calls everything a form.
-        """
-        if self.method != "POST" or not self.body:
-            return
-        first = self.body[0]
-        if first.startswith(b"{") or first.lstrip().startswith(b"{"):
-            try:
-                words = _decode_words(b"".join(self.body))
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                return
-            if isinstance(words.model, str):
-                self.model = words.model
-            self.stream = words.stream is True
-        elif self._form_type is not None:
-            self.form = True
-            fields = form_fields(b"".join(self.body), self._form_type, _FORM_FIELDS)
-            if b"model" in fields:
-                self.model = fields[b"model"].value.decode(errors="replace")
-            self.stream = b"stream" in fields and fields[b"stream"].value.lower() == b"true"
+        """Set `model`, `stream` and `form` from the body."""
+        if self.method == "POST" and self.body:
+            self.model, self.stream, self.form = read_words(self.body, self._content_type)
 
     def prompt_prefix(self) -> bytes | None:
-        """What the prompt begins with, as the client wrote it; None where the body has no prompt that is known here."""
-        try:
-            prompt = _decode_prompt(b"".join(self.body))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        parts = [prompt.system, *prompt.messages[:_PREFIX_MESSAGES], prompt.prompt, prompt.instructions, prompt.input]
-        return b"".join(map(bytes, parts))[:PREFIX_BYTES] or None
+        """What the prompt begins with; None without one."""
+        return prompt_prefix(self.body) if self.body else None
 
     def rename_model(self, name: str) -> None:
-        """Write another `model` into the body, everything else as the client wrote it. Raises ApiError for a body that
-        turns out to be no JSON in a part that `read_words` skipped over."""
-        whole = b"".join(self.body)
-        if self.form:
-            assert self._form_type is not None
-            field = form_fields(whole, self._form_type, _FORM_FIELDS)[b"model"]
-            self.body = [whole[: field.start] + name.encode() + whole[field.end :]]
-        else:
-            try:
-                values = _decode_fields(whole)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                raise bad_request("The request's body is not valid JSON.") from None
-            values["model"] = msgspec.Raw(msgspec.json.encode(name))
-            self.body = [msgspec.json.encode(values)]
-        self.length = len(self.body[0])
+        """Write another `model` into the body. Raises ApiError."""
+        renamed = with_model(self.body, self._content_type, name, form=self.form)
+        self.body, self.length = [renamed], len(renamed)
 
     @property
-    def _form_type(self) -> bytes | None:
-        """The content-type of a multipart body."""
-        content_type = self.fields.get(b"content-type", b"")
-        return content_type if content_type.lower().startswith(b"multipart/form-data") else None
+    def _content_type(self) -> bytes:
+        return self.fields.get(b"content-type", b"")
 
 
 def dialect_of(path: str) -> Dialect:

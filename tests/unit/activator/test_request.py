@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.activator.request import PREFIX_BYTES, Request
+from hearth.activator.request import Request
 
 
 def request(body: bytes, method: str = "POST", path: str = "/v1/chat/completions") -> Request:
@@ -54,25 +54,3 @@ def test_renaming_the_model_leaves_every_other_byte_of_meaning() -> None:
 def test_white_space_goes_only_before_answers_that_are_json(path: str, stream: bool, expected: bool) -> None:
     body = json.dumps({"model": "m", "stream": stream}).encode()
     assert request(body, path=path).answers_json is expected
-
-
-def prefix(**body: object) -> bytes | None:
-    return request(json.dumps(body).encode()).prompt_prefix()
-
-
-def test_a_conversation_keeps_its_prefix_as_it_grows() -> None:
-    system, question = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who?"}
-    first = prefix(model="qwen", messages=[system, question])
-    later = prefix(model="qwen", temperature=1, messages=[system, question, {"role": "assistant", "content": "Me."}])
-    other = prefix(model="qwen", messages=[system, {"role": "user", "content": "Where?"}])
-    assert first == later != other
-
-
-def test_every_api_has_its_prompt_somewhere() -> None:
-    assert prefix(prompt="Once") == b'"Once"'
-    assert prefix(instructions="Be brief.", input="Hi") == b'"Be brief.""Hi"'
-    assert prefix(system="Be brief.", messages=[]) == b'"Be brief."'
-    assert prefix(model="qwen") is None
-    assert prefix(messages="no list") is None
-    assert request(b"").prompt_prefix() is None
-    assert len(prefix(prompt="x" * 10_000) or b"") == PREFIX_BYTES
