@@ -13,7 +13,7 @@ from hearth.activator.errors import ApiError, Dialect, engine_died, error_event,
 from hearth.activator.headers import Headers, end_to_end, get
 from hearth.activator.journey import Journey
 from hearth.activator.tally import Tally
-from hearth.activator.upstream import UpstreamError
+from hearth.activator.upstream import UpstreamError, chunks_data
 
 Opened = Literal["no", "events", "white space"]
 """What heartbeats made of the response: nothing yet, an event stream, or a JSON document that begins with space."""
@@ -29,6 +29,7 @@ class Relay:
     __slots__ = (
         *(
             "_arrived",
+            "_between_events",
             "_client",
             "_content_type",
             "_dialect",
@@ -38,7 +39,6 @@ class Relay:
             "_opened",
             "_over",
             "_pending",
-            "_last",
             "_write",
         ),
         *("_request_id", "_service", "_tally", "answered", "broken", "status"),
@@ -72,7 +72,7 @@ class Relay:
         self._content_type = b""
         self._events = False
         self._error_body: list[bytes] | None = None
-        self._last = b"\n\n\r\n"  # the last chunk of events: tells whether another event can be put after it
+        self._between_events = True  # whether another event can be put after what was written
         self.answered = False
 
     def head(self, status: int, headers: Headers) -> None:
@@ -106,20 +106,22 @@ class Relay:
             self._tally.bytes += len(data)
             if self._events:
                 self._tally.events += data.count(b"\n\n")
-                self._last = data + b"\r\n"
+                self._between_events = data.endswith((b"\n\n", b"\r\n\r\n"))
                 self._write = self._client.takes_chunks()
 
-    def chunk(self, raw: bytes, start: int) -> None:
+    def chunks(self, raw: bytes, size: int) -> None:
         # In front of every token: as few steps as there can be.
         write = self._write
         if write is None:
-            self.body(raw[start:-2])
+            self.body(chunks_data(raw))
             return
         write(raw)
         tally = self._tally
-        tally.bytes += len(raw) - start - 2
+        tally.bytes += size
         tally.events += raw.count(b"\n\n")
-        self._last = raw
+        # Not `raw` itself, to look at it later: thousands of streams that keep their last chunk make memory cold.
+        # (A chunk that ends an event ends with an empty line, and then the chunk's own line break.)
+        self._between_events = raw[-3] == 0x0A and (raw[-4] == 0x0A or raw[-6:-3] == b"\r\n\r")
 
     def end(self) -> None:
         if self._error_body is not None:
@@ -143,7 +145,7 @@ class Relay:
 
     def break_off(self, error: ApiError) -> None:
         """End an answer that has begun and will not be complete: in words between two events, else by a cut."""
-        if self._events and self._last.endswith((b"\n\n\r\n", b"\r\n\r\n\r\n")):
+        if self._events and self._between_events:
             self._client.write(error.event(self._dialect))
             self._client.end()
         else:

@@ -24,18 +24,54 @@ class UpstreamError(Exception):
     """The engine could not be reached, or broke its connection or HTTP's rules."""
 
 
-_SIZES = {b"%x" % size: size for size in range(1, 0x1000)}
-"""Chunk sizes as they are mostly written, so that one look tells what one says, and that it says nothing else."""
+_SIZE_DIGITS = 4
+
+
+def size_of_chunks(data: bytes) -> int:
+    """The size of the data in whole chunks (RFC 9112, 7.1) with nothing behind them; 0 for anything else, also for the
+    last chunk of a body, and for chunks that are larger, or written in a rarer way, than those of event streams.
+
+    Byte by byte, which compiled is several times as fast as searching and cutting.
+    """
+    at, total, length = 0, 0, len(data)
+    while at < length:
+        size, digits_end = 0, at + _SIZE_DIGITS
+        while at < length and at < digits_end:
+            byte = data[at]
+            if 0x30 <= byte <= 0x39:  # 0 to 9
+                size = size * 16 + byte - 0x30
+            elif 0x61 <= byte <= 0x66:  # a to f
+                size = size * 16 + byte - 0x57
+            else:
+                break
+            at += 1
+        end = at + size + 4
+        if size == 0 or end > length or data[at] != 0x0D or data[at + 1] != 0x0A:
+            return 0
+        if data[end - 2] != 0x0D or data[end - 1] != 0x0A:
+            return 0
+        at = end
+        total += size
+    return total
+
+
+def chunks_data(raw: bytes) -> bytes:
+    """The data in what `size_of_chunks` has found to be whole chunks."""
+    at, parts = 0, []
+    while at < len(raw):
+        end = raw.index(b"\r\n", at)
+        at = end + int(raw[at:end], 16) + 4
+        parts.append(raw[end + 2 : at - 2])
+    return b"".join(parts)
 
 
 class ResponseSink(Protocol):
     """Takes one response: `head`, then `body` for each read (maybe empty), then `end`; or `failed` at any time. A read
-    that is one whole chunk and nothing else comes by `chunk` as it is, its data from `start` to two bytes before its
-    end."""
+    that is whole chunks and nothing else comes by `chunks` as it is, with the `size` of their data in bytes."""
 
     def head(self, status: int, headers: Headers) -> None: ...
     def body(self, data: bytes) -> None: ...
-    def chunk(self, raw: bytes, start: int) -> None: ...
+    def chunks(self, raw: bytes, size: int) -> None: ...
     def end(self) -> None: ...
     def failed(self, error: UpstreamError) -> None: ...
 
@@ -104,12 +140,11 @@ class UpstreamConnection(asyncio.Protocol):
             self.close()  # an engine that speaks without being asked
             return
         if self._between_chunks:
-            # An event stream is mostly one chunk a read: where its size says that it is whole and nothing follows, the
+            # An event stream is mostly one chunk a read, or some that have waited for it: where they are whole the
             # parser would stand afterwards where it stands.
-            end = data.find(b"\r\n", 1, 5)
-            size = _SIZES.get(data[:end])
-            if size is not None and size + end + 4 == len(data) and data.endswith(b"\r\n"):
-                self._sink.chunk(data, end + 2)
+            size = size_of_chunks(data)
+            if size:
+                self._sink.chunks(data, size)
                 return
         self.received = True
         self._between_chunks = False
