@@ -14,7 +14,21 @@ from mypyc.build import mypycify
 from setuptools import Distribution
 from setuptools.command.build_ext import build_ext
 
-MODULES = ("client", "headers", "relay", "tally", "upstream")
+MODULES = (
+    "balance",
+    "client",
+    "exchange",
+    "gate",
+    "headers",
+    "heartbeat",
+    "hold",
+    "journey",
+    "protocol",
+    "relay",
+    "request",
+    "tally",
+    "upstream",
+)
 
 
 def compile_in(folder: Path) -> None:

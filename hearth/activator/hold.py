@@ -35,9 +35,6 @@ class Ticket:
     endpoint: str | None = None
     affinity: bytes | None = None
 
-    def __lt__(self, other: "Ticket") -> bool:
-        return self.number < other.number
-
 
 @dataclass(slots=True)
 class _Endpoint:
@@ -63,7 +60,7 @@ class Hold:
     in_flight: int = 0
     requests: int = 0
     cold_since: float | None = None
-    _line: list[Ticket] = field(default_factory=list)
+    _line: list[tuple[int, Ticket]] = field(default_factory=list)  # by number, a heap
     _endpoints: dict[str, _Endpoint] = field(default_factory=dict)
     _numbers: int = 0
     _turns: int = 0
@@ -76,7 +73,7 @@ class Hold:
         self.ask(now)
         self._numbers += 1
         ticket = Ticket(self._numbers, now, affinity=affinity)
-        heapq.heappush(self._line, ticket)
+        heapq.heappush(self._line, (ticket.number, ticket))
         self.waiting += 1
         return ticket
 
@@ -109,7 +106,7 @@ class Hold:
             found.failures += 1
         self._free(ticket)
         ticket.waiting = True
-        heapq.heappush(self._line, ticket)
+        heapq.heappush(self._line, (ticket.number, ticket))
         self.waiting += 1
 
     def set_ready(self, endpoints: Iterable[str], now: float) -> None:
@@ -133,10 +130,10 @@ class Hold:
         sent: list[Dispatch] = []
         self._drop_leavers()
         while self._line:
-            address = self._replica_for(self._line[0], now)
+            address = self._replica_for(self._line[0][1], now)
             if address is None:
                 break
-            ticket = heapq.heappop(self._line)
+            _, ticket = heapq.heappop(self._line)
             self._turns += 1
             self._endpoints[address].outstanding += 1
             self._endpoints[address].turn = self._turns
@@ -173,11 +170,11 @@ class Hold:
     def oldest(self) -> Ticket | None:
         """The waiting request that came first."""
         self._drop_leavers()
-        return self._line[0] if self._line else None
+        return self._line[0][1] if self._line else None
 
     def tickets(self) -> list[Ticket]:
         """The waiting requests, oldest first."""
-        return sorted(ticket for ticket in self._line if ticket.waiting)
+        return [ticket for _, ticket in sorted(self._line) if ticket.waiting]
 
     def lease(self, now: float) -> bool:
         """Whether a cold start that was asked for still counts as demand by itself."""
@@ -201,5 +198,5 @@ class Hold:
 
     def _drop_leavers(self) -> None:
         """Those who left while waiting are dropped from the line when they come to its head."""
-        while self._line and not self._line[0].waiting:
+        while self._line and not self._line[0][1].waiting:
             heapq.heappop(self._line)

@@ -88,7 +88,7 @@ class ActivatorProtocol(HttpToolsProtocol):
         path, query = "/", b""
         if fault is None:
             try:
-                url = httptools.parse_url(self.url)
+                url = cast("Any", httptools.parse_url(self.url))  # its types have no None, its values do
             except httptools.HttpParserInvalidURLError:
                 fault = bad_request(f"The request's target {self.url[:200]!r} is no URL.")
             else:

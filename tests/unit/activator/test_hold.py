@@ -192,7 +192,8 @@ class HoldMachine(RuleBasedStateMachine):
         assert self.hold.waiting == sum(1 for ticket in self.alive if ticket.waiting)
         assert self.hold.in_flight == sum(1 for ticket in self.alive if ticket.endpoint is not None)
         assert self.hold.waiting + self.hold.in_flight == len(self.alive)
-        assert list(self.hold.tickets()) == sorted(t for t in self.alive if t.waiting)
+        waiting = [ticket for ticket in self.alive if ticket.waiting]
+        assert self.hold.tickets() == sorted(waiting, key=lambda ticket: ticket.number)
 
     @invariant()
     def no_replica_has_more_than_its_share(self) -> None:
