@@ -7,22 +7,47 @@ SEED := examples/deepseek-v3-small.yaml
 # What runs in the test bed, built once into the user's cache folder.
 TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
   HEARTH_HELM=$$(tests/cluster/helm/build.sh) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.node.image)
-# Puts the package whose hot path is compiled before the sources.
-COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR)
+# Puts the package whose hot path is compiled before the sources: $(call compiled,FOLDER)
+compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
+# What is measured runs on a Python that is built with optimisation, as the image's is. A distribution's is; the first on
+# the PATH may be one that somebody built in a hurry (it costs a sixth).
+BENCH_PYTHON ?= $(or $(firstword $(foreach python,/usr/bin/python3 $(PYTHON),$(shell \
+  $(python) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python)))),$(PYTHON))
 
 .PHONY: help up demo test e2e cluster cluster-down lint format generate pictures bench fuzz constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-.venv/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hearth needs Python 3.11 or newer; found $$($(PYTHON) --version). Give another with PYTHON=…" >&2; exit 2; }
-	@echo "Installing Hearth into .venv (once, about half a minute) …"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' -c constraints.txt
-	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --group dev -e . \
+# An environment of its own for $(1), a Python.
+define install
+	@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hearth needs Python 3.11 or newer; found $$($(1) --version). Give another with PYTHON=…" >&2; exit 2; }
+	@echo "Installing Hearth into $(@D) (once, about half a minute) …"
+	@test -x $(@D)/bin/python || $(1) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' -c constraints.txt
+	@set -o pipefail; $(@D)/bin/python -m pip install --disable-pip-version-check --progress-bar off --group dev -e . \
 	  -c constraints.txt | sed -unE '/^(Collecting|Installing|Successfully)/{s/^(.{100}).*/\1 …/;p}'
 	@touch $@
+endef
+
+# The package with its hot path compiled by $(1), the Python of such an environment.
+define compile
+	@echo "Compiling what runs in front of every token, as in the image (a minute) …"
+	@rm -rf $@ && mkdir -p $@ && cp -r hearth $@/ && $(1) -m tools.compile $@ >$@.log 2>&1 || { cat $@.log >&2; rm -rf $@; exit 1; }
+endef
+
+.venv/installed: pyproject.toml constraints.txt
+	$(call install,$(PYTHON))
+
+build/bench/installed: pyproject.toml constraints.txt
+	$(call install,$(BENCH_PYTHON))
+
+SOURCES := tools/compile.py $(wildcard hearth/*.py hearth/*/*.py)
+build/compiled: .venv/installed $(SOURCES)
+	$(call compile,$(BIN)/python)
+
+build/bench/compiled: build/bench/installed $(SOURCES)
+	$(call compile,build/bench/bin/python)
 
 up: .venv/installed ## Run the example LLMService on this machine, without a cluster
 	@$(BIN)/hearth up -f $(SEED) --set spec.endpoint.coldStart.heartbeatInterval=1s
@@ -34,7 +59,7 @@ test: .venv/installed ## Unit, component and local end-to-end tests
 	@$(BIN)/python -m pytest
 
 e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
-	@$(if $(TESTS),,$(COMPILED) $(BIN)/python -m pytest --import-mode=append tests/component)
+	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest --import-mode=append tests/component)
 	@$(TEST_BED) && export HEARTH_CLIENTS && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && \
 	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/monitoring tests/cluster) --timeout=300
 
@@ -61,12 +86,8 @@ generate: .venv/installed ## Write the generated files anew
 pictures: .venv/installed ## Draw the dashboards anew into docs/ (needs Debian's prometheus)
 	@$(BIN)/python -m pytest -q tests/monitoring/test_dashboards.py -k pictures && cp build/dashboards/*.svg docs/dashboards/
 
-build/compiled: .venv/installed tools/compile.py $(wildcard hearth/*.py hearth/*/*.py)
-	@echo "Compiling what runs in front of every token, as in the image (half a minute) …"
-	@rm -rf $@ && mkdir -p $@ && cp -r hearth $@/ && $(BIN)/python -m tools.compile $@ >build/compile.log 2>&1 || { cat build/compile.log >&2; rm -rf $@; exit 1; }
-
-bench: build/compiled ## Measure what the image runs; prints a table and writes build/bench.json
-	@$(COMPILED) $(BIN)/python -m benchmarks
+bench: build/bench/compiled ## Measure what the image runs; prints a table and writes build/bench.json
+	@$(call compiled,build/bench/compiled) build/bench/bin/python -m benchmarks
 
 fuzz: .venv/installed ## Feed the protocol and the look into bodies with bytes for MINUTES (10)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz -c constraints.txt

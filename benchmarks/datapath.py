@@ -1,7 +1,9 @@
 """datapath: what the activator costs in front of every token, beside Go's ReverseProxy and nginx, in one run.
 
 All on loopback, by turns, so that each sees the same machine; the CPU is the proxy process' own. The engine and the
-load generator are Go programs (benchmarks/peers), so that they are not the bottleneck.
+load generator are Go programs (benchmarks/peers), so that they are not the bottleneck. Each process has a session of
+its own, as the local pods of Hearth's roles have: the kernel shares busy cores between sessions first (sched(7),
+autogroup), as it does between the pods of a node.
 """
 
 import asyncio
@@ -24,7 +26,7 @@ from hearth.local.up import LocalHearth, UpConfig, local_roles
 
 PEERS = Path(__file__).parent / "peers"
 BINARIES = Path("build/peers")
-ROUNDS = 3
+ROUNDS = 5
 HELD, HELD_SECONDS = 15_000, 30
 
 YARDSTICK, OURS = "ReverseProxy", "hearth"
@@ -66,8 +68,8 @@ async def measure() -> list[Figure]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # 15,000 clients at each end
     figures: list[Figure] = []
     async with _contestants() as contestants:
-        figures += await _streams(contestants, 200, 250)
-        figures += await _streams(contestants, 2000, 200)
+        figures += await _streams(contestants, 200, 200)
+        figures += await _streams(contestants, 2000, 300)
         figures += await _unary(contestants)
         figures += await _prompts(contestants)
         figures += await _slow(contestants)
@@ -231,7 +233,10 @@ async def _answers(hearth: LocalHearth) -> None:
 async def _load(kind: str, *options: str, on_ready: Callable[[], None] | None = None) -> Load:
     """One run of the load generator. Raises RuntimeError with what it said where it failed."""
     process = await asyncio.create_subprocess_exec(
-        str(BINARIES / "load"), kind, *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *(str(BINARIES / "load"), kind, *options),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -252,7 +257,7 @@ async def _load(kind: str, *options: str, on_ready: Callable[[], None] | None = 
 
 @contextlib.contextmanager
 def _process(*command: str) -> "Iterator[subprocess.Popen[bytes]]":
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         yield process
     finally:

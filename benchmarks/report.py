@@ -8,7 +8,8 @@ _HEAD = """# Performance
 
 Written by `make bench` on {date}: {machine}. Everything is on loopback, by turns in one run; the ratio is to Go's
 `httputil.ReverseProxy` (flushing after each write) in the same run, and nginx (`proxy_buffering off`) stands beside it.
-CPU is that of the proxy process. Medians of {rounds} rounds. Machines are noisy: compare ratios, not microseconds.
+CPU is that of the proxy process; Hearth's hot path is compiled, as in its image. Medians of {rounds} rounds. Machines
+are noisy: compare ratios, not microseconds.
 
 ![Ratios to Go's ReverseProxy](performance.svg)
 

@@ -177,6 +177,11 @@ func streamed(to *url.URL) map[string]float64 {
 	}
 	go func() { running.Wait(); close(steady) }()
 	<-steady
+	select {
+	case <-over:
+		fail(errors.New("the first stream had ended before the last one began: give more -events"))
+	default:
+	}
 	began, before, from := time.Now(), cpu(), seen.Load()
 	<-over
 	took, used, count := time.Since(began).Seconds(), cpu()-before, seen.Load()-from
