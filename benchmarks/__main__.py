@@ -20,7 +20,7 @@ PAGE, PICTURE = Path("docs/performance.md"), Path("docs/performance.svg")
 async def _run(console: Console) -> list[Figure]:
     figures: list[Figure] = []
     for what, measure in (
-        ("the data path beside Go's ReverseProxy and nginx (about eight minutes)", datapath.measure),
+        ("the data path beside Go's ReverseProxy and nginx (about ten minutes)", datapath.measure),
         (f"{cancel.CLIENTS} clients that leave", cancel.measure),
         ("memory and start-up", footprint.measure),
         (f"{push.COLD_STARTS} cold starts up to the push", push.measure),

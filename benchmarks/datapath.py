@@ -26,7 +26,7 @@ from hearth.local.up import LocalHearth, UpConfig, local_roles
 
 PEERS = Path(__file__).parent / "peers"
 BINARIES = Path("build/peers")
-ROUNDS = 5
+ROUNDS = 7
 HELD, HELD_SECONDS = 15_000, 30
 
 YARDSTICK, OURS = "ReverseProxy", "hearth"
