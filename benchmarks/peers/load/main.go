@@ -255,21 +255,24 @@ func unary(to *url.URL) {
 		go func() {
 			defer all.Done()
 			connection := dial(to)
-			defer connection.Close()
+			defer func() { connection.Close() }()
 			reader := bufio.NewReader(connection)
 			for left.Add(-1) >= 0 {
 				asked := time.Now()
 				connection.Write(ask)
 				answer, err := http.ReadResponse(reader, nil)
-				if err != nil {
-					lost.Add(1)
-					return
+				var length int64
+				if err == nil {
+					length, err = new(bytes.Buffer).ReadFrom(answer.Body)
 				}
-				if answer.StatusCode != 200 {
+				if err != nil { // go on with as many connections as before
 					lost.Add(1)
+					connection.Close()
+					connection = dial(to)
+					reader.Reset(connection)
+					continue
 				}
-				length, _ := new(bytes.Buffer).ReadFrom(answer.Body)
-				if length == 0 {
+				if answer.StatusCode != 200 || length == 0 {
 					lost.Add(1)
 				}
 				took[number] = append(took[number], int64(time.Since(asked)))
