@@ -10,9 +10,9 @@ TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_IMAGE && HEARTH_CONTROL
 # Puts the package whose hot path is compiled before the sources: $(call compiled,FOLDER)
 compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
 # What is measured runs on a Python that is built with optimisation, as the image's is. A distribution's is; the first on
-# the PATH may be one that somebody built in a hurry (it costs a sixth).
+# the PATH may be one that somebody built in a hurry (it costs a tenth and more). Compiling needs its headers.
 BENCH_PYTHON ?= $(or $(firstword $(foreach python,/usr/bin/python3 $(PYTHON),$(shell \
-  $(python) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python)))),$(PYTHON))
+  $(python) -c 'import ensurepip, os, sys, sysconfig as s; sys.exit(sys.version_info < (3, 11) or not os.path.exists(s.get_path("include") + "/Python.h"))' 2>/dev/null && echo $(python)))),$(PYTHON))
 
 .PHONY: help up demo test e2e cluster cluster-down lint format generate pictures bench fuzz constraints clean
 

@@ -16,6 +16,7 @@ from setuptools.command.build_ext import build_ext
 
 MODULES = (
     "balance",
+    "chunked",
     "client",
     "exchange",
     "gate",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from hearth.activator.chunked import chunk
 from hearth.activator.errors import ApiError
 from hearth.activator.headers import Headers
 from hearth.activator.request import Request
@@ -95,13 +96,13 @@ class ClientResponse:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
         if body:
-            lines.append(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
+            lines.append(chunk(body) if self._chunked else body)
         self._protocol.transport.write(b"".join(lines))
 
     def write(self, body: bytes) -> None:
         """Write a part of the body. Nothing happens where the client is gone."""
         if not self.disconnected:
-            self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
+            self._protocol.transport.write(chunk(body) if self._chunked else body)
 
     def takes_chunks(self) -> Callable[[bytes], None] | None:
         """What writes a part of the body that is a chunk already; None where this body is not chunked."""

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from hearth.activator.chunked import chunks_data
 from hearth.activator.client import ClientResponse
 from hearth.activator.errors import ApiError, Dialect, engine_died, error_event, not_an_event_stream
 from hearth.activator.headers import Headers, end_to_end, get
 from hearth.activator.journey import Journey
 from hearth.activator.tally import Tally
-from hearth.activator.upstream import UpstreamError, chunks_data
+from hearth.activator.upstream import UpstreamError
 
 Opened = Literal["no", "events", "white space"]
 """What heartbeats made of the response: nothing yet, an event stream, or a JSON document that begins with space."""

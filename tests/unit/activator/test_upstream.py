@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from hearth.activator.chunked import chunks_data
 from hearth.activator.headers import Headers
-from hearth.activator.upstream import UpstreamConnection, UpstreamError, chunks_data
+from hearth.activator.upstream import UpstreamConnection, UpstreamError
 
 
 class Sink:
