@@ -10,8 +10,9 @@ COPY . .
 RUN /opt/hearth/bin/pip install --no-cache-dir --no-deps .
 # What runs in front of every token is compiled (tools/compile.py); the compilers stay in this stage.
 RUN command -v gcc >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev)
-RUN python -m venv /src/.build && /src/.build/bin/pip install --no-cache-dir mypy setuptools -c constraints.txt \
- && /src/.build/bin/python -m tools.compile "$(/opt/hearth/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+# By the Python that runs it, so that mypy sees the types of what is installed there.
+RUN /opt/hearth/bin/pip install --no-cache-dir --target /src/.build mypy setuptools -c constraints.txt \
+ && PYTHONPATH=/src/.build:/src /opt/hearth/bin/python -m tools.compile "$(/opt/hearth/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 FROM python:3.13-slim
 COPY --from=build /opt/hearth /opt/hearth
