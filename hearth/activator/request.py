@@ -87,7 +87,7 @@ class Request:
 
     def prompt_prefix(self) -> bytes | None:
         """What the prompt begins with; None without one."""
-        return prompt_prefix(self.body) if self.body else None
+        return prompt_prefix(self.body)
 
     def rename_model(self, name: str) -> None:
         """Write another `model` into the body. Raises ApiError."""
