@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, percentiles
 from benchmarks.services import endpoint_slice, llmservice
-from hearth.local.ports import free_port
+from hearth.emulators.ports import free_port
 from hearth.local.up import UpConfig, local_roles
 
 CLIENTS = 200

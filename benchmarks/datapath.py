@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.services import endpoint_slice, llmservice
-from hearth.local.ports import free_ports
+from hearth.emulators.ports import free_ports
 from hearth.local.up import LocalHearth, UpConfig, local_roles
 
 PEERS = Path(__file__).parent / "peers"

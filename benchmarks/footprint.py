@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, percentile
 from benchmarks.services import llmservices
-from hearth.local.ports import free_port
+from hearth.emulators.ports import free_port
 from hearth.local.up import UpConfig, local_roles
 
 RUNS = 15

@@ -16,7 +16,7 @@ import grpc
 
 from benchmarks.figures import Figure, percentiles
 from benchmarks.services import llmservices
-from hearth.local.ports import free_port
+from hearth.emulators.ports import free_port
 from hearth.local.up import LocalHearth, UpConfig, local_roles
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub

@@ -11,10 +11,10 @@ from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator import Rendered
 from hearth.crd_translator.names import ENGINE_PORT_ENV
-from hearth.local.pod import Pod, PodSpec
-from hearth.local.ports import free_port
+from hearth.emulators.pod import Pod, PodSpec
+from hearth.emulators.ports import free_port
+from hearth.emulators.store import ObjectStore
 from hearth.local.status import PodView, llmservice_status
-from hearth.local.store import ObjectStore
 
 EngineKind = Literal["sim", "command"]
 
@@ -107,7 +107,7 @@ class LocalDeployment:
 
     def _command(self, container: dict[str, Any], port: int) -> list[str]:
         if self._options.kind == "sim":
-            engine = [sys.executable, "-m", "hearth.local.engine", "--model", self.service.metadata.name]
+            engine = [sys.executable, "-m", "hearth.emulators.engine", "--model", self.service.metadata.name]
             return [*engine, "--port", str(port), *self._options.sim_arguments]
         # The engine's own command, on a port of its own and on loopback only.
         rewritten = {str(container["ports"][0]["containerPort"]): str(port), "0.0.0.0": "127.0.0.1"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hearth.local.pod import Phase
+from hearth.emulators.pod import Phase
 
 
 @dataclass(frozen=True, slots=True)

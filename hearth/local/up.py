@@ -22,14 +22,14 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.coldstart import ColdStarts
 from hearth.crd_translator import ClusterFacts, render
+from hearth.emulators.apiserver import RESOURCES, Watches, create_api
+from hearth.emulators.keda import HPA_SYNC_SECONDS, EmbeddedKeda
+from hearth.emulators.pod import Pod, PodSpec
+from hearth.emulators.ports import free_ports
+from hearth.emulators.probes import ProbeSpec
+from hearth.emulators.store import Event, ObjectStore
 from hearth.fleet import Fleet, Seen
-from hearth.local.apiserver import RESOURCES, Watches, create_api
 from hearth.local.deployment import EngineOptions, LocalDeployment
-from hearth.local.keda import HPA_SYNC_SECONDS, EmbeddedKeda
-from hearth.local.pod import Pod, PodSpec
-from hearth.local.ports import free_ports
-from hearth.local.probes import ProbeSpec
-from hearth.local.store import Event, ObjectStore
 from hearth.metrics import role_registry
 from hearth.operations import EmbeddedServer, operations_server
 from hearth.scaler.listener import DemandListener

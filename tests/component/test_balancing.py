@@ -8,7 +8,7 @@ import httpx
 import pytest
 import uvicorn
 
-from hearth.local.engine import Engine, EngineConfig
+from hearth.emulators.engine import Engine, EngineConfig
 from hearth.operations import EmbeddedServer, bind
 from tests.component.harness import ActivatorHarness
 

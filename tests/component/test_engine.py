@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hearth.local.ports import free_port
+from hearth.emulators.ports import free_port
 
 PATIENCE = 20.0
 
@@ -49,7 +49,7 @@ class EngineProcess:
 async def engine_process(*arguments: str) -> AsyncIterator[EngineProcess]:
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "hearth.local.engine", "--model", "qwen", "--port", str(port)],
+        *[sys.executable, "-m", "hearth.emulators.engine", "--model", "qwen", "--port", str(port)],
         *["--start-seconds", "0.2", "--load-seconds", "0.3", "--tokens-per-second", "500", *arguments],
         stdout=asyncio.subprocess.DEVNULL,
     )

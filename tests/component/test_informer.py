@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from hearth.emulators.apiserver import Watches, create_api
+from hearth.emulators.store import ObjectStore
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable, Expired
 from hearth.kube.informer import Informer, ObjectKey
-from hearth.local.apiserver import Watches, create_api
-from hearth.local.store import ObjectStore
 from hearth.local.up import kubeconfig
 from hearth.operations import EmbeddedServer, bind
 

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from hearth.crd_translator import ClusterFacts, render
-from hearth.local.keda import EmbeddedKeda
+from hearth.emulators.keda import EmbeddedKeda
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerServicer, add_ExternalScalerServicer_to_server
 from tests.builders import bundled_runtimes, llmservice

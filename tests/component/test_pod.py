@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hearth.local.pod import Phase, Pod, PodSpec
-from hearth.local.ports import free_port
-from hearth.local.probes import ProbeSpec
+from hearth.emulators.pod import Phase, Pod, PodSpec
+from hearth.emulators.ports import free_port
+from hearth.emulators.probes import ProbeSpec
 
 PATIENCE = 15.0
 

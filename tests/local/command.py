@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hearth.local.ports import free_port
+from hearth.emulators.ports import free_port
 from tests.builders import SEED
 
 PATIENCE = 60.0

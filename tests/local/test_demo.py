@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hearth.local.ports import free_port
+from hearth.emulators.ports import free_port
 from tests.builders import SEED
 
 

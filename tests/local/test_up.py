@@ -18,7 +18,7 @@ from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import SecretStr
 
-from hearth.local.ports import free_port
+from hearth.emulators.ports import free_port
 from tests.builders import SEED
 from tests.local.command import Hearth
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import yaml
 
-from hearth.local.ports import free_port
+from hearth.emulators.ports import free_port
 from tests.builders import ROOT
 
 RULES = ROOT / "deploy/monitoring/rules.yaml"

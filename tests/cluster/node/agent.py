@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hearth.api.manifest import load_runtimes
+from hearth.emulators.pod import Pod, PodSpec
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable
 from hearth.kube.informer import Informer, ObjectKey
-from hearth.local.pod import Pod, PodSpec
 from hearth.logs import fields
 from tests.builders import ROOT
 from tests.cluster.controlplane import HOST
@@ -282,7 +282,7 @@ class RunningPod:
         # The simulated engine in place of the image, told what the engine is told.
         options = dict(itertools.pairwise(given))
         name = options.get("--served-model-name") or options["--alias"]
-        engine = ["/opt/hearth/bin/python", "-m", "hearth.local.engine", "--host=0.0.0.0"]
+        engine = ["/opt/hearth/bin/python", "-m", "hearth.emulators.engine", "--host=0.0.0.0"]
         return [*engine, f"--model={name}", f"--port={options['--port']}", *self._agent.engine_arguments(name)]
 
     async def _pull(self) -> None:

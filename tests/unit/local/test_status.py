@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from hearth.local.pod import Phase
+from hearth.emulators.pod import Phase
 from hearth.local.status import PodView, llmservice_status
 
 

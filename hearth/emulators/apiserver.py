@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from hearth.local.store import Event, Gone, ObjectStore, matches
+from hearth.emulators.store import Event, Gone, ObjectStore, matches
 
 RESOURCES = {
     "llmservices": ("serving.hearth.dev/v1alpha1", "LLMService"),

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import grpc
 from cronsim import CronSim
 
-from hearth.local.autoscaler import Autoscaler, ScalingRules
+from hearth.emulators.autoscaler import Autoscaler, ScalingRules
 from hearth.logs import fields
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub

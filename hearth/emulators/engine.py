@@ -292,7 +292,7 @@ async def _serve(config: EngineConfig) -> None:
 
 def main() -> None:
     """Run one simulated engine until it is told to stop."""
-    parser = argparse.ArgumentParser(prog="python -m hearth.local.engine", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m hearth.emulators.engine", description=__doc__)
     parser.add_argument("--model", required=True, help="the name it is served under")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=int(os.environ.get("HEARTH_ENGINE_PORT", "8000")))

@@ -1,6 +1,6 @@
 import pytest
 
-from hearth.local.probes import ProbeCount, ProbeSpec
+from hearth.emulators.probes import ProbeCount, ProbeSpec
 
 
 def test_the_apis_defaults() -> None:

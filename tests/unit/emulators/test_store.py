@@ -1,6 +1,6 @@
 import pytest
 
-from hearth.local.store import Event, Gone, KubeObject, ObjectStore, matches
+from hearth.emulators.store import Event, Gone, KubeObject, ObjectStore, matches
 
 
 def thing(name: str = "a", namespace: str = "ai", value: int = 1, **labels: str) -> KubeObject:

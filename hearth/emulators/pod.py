@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hearth.local.probes import ProbeCount, Prober, ProbeSpec
+from hearth.emulators.probes import ProbeCount, Prober, ProbeSpec
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth.crd_translator import ClusterFacts, render
-from hearth.local.autoscaler import Autoscaler, ScalingRules
+from hearth.emulators.autoscaler import Autoscaler, ScalingRules
 from tests.builders import bundled_runtimes, llmservice
 
 
