@@ -7,6 +7,7 @@ import asyncio
 import heapq
 import json
 import math
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 Kind = Literal["comment", "reasoning", "event", "ping"]
@@ -35,9 +36,11 @@ class Beating(Protocol):
 
 
 class Heartbeats:
-    """The shared timer. Times are the event loop's; a beat comes up to `GRID_SECONDS` after it is due."""
+    """The shared timer. Times are the event loop's; a beat comes up to `GRID_SECONDS` after it is due. `failed` is told
+    of a beat that raised; that one beats no more, the others do."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[str, BaseException], None]) -> None:
+        self._failed = failed
         self._slots: dict[int, list[Beating]] = {}  # by number of the grid
         self._numbers: list[int] = []  # those of the slots, a heap
         self._timer: asyncio.Handle | None = None
@@ -75,7 +78,11 @@ class Heartbeats:
         last = math.floor(now / GRID_SECONDS)
         while self._numbers and self._numbers[0] <= last:
             for beating in self._slots.pop(heapq.heappop(self._numbers)):
-                following = beating.beat(now)
+                try:
+                    following = beating.beat(now)
+                except Exception as error:  # noqa: BLE001 - told by `failed`; of consequence for this one alone
+                    self._failed("heartbeat", error)
+                    continue
                 if following is not None:
                     self._put(beating, max(math.ceil(following / GRID_SECONDS), last + 1))
         self._arm()

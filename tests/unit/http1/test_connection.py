@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hearth.activator.protocol import MAX_HEAD_BYTES
+from hearth.http1.limits import Limits
 from tests.fuzz.targets import heard
 
 
@@ -90,6 +90,6 @@ def test_no_damage_to_a_request_breaks_it(data: bytes, damage: list[tuple[int, b
 
 
 def test_a_head_that_does_not_end_is_cut_off() -> None:
-    answer, closed = heard([b"GET / HTTP/1.1\r\nx: "] + [b"x" * 1024] * (MAX_HEAD_BYTES // 1024 + 2))
+    answer, closed = heard([b"GET / HTTP/1.1\r\nx: "] + [b"x" * 1024] * (Limits().head_bytes // 1024 + 2))
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert closed
