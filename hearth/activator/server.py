@@ -69,6 +69,8 @@ def http_server(door: Door, ready: Callable[[], bool], grace_seconds: float) -> 
             lifespan="off",
             access_log=False,
             log_config=None,
+            server_header=False,
+            proxy_headers=False,  # X-Forwarded-* is passed on, never believed
             timeout_graceful_shutdown=int(grace_seconds),
         )
     )

@@ -184,14 +184,12 @@ class Connection:
 
     def response_complete(self) -> None:
         """Go on with the next request, or wait for one."""
-        if self._reading == "no more":
-            return
         if self._stopping:
             self.finish()
         elif self._line or self._backlog:
             if not self._serving:
                 self._loop.call_soon(self._serve)
-        else:
+        elif self._reading != "no more":
             self._wait_for("request")
 
     def finish(self) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from hearth.activator.demand import DemandBoard
 from hearth.activator.journeys import Journeys
@@ -26,6 +26,9 @@ from hearth.operations import bind
 from tests.builders import endpoint_slice, llmservice_manifest
 
 PATIENCE = 10.0  # seconds for something that happens in milliseconds
+
+Server = Literal["ours", "uvicorn's"]
+BOTH: tuple[Server, ...] = ("ours", "uvicorn's")
 
 HELLO = {"model": "qwen", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -240,7 +243,7 @@ class ActivatorHarness:
     limits: Limits = field(default_factory=lambda: Limits(body_bytes=2**20))
     budget: Budget = field(default_factory=lambda: Budget(64 * 2**20))
     origins: Origins = field(default_factory=Origins)
-    server: Literal["ours", "uvicorn's"] = "ours"
+    server: Server = "ours"
     board: DemandBoard = field(default_factory=DemandBoard)
     journeys: Journeys = field(default_factory=Journeys)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -272,9 +275,20 @@ class ActivatorHarness:
         """What SIGTERM does to the clients' server."""
         self._server.should_exit = True
 
-    def service(self, *assignments: str, name: str = "qwen", namespace: str = "ai", **status: Any) -> None:
+    async def stopped(self) -> None:
+        """The clients' server has ended."""
+        await asyncio.shield(self._serving)
+
+    def metrics(self) -> str:
+        """What Prometheus is told."""
+        return generate_latest(self.registry).decode()
+
+    def service(
+        self, *assignments: str, name: str = "qwen", namespace: str = "ai", created: str = "", **status: Any
+    ) -> None:
         """Create or change an LLMService."""
         manifest = llmservice_manifest(name, namespace, *assignments)
+        manifest["metadata"]["creationTimestamp"] = created or "2026-01-01T00:00:00Z"
         manifest["status"] = status
         self.door.directory.put_service((namespace, name), manifest)
 

@@ -8,6 +8,7 @@ from anthropic import APIStatusError, AsyncAnthropic
 
 from hearth.activator.origins import Origins
 from tests.component.harness import (
+    BOTH,
     EVENTS_HEAD,
     HELLO,
     ActivatorHarness,
@@ -17,6 +18,8 @@ from tests.component.harness import (
     answer_events,
     chunked,
 )
+
+SERVERS = BOTH
 
 FAST = "spec.endpoint.coldStart.heartbeatInterval=100ms"
 MESSAGES = {"model": "qwen", "max_tokens": 5, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}

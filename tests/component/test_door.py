@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from tests.component.harness import HELLO, ActivatorHarness, ScriptedEngine
+from tests.component.harness import BOTH, HELLO, ActivatorHarness, ScriptedEngine
+
+SERVERS = BOTH
 
 
 async def test_the_model_in_the_body_names_the_service(activator: ActivatorHarness, engine: ScriptedEngine) -> None:

@@ -1,9 +1,11 @@
 """HTTP/1.1 at the client's end: what is refused, and what must not be confused. Bytes on a socket."""
 
+import json
+
 import pytest
 
 from hearth.http1.limits import Limits
-from tests.component.harness import HELLO, ActivatorHarness, Message, ScriptedEngine, Stream
+from tests.component.harness import HELLO, ActivatorHarness, Message, ScriptedEngine, Stream, answer_events
 
 BODY = b'{"model": "qwen"}'
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
@@ -223,3 +225,14 @@ async def test_an_idle_connection_keeps_no_prompt(activator: ActivatorHarness, e
     (connection,) = activator.connections()
     assert connection.current is None
     assert activator.door.budget.used == 0
+
+
+async def test_a_client_of_http_1_0(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+    engine.handler = answer_events
+    activator.service()
+    activator.ready(engine)
+    client = await activator.client()
+    body = json.dumps({**HELLO, "stream": True}).encode()
+    await client.write(b"POST /v1/chat/completions HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % len(body), body)
+    assert "transfer-encoding" not in (await client.head()).headers
+    assert (await client.rest()).endswith(b"data: [DONE]\n\n")

@@ -112,7 +112,10 @@ class Exchange(Held):
             self._failed(error, delivered=False)
         else:
             self._cancel = None
-            self._send(connection)
+            try:
+                self._send(connection)
+            except Exception as error:  # noqa: BLE001 - told, and of consequence for this request alone
+                self._gate.fault(self, error)
 
     def _send(self, connection: UpstreamConnection) -> None:
         self.step("connected")

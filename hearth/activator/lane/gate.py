@@ -251,6 +251,12 @@ class Gate:
         self._refuse(held, error)
         self._turn()
 
+    def fault(self, held: Held, error: Exception) -> None:
+        """A mistake of ours, which costs this one request."""
+        self._failed("dispatch", error)
+        self._refuse(held, errors.internal(self.name))
+        self._turn()
+
     def held_bytes(self) -> int:
         """Of the bodies of requests that are not answered yet. A walk: for when memory is short."""
         return sum(held.response.held for held in self._held.values())
@@ -367,8 +373,7 @@ class Gate:
             held.step("dispatched")
             held.go(address)
         except Exception as error:  # noqa: BLE001 - told by `failed`; of consequence for this one alone
-            self._failed("dispatch", error)
-            self._refuse(held, errors.internal(self.name))
+            self.fault(held, error)
 
     def _arm_expiry(self) -> None:
         oldest = self.hold.oldest()
