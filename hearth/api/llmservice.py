@@ -21,6 +21,7 @@ from hearth.api.base import (
     cel,
     refuse,
 )
+from hearth.api.key import ServiceKey
 from hearth.api.modelsource import SHAPES, URI_PATTERN, ModelURI, parse_model_uri
 from hearth.api.quantity import Duration, Quantity, format_duration
 from hearth.api.status import LLMServiceStatus
@@ -350,6 +351,5 @@ class LLMService(Resource):
     status: LLMServiceStatus | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
-        """(namespace, name)."""
-        return (self.metadata.namespace, self.metadata.name)
+    def key(self) -> ServiceKey:
+        return ServiceKey(self.metadata.namespace, self.metadata.name)

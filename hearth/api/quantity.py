@@ -82,6 +82,16 @@ def parse_quantity(text: str) -> Decimal:
     return Decimal(number) * _SUFFIX[suffix]
 
 
+def amount(written: object) -> Decimal | None:
+    """The number of a quantity that somebody else wrote; None where it is none, or below zero."""
+    if isinstance(written, int) and not isinstance(written, bool):
+        return Decimal(written) if 0 <= written <= MAX_QUANTITY else None
+    try:
+        return parse_quantity(written) if isinstance(written, str) else None
+    except ValueError:
+        return None
+
+
 def _duration_in(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value

@@ -113,6 +113,27 @@ async def test_what_is_there_and_what_comes_changes_and_goes(api: Api, kube: Kub
         assert set(informer.objects) == {("ai", "a")}
 
 
+async def test_an_object_that_is_longer_than_a_line_of_the_http_client(api: Api, kube: KubeClient) -> None:
+    """aiohttp's default is 128 KiB, the Kubernetes client's 4 MiB; the API server takes objects of 1.5 MiB."""
+    async with informing(kube) as (_, mirror):
+        for name, size in (("a", 200), ("b", 1400)):
+            item = service(name, 1)
+            item["metadata"]["annotations"] = {"note": "x" * size * 1024}
+            api.store.put("llmservices", item)
+        api.store.put("llmservices", service("c", 2))
+        await mirror.until(("a", 1), ("b", 1), ("c", 2))
+
+
+async def test_one_that_is_nested_deep_comes_with_the_others(api: Api, kube: KubeClient) -> None:
+    deep: KubeObject = {}
+    for _ in range(150):  # what the store here can copy; deeper ones are tried on the decoder itself
+        deep = {"a": deep}
+    async with informing(kube) as (_, mirror):
+        api.store.put("llmservices", {**service("a", 1), "status": deep})
+        api.store.put("llmservices", service("b", 2))
+        await mirror.until(("a", 1), ("b", 2))
+
+
 async def test_only_what_the_labels_select(api: Api, kube: KubeClient) -> None:
     api.store.put("llmservices", service("a", 1, tier="x"))
     api.store.put("llmservices", service("b", 2))

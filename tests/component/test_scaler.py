@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from hearth.activator.demand import Demand, DemandBoard
 from hearth.activator.hold import Hold
+from hearth.api.key import ServiceKey
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
@@ -28,7 +29,7 @@ from hearth.scaler.server import SERVICE, ScalerConfig, scaler_server
 if TYPE_CHECKING:
     from hearth.proto.externalscaler_pb2_grpc import ExternalScalerAsyncStub
 
-KEY = ("ai", "qwen")
+KEY = ServiceKey("ai", "qwen")
 REF = pb.ScaledObjectRef(name="qwen", namespace="ai", scalerMetadata={"target": "5"})
 PATIENCE = 10.0
 
@@ -49,7 +50,7 @@ class Scaler:
     def hear(self, **figures: Figures) -> None:
         """Let the activator at "a" say so."""
         now = asyncio.get_running_loop().time()
-        heard = {("ai", name): value for name, value in figures.items()}
+        heard = {ServiceKey("ai", name): value for name, value in figures.items()}
         self.pulses.pulse(self.picture.hear("a", heard, snapshot=True, now=now))
 
 
@@ -225,12 +226,14 @@ class TestDemandWatch:
 
     async def test_news_of_a_service_that_nobody_asked_for_push_nothing(self, scaler: Scaler) -> None:
         """Its status changes, say, and an update with no demand follows; then another service's demand begins."""
-        activator, bell = Activator(), ("ai", "bell")
+        activator, bell = Activator(), ServiceKey("ai", "bell")
         activator.board.put(bell, ringing := Hold(max_queue=10, concurrency=10, activation_timeout=60.0))
         async with listening(scaler) as listener, contextlib.aclosing(activator.board.watch()) as updates:
             listener.list_activators([await activator.start()])
             await self._heard(scaler)
-            with scaler.pulses.listen(KEY) as pushed, scaler.pulses.listen(bell) as rung:
+            pushed: asyncio.Queue[float | None] = asyncio.Queue()
+            rung: asyncio.Queue[float | None] = asyncio.Queue()
+            with scaler.pulses.listen(KEY, pushed.put_nowait), scaler.pulses.listen(bell, rung.put_nowait):
                 await anext(updates)
                 for _ in range(3):
                     activator.board.changed(KEY)
