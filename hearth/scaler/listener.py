@@ -55,30 +55,36 @@ class DemandListener:
                 await self._changed.wait()
 
     async def _watch(self, address: str) -> None:
-        failures = 0
+        """Follow one activator, whatever happens: what nobody foresaw begins anew with a new channel."""
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
-        async with grpc.aio.insecure_channel(address, options=options) as channel:
-            while True:
-                heard = False
-                # An update that can't be taken breaks its stream: the next one begins with all that this one said.
-                with contained("update", address=address):
-                    try:
-                        stream = DemandStub(channel).Watch(pb.WatchRequest(scaler=self._identity))
-                        try:
-                            while isinstance(update := await _next(stream), pb.DemandUpdate):
-                                self.hear(address, update)
-                                if not heard:
-                                    about = fields(activator=update.activator, address=address)
-                                    log.info("hearing activator", extra=about)
-                                    heard, failures = True, 0
-                        finally:
-                            stream.cancel()
-                        log.info("activator ended its stream", extra=fields(address=address))
-                    except (grpc.aio.AioRpcError, TimeoutError) as error:
-                        reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else "silent"
-                        log.warning("activator not heard", extra=fields(address=address, reason=reason))
-                failures += 1
-                await asyncio.sleep(backoff(failures, _FIRST_RETRY, _LAST_RETRY))  # of a broken connection
+        failures = 0
+        while True:
+            # An update that can't be taken breaks its stream: the next one begins with all that this one said.
+            with contained("update", address=address):
+                async with grpc.aio.insecure_channel(address, options=options) as channel:
+                    await self._follow(address, channel)
+            failures += 1
+            await asyncio.sleep(backoff(failures, _FIRST_RETRY, _LAST_RETRY))
+
+    async def _follow(self, address: str, channel: grpc.aio.Channel) -> None:
+        failures = 0
+        while True:
+            stream = DemandStub(channel).Watch(pb.WatchRequest(scaler=self._identity))
+            try:
+                first = True
+                while isinstance(update := await _next(stream), pb.DemandUpdate):
+                    if first:
+                        log.info("hearing activator", extra=fields(activator=update.activator, address=address))
+                        first, failures = False, 0
+                    self.hear(address, update)
+                log.info("activator ended its stream", extra=fields(address=address))
+            except (grpc.aio.AioRpcError, TimeoutError) as error:
+                reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else "silent"
+                log.warning("activator not heard", extra=fields(address=address, reason=reason))
+            finally:
+                stream.cancel()
+            failures += 1
+            await asyncio.sleep(backoff(failures, _FIRST_RETRY, _LAST_RETRY))  # of a broken connection
 
     def hear(self, address: str, update: pb.DemandUpdate) -> None:
         """Put one update into the picture and push what follows from it."""

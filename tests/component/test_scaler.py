@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from hearth.activator.demand import Demand, DemandBoard
 from hearth.activator.hold import Hold
 from hearth.api.key import ServiceKey
+from hearth.faults import counted
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
@@ -243,6 +244,42 @@ class TestDemandWatch:
                 async with asyncio.timeout(PATIENCE):
                     assert await rung.get()
                 assert pushed.empty()
+        await activator.stop()
+
+    async def test_an_update_that_cannot_be_taken_is_about_its_activator_alone(
+        self, scaler: Scaler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The stream is begun anew, with all that its activator knows; the other activators are heard meanwhile."""
+        hear, failed = scaler.picture.hear, asyncio.Event()
+        one, two = Activator(), Activator()
+        strange = await one.start()
+
+        def hear_once(address: str, *arguments: Any, **options: Any) -> Any:
+            if address == strange and not failed.is_set():
+                failed.set()
+                raise OverflowError("too large")
+            return hear(address, *arguments, **options)
+
+        monkeypatch.setattr(scaler.picture, "hear", hear_once)
+        before = counted()["update"]
+        async with listening(scaler) as listener:
+            listener.list_activators([strange, await two.start()])
+            for activator in (one, two):
+                activator.hold.arrive(asyncio.get_running_loop().time())
+                activator.board.changed(KEY)
+            await self._metric(scaler, 2.0)
+        assert failed.is_set()
+        assert counted()["update"] == before + 1
+        await one.stop()
+        await two.stop()
+
+    async def test_an_address_that_is_none_hides_no_other(self, scaler: Scaler) -> None:
+        activator = Activator()
+        async with listening(scaler) as listener:
+            listener.list_activators(["", "no address: at all", "[::::]:x", address := await activator.start()])
+            async with asyncio.timeout(PATIENCE):
+                while scaler.picture.silence(asyncio.get_running_loop().time())[address] > PATIENCE:
+                    await asyncio.sleep(0.01)  # the picture has no event
         await activator.stop()
 
     async def test_a_deleted_service_has_no_demand(self, scaler: Scaler) -> None:
