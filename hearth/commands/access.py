@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from hearth.kube.client import KubeClient
-from hearth.kube.errors import NotFound, Unavailable
+from hearth.kube.errors import NotFound, Unanswered
 from hearth.kube.objects import KubeObject, mapping, mappings, text
 
 
@@ -50,7 +50,7 @@ def _namespace_of(kubeconfig: Path) -> str | None:
     try:
         document: Any = yaml.safe_load(kubeconfig.read_text()) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise Unavailable(f"kubeconfig {kubeconfig} cannot be read: {error}") from error
+        raise Unanswered(f"kubeconfig {kubeconfig} cannot be read: {error}") from error
     current = text(document, "current-context")
     context = next((mapping(c, "context") for c in mappings(document, "contexts") if c.get("name") == current), {})
     return text(context, "namespace") or None

@@ -9,8 +9,17 @@ from hearth.api.reasons import troubles
 from hearth.commands.access import listed
 from hearth.group import GROUP
 from hearth.kube.client import KubeClient
-from hearth.kube.errors import Forbidden, KubeError, Unavailable
-from hearth.kube.kinds import DEPLOYMENT, INFERENCE_RUNTIME, LLMSERVICE, NODE, POD, SCALED_OBJECT
+from hearth.kube.errors import Forbidden, KubeError, Unanswered, Unavailable
+from hearth.kube.kinds import (
+    ACCESS_REVIEW,
+    API_SERVICE,
+    DEPLOYMENT,
+    INFERENCE_RUNTIME,
+    LLMSERVICE,
+    NODE,
+    POD,
+    SCALED_OBJECT,
+)
 from hearth.kube.objects import (
     KubeObject,
     condition,
@@ -59,9 +68,9 @@ async def examine(kube: KubeClient) -> list[Check]:
     for check in checks:
         try:
             made += await check(kube)
+        except Unanswered:
+            raise
         except Unavailable as error:
-            if error.status is None:
-                raise
             made.append(
                 Check(_name_of(check), False, str(error), "kubectl get --raw /readyz says what the API server lacks")
             )
@@ -116,7 +125,7 @@ async def _keda(kube: KubeClient) -> list[Check]:
 
 
 async def _external_metrics(kube: KubeClient) -> list[Check]:
-    service = await kube.get_object("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.external.metrics.k8s.io")
+    service = await kube.get_object(API_SERVICE.path("", "v1beta1.external.metrics.k8s.io"))
     if service is None:
         return [
             Check("external metrics", False, "no APIService", "KEDA's metrics server is not installed: install KEDA")
@@ -186,11 +195,10 @@ async def _rights(kube: KubeClient) -> list[Check]:
             attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
             user = f"system:serviceaccount:{namespace}:{account}"
             review = {
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SubjectAccessReview",
+                **ACCESS_REVIEW.names,
                 "spec": {"user": user, "resourceAttributes": attributes},
             }
-            answer = await kube.create_object("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+            answer = await kube.create_object(ACCESS_REVIEW.everywhere, review)
             if not mapping(answer, "status").get("allowed"):
                 lost.append(f"{verb} {resource}{f'/{subresource}' if subresource else ''}")
         found = "has its rights" if not lost else f"may not {', '.join(lost)}"

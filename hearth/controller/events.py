@@ -10,7 +10,7 @@ from hearth.api.reasons import must_act
 from hearth.kube.objects import KubeObject, conditions_of, metadata, text
 
 REPORTER = "hearth-controller"
-_NOTE_LIMIT = 1024  # events.k8s.io/v1: the note is at most 1 KiB
+_NOTE_LIMIT = 1024  # events.k8s.io/v1: bytes, not characters
 
 
 def transitions(item: KubeObject, old: KubeObject, new: KubeObject, now: str, instance: str) -> list[KubeObject]:
@@ -45,7 +45,7 @@ def _event(item: KubeObject, condition: KubeObject, now: str, instance: str) -> 
         "action": "Reconcile",
         "reason": condition["reason"],
         "type": "Warning" if must_act(condition["status"], condition["reason"]) else "Normal",
-        "note": note if len(note) <= _NOTE_LIMIT else f"{note[: _NOTE_LIMIT - 2]} …",
+        "note": _cut(note),
         "regarding": {
             "apiVersion": API_VERSION,
             "kind": "LLMService",
@@ -54,3 +54,11 @@ def _event(item: KubeObject, condition: KubeObject, now: str, instance: str) -> 
             "uid": about["uid"],
         },
     }
+
+
+def _cut(note: str) -> str:
+    """At most as many bytes as a note may have; no half of a character."""
+    written, more = note.encode(), " …"
+    if len(written) <= _NOTE_LIMIT:
+        return note
+    return written[: _NOTE_LIMIT - len(more.encode())].decode(errors="ignore") + more

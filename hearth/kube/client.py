@@ -14,7 +14,7 @@ from aiohttp import ClientError, ClientTimeout
 from kubernetes.aio import client, config
 
 from hearth.kube.decode import decode
-from hearth.kube.errors import Conflict, KubeError, NotFound, Unavailable, error_of
+from hearth.kube.errors import Conflict, KubeError, NotFound, Unanswered, error_of
 from hearth.kube.objects import KubeObject, mapping, mappings, number, text
 
 __all__ = ["KubeClient", "KubeObject", "Listed"]
@@ -36,7 +36,7 @@ class KubeClient:
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> "KubeClient":
-        """Use a kubeconfig file, or the pod's service account. Raises Unavailable where there is neither."""
+        """Use a kubeconfig file, or the pod's service account. Raises Unanswered where there is neither."""
         configuration = client.Configuration()
         try:
             if kubeconfig is not None:
@@ -44,7 +44,7 @@ class KubeClient:
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
-            raise Unavailable(f"no way to the API server: {error}") from error
+            raise Unanswered(f"no way to the API server: {error}") from error
         return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:
@@ -85,7 +85,7 @@ class KubeClient:
                         _check(number(item, "code", default=500), msgspec.json.encode(item))
                     yield text(event, "type"), item
         except (ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: a line over 4 MiB
-            raise Unavailable(f"{path}: {error or type(error).__name__}") from error
+            raise Unanswered(f"{path}: {error or type(error).__name__}") from error
 
     async def apply_object(self, path: str, item: KubeObject, manager: str) -> KubeObject:
         """Server-side apply of one object at its own path; what others own and we now say is taken over.
@@ -143,7 +143,7 @@ class KubeClient:
                 body: bytes = await response.read()
                 _check(response.status, body)
         except (ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{path}: {error or type(error).__name__}") from error
+            raise Unanswered(f"{path}: {error or type(error).__name__}") from error
         return body
 
     async def _request(

@@ -13,11 +13,15 @@ class KubeError(Exception):
 
 
 ApiUnavailable = KubeError
-"""The whole family, by the name that callers know."""
+"""The whole family, by its earlier name."""
 
 
 class Unavailable(KubeError):
     """No answer, an answer that can't be read, or an error of the server's own (5xx). It may go well the next time."""
+
+
+class Unanswered(Unavailable):
+    """No answer: there is no way to the API server, or the connection broke."""
 
 
 class TooManyRequests(KubeError):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from hearth.backoff import backoff
 from hearth.faults import contained
 from hearth.kube.client import KubeClient
-from hearth.kube.errors import Expired, KubeError
+from hearth.kube.errors import Expired, KubeError, Unanswered
 from hearth.kube.objects import KubeObject, ObjectKey, key_of, version_of
 from hearth.logs import fields
 
@@ -79,7 +79,7 @@ class Informer:
                     version = ""
                 except KubeError as error:
                     log.warning("API server not reached", extra=fields(path=self._path, reason=str(error)))
-                    if error.status is not None:
+                    if not isinstance(error, Unanswered):  # what it answered may be about our version
                         version = ""
             if attempt.failed:
                 version = ""

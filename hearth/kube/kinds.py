@@ -32,8 +32,9 @@ class Kind:
         return f"{self.api}/namespaces/{namespace}/{self.plural}"
 
     def path(self, namespace: str, name: str, subresource: str = "") -> str:
-        """One object of a namespace."""
-        return "/".join(filter(None, (self.within(namespace), name, subresource)))
+        """One object; `namespace` is "" for one of the cluster."""
+        collection = self.within(namespace) if namespace else self.everywhere
+        return "/".join(filter(None, (collection, name, subresource)))
 
     @property
     def names(self) -> KubeObject:
@@ -55,6 +56,8 @@ EVENT = Kind("Event", "events.k8s.io/v1", "events")
 ENDPOINT_SLICE = Kind("EndpointSlice", "discovery.k8s.io/v1", "endpointslices")
 HPA = Kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers")
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
+API_SERVICE = Kind("APIService", "apiregistration.k8s.io/v1", "apiservices")
+ACCESS_REVIEW = Kind("SubjectAccessReview", "authorization.k8s.io/v1", "subjectaccessreviews")
 
 RENDERED = {kind.name: kind for kind in (DEPLOYMENT, SERVICE, CLAIM, JOB, SCALED_OBJECT)}
 """What an LLMService becomes, by kind."""

@@ -83,7 +83,7 @@ async def scaler_server(  # type: ignore[no-untyped-def]
 
 
 async def run_scaler(config: ScalerConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound, ApiUnavailable without a way to
+    """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound, KubeError without a way to
     the API server where one is needed."""
     stop = stop_signal()
     registry = role_registry("scaler")

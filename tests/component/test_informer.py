@@ -13,7 +13,7 @@ import uvicorn
 from hearth.emulators.apiserver import Watches, create_api
 from hearth.emulators.store import ObjectStore
 from hearth.kube.client import KubeClient, KubeObject
-from hearth.kube.errors import ApiUnavailable, Expired
+from hearth.kube.errors import Expired, KubeError
 from hearth.kube.informer import Informer, ObjectKey
 from hearth.local.up import kubeconfig
 from hearth.operations import EmbeddedServer, bind
@@ -170,7 +170,7 @@ async def test_a_version_too_old_is_listed_anew(api: Api, kube: KubeClient) -> N
 
 
 async def test_the_client_says_what_the_server_said(api: Api, kube: KubeClient) -> None:
-    with pytest.raises(ApiUnavailable, match="could not find the requested resource") as raised:
+    with pytest.raises(KubeError, match="could not find the requested resource") as raised:
         await kube.list_objects("/apis/serving.hearth.dev/v1alpha1/nothings")
     assert raised.value.status == 404
     for value in range(5000):
@@ -178,14 +178,14 @@ async def test_the_client_says_what_the_server_said(api: Api, kube: KubeClient) 
     with pytest.raises(Expired):
         await anext(kube.watch_objects(PATH, "1"))
     await api.stop()
-    with pytest.raises(ApiUnavailable) as unreachable:
+    with pytest.raises(KubeError) as unreachable:
         await kube.list_objects(PATH)
     assert unreachable.value.status is None
     await api.start()
 
 
 async def test_without_a_kubeconfig_and_outside_of_a_cluster_there_is_no_way(tmp_path: Path) -> None:
-    with pytest.raises(ApiUnavailable, match="no way to the API server"):
+    with pytest.raises(KubeError, match="no way to the API server"):
         await KubeClient.connect(tmp_path / "none")
-    with pytest.raises(ApiUnavailable, match="no way to the API server"):
+    with pytest.raises(KubeError, match="no way to the API server"):
         await KubeClient.connect(None)
