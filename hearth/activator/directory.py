@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from hearth.activator.paths import RESERVED
+from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
@@ -19,9 +20,6 @@ from hearth.kube.endpoints import addresses
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
-
-ServiceKey = tuple[str, str]
-"""(namespace, name) of an LLMService."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class Entry:
     @property
     def name(self) -> str:
         """NAMESPACE/NAME."""
-        return "/".join(self.key)
+        return str(self.key)
 
 
 def policy_of(service: LLMService) -> Policy:
@@ -90,11 +88,12 @@ class Directory:
         """The entries, sorted by namespace and name."""
         return iter(sorted(self._entries.values(), key=lambda entry: entry.key))
 
-    def get(self, key: ServiceKey) -> Entry | None:
-        return self._entries.get(key)
+    def get(self, key: tuple[str, str]) -> Entry | None:
+        return self._entries.get(ServiceKey(*key))
 
-    def put_service(self, key: ServiceKey, item: dict[str, Any] | None) -> None:
+    def put_service(self, at: tuple[str, str], item: dict[str, Any] | None) -> None:
         """Take an LLMService as it is now; None: it is gone. One that can't be read is kept as it was."""
+        key = ServiceKey(*at)
         if item is None:
             if self._entries.pop(key, None) is not None:
                 self._by_name[key[1]].discard(key)
@@ -126,7 +125,7 @@ class Directory:
         if item is not None:
             name = (item["metadata"].get("labels") or {}).get(LLMSERVICE_LABEL)
             if name:
-                self._slices[slice_key] = ((slice_key[0], name), addresses(item))
+                self._slices[slice_key] = (ServiceKey(slice_key[0], name), addresses(item))
         new = self._slices.get(slice_key)
         for key in {owner for owner, _ in filter(None, (old, new))}:
             entry = self._entries.get(key)
@@ -137,7 +136,7 @@ class Directory:
     def by_host(self, host: str) -> Entry | None:
         """The LLMService whose Service a Host field names in full: NAME.NAMESPACE.svc or longer."""
         labels = _labels(host)
-        return self._entries.get((labels[1], labels[0])) if len(labels) > 2 and labels[2] == "svc" else None
+        return self._entries.get(ServiceKey(labels[1], labels[0])) if len(labels) > 2 and labels[2] == "svc" else None
 
     def by_short_host(self, host: str) -> Entry | None:
         """The LLMService that a Host field may mean: NAME.NAMESPACE, or the NAME of one in a single namespace (from a
@@ -145,7 +144,7 @@ class Directory:
         says whose a request is."""
         labels = _labels(host)
         if len(labels) == 2:
-            return self._entries.get((labels[1], labels[0]))
+            return self._entries.get(ServiceKey(labels[1], labels[0]))
         if len(labels) == 1 and len(keys := self._by_name.get(labels[0], ())) == 1:
             return self._entries[next(iter(keys))]
         return None
@@ -153,14 +152,18 @@ class Directory:
     def by_path(self, path: str) -> tuple[Entry, str] | None:
         """The LLMService of a path /NAMESPACE/NAME/…, and what is left of the path. The API's own paths come first."""
         parts = path.split("/", 3)
-        if len(parts) == 4 and parts[1] not in RESERVED and (entry := self._entries.get((parts[1], parts[2]))):
+        if (
+            len(parts) == 4
+            and parts[1] not in RESERVED
+            and (entry := self._entries.get(ServiceKey(parts[1], parts[2])))
+        ):
             return entry, f"/{parts[3]}"
         return None
 
     def by_model(self, model: str) -> Entry | None:
         """The LLMService that `model` names, as NAME or NAMESPACE/NAME; a NAME alone is the oldest one's."""
         namespace, separator, name = model.partition("/")
-        entry = self._entries.get((namespace, name)) if separator else self._oldest(model)
+        entry = self._entries.get(ServiceKey(namespace, name)) if separator else self._oldest(model)
         return entry if entry is not None and entry.policy.listed else None
 
     def model_id(self, entry: Entry) -> str:

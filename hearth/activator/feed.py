@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from hearth.activator.directory import ServiceKey
+from hearth.api.key import ServiceKey
 
 COALESCE_SECONDS = 0.2
 BEAT_SECONDS = 15.0

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
-from hearth.activator.directory import ServiceKey
 from hearth.activator.lane.tally import REASONS, Tally
+from hearth.api.key import ServiceKey
 from hearth.coldstart import PHASES
 from hearth.http1.limits import Budget
 from hearth.metrics import SERVICE_LABELS, Collected, Metric
 
 if TYPE_CHECKING:
     from hearth.activator.lane.gate import Gate
-
-PLACES = (*("application", "connection_lost", "dispatch", "heartbeat", "parser", "refusal", "request", "task"),)
-"""Where a mistake of ours can happen without ending what serves the others."""
 
 WAITING = Metric("gauge", "hearth_activator_waiting_requests", "Requests held, waiting for a replica.", SERVICE_LABELS)
 IN_FLIGHT = Metric("gauge", "hearth_activator_in_flight_requests", "Requests being answered.", SERVICE_LABELS)
@@ -105,18 +102,12 @@ TURNED_AWAY = Metric(
     "hearth_activator_connections_refused_total",
     "Clients' connections refused, over the limit of descriptors.",
 )
-FAULTS = Metric(
-    "counter",
-    "hearth_activator_faults_total",
-    f"Mistakes of the activator's own, each of which failed one request or object; `where`: {', '.join(PLACES)}.",
-    ("where",),
-)
 STREAMS = Metric("gauge", "hearth_activator_demand_streams", "Scalers that listen to this activator's demand.")
 
 METRICS = [
     *(WAITING, IN_FLIGHT, MAX_QUEUE, ENDPOINTS, ADMITTED, REJECTED, UNROUTED, RESPONSES, BYTES, EVENTS, HEARTBEATS),
     *(RETRIES, BROKEN, LEFT, HELD, FIRST_BYTE, COLD_START, PHASE, ELAPSED, EXPECTED, STREAMS, BUFFERED, BUDGET),
-    *(OVER_BUDGET, TURNED_AWAY, FAULTS),
+    *(OVER_BUDGET, TURNED_AWAY),
 ]
 
 
@@ -132,7 +123,6 @@ class ActivatorMetrics:
         budget: Budget,
     ) -> None:
         self.unrouted: Counter[str] = Counter()
-        self.faults: Counter[str] = Counter(dict.fromkeys(PLACES, 0))
         self.turned_away = 0
         self._budget = budget
         self._gates = gates
@@ -187,4 +177,3 @@ class ActivatorMetrics:
         yield BUDGET.of([((), self._budget.limit)])
         yield OVER_BUDGET.of([((), self._budget.refused)])
         yield TURNED_AWAY.of([((), self.turned_away)])
-        yield FAULTS.of(((where,), count) for where, count in self.faults.items())

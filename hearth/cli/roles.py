@@ -157,7 +157,7 @@ def _run_role(
 
     import uvloop
 
-    from hearth.kube.errors import ApiUnavailable, LeadershipLost
+    from hearth.kube.errors import KubeError, LeadershipLost
     from hearth.logs import configure, fields
 
     if log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
@@ -166,6 +166,6 @@ def _run_role(
     configure(log_format.value, log_level, access_log=access_log)
     try:
         uvloop.run(role)
-    except (OSError, ApiUnavailable, LeadershipLost) as error:
+    except (OSError, KubeError, LeadershipLost) as error:
         logging.getLogger("hearth").error("cannot serve", extra=fields(reason=str(error)))
         raise typer.Exit(1) from error

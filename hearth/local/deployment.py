@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from hearth.api.key import ServiceKey
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator import Rendered
@@ -56,7 +57,7 @@ class LocalDeployment:
         self._write_status()
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> ServiceKey:
         return self.service.key
 
     def scale(self, replicas: int) -> None:

@@ -19,6 +19,7 @@ import grpc
 import uvicorn
 
 from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.key import ServiceKey
 from hearth.api.llmservice import LLMService
 from hearth.coldstart import ColdStarts
 from hearth.crd_translator import ClusterFacts, render
@@ -85,7 +86,7 @@ class LocalHearth:
     ) -> None:
         self.config = config
         self.store = ObjectStore()
-        self.deployments: dict[tuple[str, str], LocalDeployment] = {}
+        self.deployments: dict[ServiceKey, LocalDeployment] = {}
         self.roles: dict[str, Pod] = {}
         self.demand_address = f"127.0.0.1:{demand_port}"
         self.scaler_address = f"127.0.0.1:{scaler_port}"
@@ -94,7 +95,7 @@ class LocalHearth:
         self.picture = DemandPicture()
         self.fleet = Fleet(asyncio.get_running_loop().time, config.accelerator_price)
         self.changed = asyncio.Event()
-        self._starts: dict[tuple[str, str], ColdStarts] = {}
+        self._starts: dict[ServiceKey, ColdStarts] = {}
 
     @property
     def url(self) -> str:
@@ -151,7 +152,7 @@ class LocalHearth:
                 self.changed.clear()
                 await self.changed.wait()
 
-    def count(self, key: tuple[str, str]) -> None:
+    def count(self, key: ServiceKey) -> None:
         """Tell the fleet what an LLMService is like now."""
         item, deployment = self.store.get("llmservices", *key), self.deployments.get(key)
         if item is None or deployment is None:
@@ -164,7 +165,7 @@ class LocalHearth:
         self.changed.set()
         if event.resource == "llmservices":
             metadata = event.object["metadata"]
-            self.count((metadata["namespace"], metadata["name"]))
+            self.count(ServiceKey(metadata["namespace"], metadata["name"]))
 
     def role_changed(self, pod: Pod) -> None:
         self.changed.set()

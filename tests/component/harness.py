@@ -20,6 +20,7 @@ from hearth.activator.lane.door import Door
 from hearth.activator.lane.gate import Gate
 from hearth.activator.origins import Origins
 from hearth.activator.server import http_server
+from hearth.api.key import ServiceKey
 from hearth.http1.connection import Connection
 from hearth.http1.limits import Budget, Limits
 from hearth.operations import bind
@@ -303,7 +304,7 @@ class ActivatorHarness:
             self.door.directory.put_slice((namespace, f"{name}-{number}"), item)
 
     def gate(self, name: str = "qwen", namespace: str = "ai") -> Gate:
-        return self.door.gates[namespace, name]
+        return self.door.gates[ServiceKey(namespace, name)]
 
     def connections(self) -> list[Connection]:
         """The activator's ends of the clients' connections."""

@@ -5,16 +5,16 @@ to the door; the Starlette application's inference route comes here too, under a
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
+from hearth import faults
 from hearth.activator import errors
 from hearth.activator.body import decoded
 from hearth.activator.demand import DemandBoard
-from hearth.activator.directory import Directory, Entry, ServiceKey
+from hearth.activator.directory import Directory, Entry
 from hearth.activator.errors import ApiError
 from hearth.activator.feed import Feed
 from hearth.activator.journeys import Journeys
@@ -25,13 +25,12 @@ from hearth.activator.lane.inference import Inference
 from hearth.activator.metrics import ActivatorMetrics
 from hearth.activator.origins import Origins
 from hearth.activator.paths import Path, dialect_of, is_own, likely, path_of, unknown_service
+from hearth.api.key import ServiceKey
 from hearth.http1 import asgi
 from hearth.http1.limits import Budget, Limits
 from hearth.http1.message import Refusal, Request
 from hearth.http1.response import Response, TransportResponse
 from hearth.http1.upstream import Pool
-
-log = logging.getLogger(__name__)
 
 BUDGET_BYTES: Final = 512 * 2**20
 """Of all requests' bodies together: what an activator's memory limit of 2 GiB leaves room for."""
@@ -93,8 +92,7 @@ class Door:
 
     def failed(self, where: str, error: BaseException) -> None:
         """A mistake of ours: told and counted, and of consequence only for what it happened to."""
-        self._metrics.faults[where] += 1
-        log.error("a request failed in here", extra={"hearth": {"where": where}}, exc_info=error)
+        faults.tell("timer" if where == "heartbeat" else "request", error, place=where)
 
     def turned_away(self) -> None:
         """A connection over the limit."""

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Final
 
 from hearth.activator import errors
-from hearth.activator.directory import Entry, ServiceKey
+from hearth.activator.directory import Entry
 from hearth.activator.errors import ApiError
 from hearth.activator.lane.heartbeat import Heartbeats, Kind, beat_chunk
 from hearth.activator.lane.hold import OTHER_REPLICA_SECONDS, Hold, QueueFull, Ticket
 from hearth.activator.lane.inference import Inference
 from hearth.activator.lane.tally import Tally
 from hearth.activator.lane.way import Event, State, after
+from hearth.api.key import ServiceKey
 from hearth.coldstart import ColdStarts
 from hearth.http1.headers import Headers
 from hearth.http1.response import Response

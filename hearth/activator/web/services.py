@@ -10,9 +10,9 @@ those that change, and {"namespace", "name", "gone": true} for one that was dele
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable
 
-from hearth.activator.directory import ServiceKey
 from hearth.activator.lane.door import Door
 from hearth.activator.lane.gate import Gate
+from hearth.api.key import ServiceKey
 
 
 def service_list(door: Door, keys: Iterable[ServiceKey], now: float) -> dict[str, object]:

@@ -6,9 +6,10 @@ import pytest
 
 from hearth.activator.demand import DemandBoard
 from hearth.activator.lane.hold import LEASE_AFTER_READY, Hold
+from hearth.api.key import ServiceKey
 from hearth.proto import demand_pb2 as pb
 
-KEY = ("ai", "qwen")
+KEY = ServiceKey("ai", "qwen")
 
 
 class Board:

@@ -2,7 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hearth.activator.directory import Directory, Entry, ServiceKey
+from hearth.activator.directory import Directory, Entry
+from hearth.api.key import ServiceKey
 from tests.builders import endpoint_slice, llmservice_manifest
 
 

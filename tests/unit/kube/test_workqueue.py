@@ -67,3 +67,15 @@ async def test_the_soonest_of_two_timers_counts(first: float, second: float) -> 
     queue.add_after("a", first)
     queue.add_after("a", second)
     assert await taken(queue) == "a"
+
+
+async def test_after_more_failures_than_a_float_has_powers_it_is_still_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hearth.kube.workqueue._LAST_RETRY", 0.0)
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    for _ in range(1200):
+        assert await taken(queue) == "a"
+        queue.done("a", failed=True)
+    assert await taken(queue) == "a"
