@@ -20,7 +20,7 @@ from hearth.logs import fields
 log = logging.getLogger(__name__)
 
 Phase = Literal["starting", "loading", "ready", "backing-off", "terminating", "gone"]
-"""starting: the process runs and listens on no port; loading: it listens and is not ready."""
+"""starting: there is no process yet; loading: it runs and is not ready, whether it listens on its port or not."""
 
 # What a container has between SIGTERM and SIGKILL at least, also where preStop took the whole grace period.
 _LEAST_GRACE = 2.0
@@ -139,7 +139,7 @@ class Pod:
             processes = await Processes.start(self.spec.command, self.spec.env, output)
         self._running_since = asyncio.get_running_loop().time()
         self.pid = processes.pid
-        self._on_change(self)
+        self._enter("loading")
         exited = asyncio.create_task(processes.wait())
         stopping = asyncio.create_task(self._stopping.wait())
         probing = asyncio.create_task(self._probe())
@@ -202,13 +202,10 @@ class Pod:
         prober = Prober(self.spec.address, self.spec.ports, self._beside, self.spec.env)
         startup, liveness = self.spec.startup, self.spec.liveness
         async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._watch_port(prober))
             if startup is not None:
                 passed = await ProbeWatch(startup, prober, self._running_since, passing=None).change()
-                listening.cancel()
                 if not passed:
                     return startup
-                self._listens()
             self.started = True
             self._on_change(self)
             readiness = group.create_task(self._watch_readiness(prober))
@@ -216,19 +213,8 @@ class Pod:
                 await asyncio.Event().wait()  # nothing says that it must be restarted
                 raise AssertionError
             await self._fails(liveness, prober)
-            listening.cancel()
             readiness.cancel()
         return liveness
-
-    async def _watch_port(self, prober: Prober) -> None:
-        port = ProbeSpec({"tcpSocket": {"port": self.spec.port}})
-        while self.spec.port and not await prober.ask(port):
-            await asyncio.sleep(0.1)  # nothing tells a parent that its child has begun to listen
-        self._listens()
-
-    def _listens(self) -> None:
-        if self.phase == "starting":
-            self._enter("loading")
 
     async def _watch_readiness(self, prober: Prober) -> None:
         if (spec := self.spec.readiness) is None:
@@ -249,11 +235,9 @@ class Pod:
             self._enter("ready" if ready else "loading")
 
     def _enter(self, phase: Phase) -> None:
-        if phase != self.phase and (self.phase != "terminating" or phase == "gone"):
+        if self.phase != "terminating" or phase == "gone":
             self.phase = phase
-            self._on_change(self)
-        elif phase == "starting":
-            self._on_change(self)
+        self._on_change(self)
 
 
 def _pre_stop(container: dict[str, Any]) -> list[str] | None:

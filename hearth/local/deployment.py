@@ -120,13 +120,13 @@ class LocalDeployment:
         """This machine in the place of an image: where its programs and libraries are. The simulated engine stands for
         every image's entry point; a real one is the container's own command."""
         env = {name: os.environ[name] for name in _IMAGE_VARIABLES if name in os.environ}
-        return Image(("sim",) if self._options.kind == "sim" else (), (), env)
+        return Image(("vllm", "serve") if self._options.kind == "sim" else (), (), env)
 
     def _command(self, start: Start, place: Place) -> list[str]:
         if self._options.kind == "command":
             return start.argv
         engine = [sys.executable, "-m", "hearth.emulators.engine", "--model", self.service.metadata.name]
-        return [*engine, "--host", place.address, "--port", str(place.port), *self._options.sim_arguments]
+        return [*engine, "--pod-address", place.address, *self._options.sim_arguments, "--", *start.argv]
 
     def _pod_changed(self, pod: Pod) -> None:
         self._since[pod.spec.name] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
