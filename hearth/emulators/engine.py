@@ -22,12 +22,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from hearth.emulators.engine_answers import plain, prompt_of, request_id, stream, whole
 from hearth.emulators.engine_command import told_by
 from hearth.emulators.engine_completions import Completion, embeddings
 from hearth.emulators.engine_core import EngineConfig, EngineCore, EngineDead
 from hearth.emulators.engine_faults import FAULTS, POISON, fault_protocol
+from hearth.emulators.engine_llamacpp import LoadingGate, figures, metrics
 from hearth.emulators.engine_messages import AnthropicMessage
 from hearth.emulators.engine_requests import (
     ChatRequest,
@@ -59,12 +61,14 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.core = EngineCore(config)
+        self.listens = asyncio.Event()
+        self._llamacpp = figures(self.core)
 
     @property
     def registry(self) -> CollectorRegistry:
         return self.core.metrics.registry
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         get: dict[str, Endpoint] = {
             "/health": self._health,
             "/ping": self._health,
@@ -87,28 +91,34 @@ class Engine:
             assert route.methods is not None
             route.methods.discard("HEAD")  # FastAPI answers HEAD with 405
         routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()]
-        return Starlette(
-            routes=routes, exception_handlers={Refused: openai_error, EngineDead: _died, HTTPException: _detail}
-        )
+        handlers = {Refused: openai_error, EngineDead: _died, HTTPException: _detail}
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        return LoadingGate(app, self.core) if self.config.family == "llamacpp" else app
 
     async def load(self) -> None:
-        """Pretend to load weights, saying how far it is."""
+        """Pretend to load weights, saying how far it is; `listens` when the port is to open."""
         faults = self.config.active_faults()
         seconds = self.config.load_seconds * (10 if "slow-start" in faults else 1)
+        if self.config.family == "llamacpp" and "refuse" not in faults:
+            self.listens.set()
         for tenth in range(1, 11):
             await asyncio.sleep(seconds / 10)  # the loading that is simulated
             print(f"loading weights {tenth * 10}%", flush=True)
             if tenth == 5 and "crash-while-loading" in faults:
                 print("crash while loading, as told", flush=True)
                 os._exit(1)
+        self.core.loaded.set()
         if "refuse" in faults:
             print("loaded and never listening, as told", flush=True)
-            await asyncio.Event().wait()
+        else:
+            self.listens.set()
 
     async def _health(self, request: Request) -> Response:
         return Response(status_code=503 if self.core.dead.is_set() else 200)
 
     async def _metrics(self, request: Request) -> Response:
+        if self.config.family == "llamacpp":
+            return metrics(self._llamacpp, self.config.has_metrics, request)
         return Response(generate_latest(self.registry), media_type="text/plain; version=0.0.4")
 
     async def _version(self, request: Request) -> Response:
@@ -117,7 +127,8 @@ class Engine:
     async def _models(self, request: Request) -> Response:
         card = {"object": "model", "created": int(time.time()), "owned_by": "vllm", "root": self.config.model}
         card |= {"parent": None, "max_model_len": self.config.max_model_len, "permission": []}
-        return JSONResponse({"object": "list", "data": [{"id": name, **card} for name in self.config.names]})
+        names = (self.config.model, *self.config.aliases)
+        return JSONResponse({"object": "list", "data": [{"id": name, **card} for name in names]})
 
     async def _chat(self, request: Request) -> Response:
         faults = await self._faults(request)
@@ -251,31 +262,36 @@ async def serve(config: EngineConfig) -> None:
     terminated = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, terminated.set)
-    stopping = asyncio.create_task(terminated.wait())
     with _taken(config) as listening:
         engine = Engine(config)
-        starting = asyncio.create_task(_start(engine))
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
-            return
-        await starting
-        own = "{}:{}".format(*listening.getsockname()[:2])
-        settings = uvicorn.Config(
-            engine.app(),
-            http=fault_protocol(config.active_faults, own),
-            log_level="warning",
-            lifespan="off",
-            timeout_keep_alive=5,  # VLLM_HTTP_TIMEOUT_KEEP_ALIVE
-        )
-        server = EmbeddedServer(settings)
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done():
-            await engine.core.drain(config.shutdown_seconds)
-        server.should_exit = True
-        await serving
-        stopping.cancel()
+        async with asyncio.TaskGroup() as group:  # a start that fails ends the process
+            starting = group.create_task(_start(engine))
+            opening = group.create_task(engine.listens.wait())
+            stopping = group.create_task(terminated.wait())
+            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                await _answer(engine, listening, stopping)
+            for task in (starting, opening, stopping):
+                task.cancel()
+
+
+async def _answer(engine: Engine, listening: socket.socket, stopping: "asyncio.Task[bool]") -> None:
+    """Serve until SIGTERM, and end as vLLM does: the core first, then the connections."""
+    own = "{}:{}".format(*listening.getsockname()[:2])
+    settings = uvicorn.Config(
+        engine.app(),
+        http=fault_protocol(engine.config.active_faults, own),
+        log_level="warning",
+        lifespan="off",
+        timeout_keep_alive=5,  # VLLM_HTTP_TIMEOUT_KEEP_ALIVE
+    )
+    server = EmbeddedServer(settings)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        await engine.core.drain(engine.config.shutdown_seconds)
+    server.should_exit = True
+    await serving
 
 
 def config_of(arguments: Sequence[str]) -> EngineConfig:
@@ -324,6 +340,8 @@ def config_of(arguments: Sequence[str]) -> EngineConfig:
         ),
         max_model_len=told.max_model_len if told else 32768,
         aliases=names[1:],
+        family=told.family if told else "vllm",
+        has_metrics=told.has_metrics if told else True,
     )
 
 

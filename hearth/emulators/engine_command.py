@@ -7,6 +7,8 @@ found, or that gives it another name, does the same here. Options that are not k
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hearth.emulators.engine_core import Family
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -17,6 +19,8 @@ class Told:
     port: int
     shutdown_seconds: float
     max_model_len: int
+    family: Family
+    has_metrics: bool
 
 
 def told_by(argv: Sequence[str]) -> Told:
@@ -30,6 +34,8 @@ def told_by(argv: Sequence[str]) -> Told:
         int(_last(options, "--port", "8080" if llama else "8000")),
         float(_last(options, "--shutdown-timeout", "0")),
         int(_last(options, "--max-model-len", "32768")),
+        "llamacpp" if llama else "vllm",
+        not llama or "--metrics" in options,
     )
 
 

@@ -12,9 +12,12 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hearth.emulators.engine_metrics import EngineMetrics
 from hearth.emulators.engine_speech import Finish, Speech
+
+Family = Literal["vllm", "llamacpp"]
 
 
 class EngineDead(Exception):
@@ -42,11 +45,13 @@ class EngineConfig:
     shutdown_seconds: float = 0.0
     max_model_len: int = 32768
     aliases: tuple[str, ...] = ()
+    family: Family = "vllm"
+    has_metrics: bool = True
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Every name that a request may give."""
-        return self.model, *self.aliases
+    def names(self) -> tuple[str, ...] | None:
+        """Every name that a request may give; None: whatever it likes."""
+        return (self.model, *self.aliases) if self.family == "vllm" else None
 
     def active_faults(self) -> frozenset[str]:
         """The faults of now: those given at the start and those in the file."""
@@ -74,14 +79,15 @@ class Spoken:
 
 
 class EngineCore:
-    """`dead` is set for good by `die`."""
+    """`loaded` is set when the model is there, `dead` for good by `die`."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.metrics = EngineMetrics(config.model)
+        self.loaded = asyncio.Event()
         self.dead = asyncio.Event()
         self._slots = asyncio.Semaphore(config.slots)
-        self._running = 0
+        self.running = self.waiting = 0
         self._open = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -168,11 +174,11 @@ class EngineCore:
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
         """Waiting, then running; who is cancelled is neither."""
-        self.metrics.waiting.inc()
+        self._queue(1)
         try:
             await self._slots.acquire()
         finally:
-            self.metrics.waiting.dec()
+            self._queue(-1)
         self._count(1)
         try:
             yield
@@ -180,10 +186,14 @@ class EngineCore:
             self._count(-1)
             self._slots.release()
 
+    def _queue(self, change: int) -> None:
+        self.waiting += change
+        self.metrics.waiting.set(self.waiting)
+
     def _count(self, change: int) -> None:
-        self._running += change
-        self.metrics.running.set(self._running)
-        self.metrics.kv_cache.set(self._running / self.config.slots)
+        self.running += change
+        self.metrics.running.set(self.running)
+        self.metrics.kv_cache.set(self.running / self.config.slots)
 
     async def _prefill(self, prompt: Prompt) -> None:
         """What the prefix cache knows of the prompt costs nothing; it knows the latest ones, by their beginning."""

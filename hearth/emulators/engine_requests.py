@@ -140,7 +140,7 @@ class DetokenizeRequest(Asked):
 R = TypeVar("R", bound=Asked)
 
 
-async def accept(request: Request, kind: type[R], served: Sequence[str]) -> R:
+async def accept(request: Request, kind: type[R], served: Sequence[str] | None) -> R:
     """The body of a request for the model that is served. Raises Refused."""
     raw = await request.body()
     try:
@@ -164,9 +164,9 @@ async def accept(request: Request, kind: type[R], served: Sequence[str]) -> R:
     return made
 
 
-def check_model(model: str | None, served: Sequence[str]) -> None:
-    """Raises Refused where another model is named; none at all is the one that is served."""
-    if model and model not in served:
+def check_model(model: str | None, served: Sequence[str] | None) -> None:
+    """Raises Refused where another model is named; none at all is the one that is served. None: any name is."""
+    if model and served is not None and model not in served:
         message = f"The model `{model}` does not exist. Valid aliases: {', '.join(served)}."
         raise Refused(404, "NotFoundError", message, "model")
 

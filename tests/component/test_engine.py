@@ -9,7 +9,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class Face:
 @contextlib.asynccontextmanager
 async def serving(config: EngineConfig = CONFIG) -> AsyncIterator[Face]:
     engine = Engine(config)
+    engine.core.loaded.set()
     listening = bind("127.0.0.1:0")
     port = listening.getsockname()[1]
     protocol = fault_protocol(config.active_faults, f"127.0.0.1:{port}")
@@ -393,12 +394,14 @@ class EngineProcess:
 
 
 @contextlib.asynccontextmanager
-async def engine_process(*arguments: str) -> AsyncIterator[EngineProcess]:
+async def engine_process(
+    *arguments: str, command: Sequence[str] = ("vllm", "serve", "some/model", "--served-model-name", "qwen")
+) -> AsyncIterator[EngineProcess]:
     place = Place.found(free_port())
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-m", "hearth.emulators.engine", "--pod-address", place.address],
         *["--start-seconds", "0.1", "--load-seconds", "0.3", "--tokens-per-second", "50", *arguments],
-        *["--", "vllm", "serve", "some/model", "--served-model-name", "qwen", f"--port={place.port}"],
+        *["--model", "qwen", "--", *command, f"--port={place.port}"],
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -417,6 +420,42 @@ async def test_its_port_opens_when_it_is_ready_and_not_before() -> None:
     """launchers/launcher.py: setup_server binds before the engine is made, uvicorn listens when it is."""
     async with engine_process() as engine:
         assert await engine.ready() == [None, 200]
+
+
+class TestLlamaCpp:
+    """llama.cpp, tools/server/server-http.cpp and server-context.cpp: what is not as vLLM has it."""
+
+    async def test_its_port_is_open_while_it_loads_and_everything_is_a_503(self) -> None:
+        async with serving(replace(CONFIG, family="llamacpp")) as face:
+            face.engine.core.loaded.clear()
+            for path in ("/health", "/metrics", "/v1/models", "/nowhere"):
+                answer = await face.http.get(path)
+                error = {"code": 503, "message": "Loading model", "type": "unavailable_error"}
+                assert (answer.status_code, answer.json()) == (503, {"error": error})
+            face.engine.core.loaded.set()
+            assert (await face.http.get("/health")).status_code == 200
+
+    async def test_as_a_process(self) -> None:
+        async with engine_process(command=["/app/llama-server", "--host", "0.0.0.0"]) as engine:
+            assert await engine.ready() == [None, 503, 200]
+
+    async def test_its_figures_have_no_labels(self) -> None:
+        async with serving(replace(CONFIG, family="llamacpp", tokens_per_second=4, slots=1)) as face:
+            asked = [asyncio.create_task(face.chat()) for _ in range(2)]
+            await face.until("num_requests_waiting", 1)
+            lines = (await face.http.get("/metrics")).text.splitlines()
+            assert {"llamacpp:requests_processing 1.0", "llamacpp:requests_deferred 1.0"} <= set(lines)
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    async def test_without_metrics_there_are_none(self) -> None:
+        async with serving(replace(CONFIG, family="llamacpp", has_metrics=False)) as face:
+            assert (await face.http.get("/metrics")).status_code == 501
+
+    async def test_any_model_is_the_one_that_is_served(self) -> None:
+        async with serving(replace(CONFIG, family="llamacpp")) as face:
+            assert (await face.chat(model="other")).status_code == 200
 
 
 class TestTermination:

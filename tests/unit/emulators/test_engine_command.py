@@ -26,7 +26,7 @@ def test_name_and_address(argv: list[str], names: tuple[str, ...], host: str, po
 
 def test_the_last_word_counts() -> None:
     made = told_by([*VLLM, "--port", "1", "--port", "2", "--shutdown-timeout", "30", "--max-model-len", "4096"])
-    assert made == Told(("some/model",), "0.0.0.0", 2, 30.0, 4096)
+    assert made == Told(("some/model",), "0.0.0.0", 2, 30.0, 4096, "vllm", True)
 
 
 def test_everywhere_is_the_pods_address_and_nothing_else_is() -> None:
