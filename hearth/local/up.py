@@ -22,8 +22,9 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.coldstart import ColdStarts
 from hearth.crd_translator import ClusterFacts, render
-from hearth.emulators.apiserver import RESOURCES, Watches, create_api
+from hearth.emulators.apiserver import Watches, create_api
 from hearth.emulators.keda import HPA_SYNC_SECONDS, EmbeddedKeda
+from hearth.emulators.kinds import KINDS
 from hearth.emulators.pod import Pod, PodSpec
 from hearth.emulators.ports import free_ports
 from hearth.emulators.probes import ProbeSpec
@@ -328,7 +329,7 @@ def kubeconfig(server: str) -> dict[str, Any]:
 
 
 def _resource(kind: str) -> str:
-    return next(resource for resource, (_, known) in RESOURCES.items() if known == kind)
+    return next(known.resource for known in KINDS if known.name == kind)
 
 
 def _check_port(host: str, port: int) -> None:
