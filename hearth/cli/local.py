@@ -138,7 +138,9 @@ def _run_local(
     known = _runtimes(runtimes)
     accelerators = _accelerators(known, vendor)
     engines = EngineOptions(engine.value, _sim_arguments(sim or []))
-    _rendered(services, known, accelerators)  # what can't be rendered is refused before anything starts
+    objects = _rendered(services, known, accelerators)  # what can't be rendered is refused before anything starts
+    if engine is EngineChoice.command:
+        _check_commands(objects)
     with tempfile.TemporaryDirectory(prefix="hearth-") as folder:
         config = UpConfig(
             *(services, known, Path(folder), host, port, engines, hpa_sync_seconds, accelerators, accelerator_price)
@@ -155,6 +157,31 @@ def _run_local(
             done = False
     if not done:
         raise typer.Exit(1)
+
+
+def _check_commands(objects: "list[dict[str, Any]]") -> None:
+    """Refuse engines that can't be commands of this machine."""
+    import shutil
+
+    problems = []
+    for item in objects:
+        if item["kind"] != "Deployment":
+            continue
+        (container,) = item["spec"]["template"]["spec"]["containers"]
+        service = f"LLMService {item['metadata']['namespace']}/{item['metadata']['name']}"
+        command = container.get("command")
+        if not command:
+            problems.append(
+                f"{service}: --engine command: its InferenceRuntime has no spec.container.command, only image "
+                f"{container['image']!r}, and no image is run here; give the runtime a command, or leave --engine out"
+            )
+        elif shutil.which(command[0]) is None:
+            problems.append(
+                f"{service}: --engine command: spec.container.command of its InferenceRuntime: found {command[0]!r}, "
+                "which is no command of this machine; install it, or leave --engine out"
+            )
+    if problems:
+        refuse(*problems)
 
 
 def _services(files: list[str], assignments: list[str]) -> "list[LLMService]":

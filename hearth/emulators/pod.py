@@ -43,9 +43,9 @@ def _as_it_is(pid: int, command: list[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class PodSpec:
-    """What to run and how to watch it. `ports` maps the container's port names and numbers to where they are on
-    `host`; 0 as `port` is a container without ports. `enter(pid, command)` is what runs `command` (an exec probe, a
-    hook) beside the process `pid`, where that has namespaces of its own."""
+    """What to run and how to watch it. `env` is the whole environment: nothing of ours is added. `ports` maps the
+    container's port names and numbers to where they are at `address`; 0 as `port` is a container without ports.
+    `enter(pid, command)` is what runs `command` (an exec probe, a hook) beside the process `pid`."""
 
     name: str
     command: list[str]
@@ -58,7 +58,7 @@ class PodSpec:
     pre_stop: list[str] | None = None
     grace_seconds: float = 30.0
     backoff_first: float = _BACKOFF_FIRST
-    host: str = "127.0.0.1"
+    address: str = "127.0.0.1"
     enter: Callable[[int, list[str]], list[str]] = _as_it_is
 
     @classmethod
@@ -72,14 +72,14 @@ class PodSpec:
         port: int | None,
         grace_seconds: float,
         backoff_first: float = _BACKOFF_FIRST,
-        host: str = "127.0.0.1",
+        address: str = "127.0.0.1",
         enter: Callable[[int, list[str]], list[str]] = _as_it_is,
     ) -> "PodSpec":
-        """The spec of a container that is run as `command`: with a `port`, its first port is there, else all are where
-        they are declared."""
+        """The spec of a container that is run as `command`. Its ports are where they are declared; `port` is where the
+        first one is instead."""
         ports: dict[str | int, int] = {}
-        for declared in container.get("ports", [])[: None if port is None else 1]:
-            number = port or declared["containerPort"]
+        for index, declared in enumerate(container.get("ports", [])):
+            number = port if port is not None and index == 0 else declared["containerPort"]
             ports |= {declared.get("name", declared["containerPort"]): number, declared["containerPort"]: number}
         hook = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command")
         return cls(
@@ -94,7 +94,7 @@ class PodSpec:
             hook,
             grace_seconds,
             backoff_first,
-            host,
+            address,
             enter,
         )
 
@@ -111,17 +111,13 @@ class Pod:
         self.last_exit: int | None = None
         self.pid: int | None = None
         self._log_file = log_file
-        self._prober = Prober(spec.host, spec.ports, self._beside)
+        self._prober = Prober(spec.address, spec.ports, self._beside)
         self._on_change = on_change
         self._stopping = asyncio.Event()
 
     @property
     def ready(self) -> bool:
         return self.phase == "ready"
-
-    @property
-    def address(self) -> str:
-        return f"{self.spec.host}:{self.spec.port}"
 
     def stop(self) -> None:
         """Begin termination: no longer ready at once, then preStop, SIGTERM, the grace period, SIGKILL."""
@@ -158,7 +154,7 @@ class Pod:
             process = await asyncio.create_subprocess_exec(
                 *_LAUNCH,
                 *self.spec.command,
-                env={**os.environ, **self.spec.env},
+                env=self.spec.env,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -199,7 +195,7 @@ class Pod:
     async def _run_hook(self, command: list[str]) -> None:
         with self._log_file.open("ab") as output:
             hook = await asyncio.create_subprocess_exec(
-                *self._beside(command), env={**os.environ, **self.spec.env}, stdout=output, stderr=output
+                *self._beside(command), env=self.spec.env, stdout=output, stderr=output
             )
         try:
             await hook.wait()

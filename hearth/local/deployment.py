@@ -1,6 +1,7 @@
 """A Deployment's pods on this machine, and the EndpointSlices and status that follow from them."""
 
 import asyncio
+import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,13 +11,16 @@ from typing import Any, Literal
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator import Rendered
-from hearth.crd_translator.names import ENGINE_PORT_ENV
+from hearth.emulators.container import Image, Start, start_of
+from hearth.emulators.listening import Place, beside
 from hearth.emulators.pod import Pod, PodSpec
-from hearth.emulators.ports import free_port
 from hearth.emulators.store import ObjectStore
 from hearth.local.status import PodView, llmservice_status
 
 EngineKind = Literal["sim", "command"]
+
+# What an image says of itself, and here this machine must. Nothing else of our environment reaches an engine.
+_IMAGE_VARIABLES = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +93,40 @@ class LocalDeployment:
 
     def _new_pod(self) -> Pod:
         self._numbers += 1
-        template = self._template["spec"]["template"]["spec"]
-        (container,) = template["containers"]
+        template = self._template["spec"]["template"]
+        (container,) = template["spec"]["containers"]
         name = f"{self.service.metadata.name}-{self._numbers}"
-        port = free_port()
+        place = Place.found(container["ports"][0]["containerPort"])
+        pod = {
+            "metadata": {**template["metadata"], "name": name, "namespace": self.service.metadata.namespace},
+            "spec": template["spec"],
+            "status": {"podIP": place.address},
+        }
+        start = place.told(start_of(_without_secrets(container), pod, self._image()))
         spec = PodSpec.of_container(
             name,
             container,
-            command=self._command(container, port),
-            env={variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
-            | {ENGINE_PORT_ENV: str(port)},
-            port=port,
-            grace_seconds=template["terminationGracePeriodSeconds"],
+            command=self._command(start, place),
+            env=start.env,
+            port=place.port,
+            grace_seconds=template["spec"]["terminationGracePeriodSeconds"],
             backoff_first=self._options.backoff_first_seconds,
+            address=place.address,
+            enter=beside(place.address),
         )
         return Pod(spec, self._log_folder / f"{name}.log", self._pod_changed)
 
-    def _command(self, container: dict[str, Any], port: int) -> list[str]:
-        if self._options.kind == "sim":
-            engine = [sys.executable, "-m", "hearth.emulators.engine", "--model", self.service.metadata.name]
-            return [*engine, "--port", str(port), *self._options.sim_arguments]
-        # The engine's own command, on a port of its own and on loopback only.
-        rewritten = {str(container["ports"][0]["containerPort"]): str(port), "0.0.0.0": "127.0.0.1"}
-        return [rewritten.get(word, word) for word in [*container["command"], *container["args"]]]
+    def _image(self) -> Image:
+        """This machine in the place of an image: where its programs and libraries are. The simulated engine stands for
+        every image's entry point; a real one is the container's own command."""
+        env = {name: os.environ[name] for name in _IMAGE_VARIABLES if name in os.environ}
+        return Image(("sim",) if self._options.kind == "sim" else (), (), env)
+
+    def _command(self, start: Start, place: Place) -> list[str]:
+        if self._options.kind == "command":
+            return start.argv
+        engine = [sys.executable, "-m", "hearth.emulators.engine", "--model", self.service.metadata.name]
+        return [*engine, "--host", place.address, "--port", str(place.port), *self._options.sim_arguments]
 
     def _pod_changed(self, pod: Pod) -> None:
         self._since[pod.spec.name] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -139,7 +154,7 @@ class LocalDeployment:
             },
             "addressType": "IPv4",
             "ports": [{"name": "http", "port": pod.spec.port, "protocol": "TCP"}],
-            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+            "endpoints": [{"addresses": [pod.spec.address], "conditions": {"ready": True}}],
         }
 
     def _write_status(self) -> None:
@@ -159,3 +174,14 @@ class LocalDeployment:
             self.wanted, views, runtime, self._endpoint_url, generation, self._queue_depth
         )
         self._store.put("llmservices", item)
+
+
+def _without_secrets(container: dict[str, Any]) -> dict[str, Any]:
+    """The container where there are no Secrets: a variable of one is taken from our environment, if it is there."""
+    env = []
+    for variable in container["env"]:
+        if "valueFrom" not in variable:
+            env.append(variable)
+        elif variable["name"] in os.environ:
+            env.append({"name": variable["name"], "value": os.environ[variable["name"]].replace("$", "$$")})
+    return {**container, "env": env, "envFrom": []}

@@ -8,6 +8,7 @@ processes. Nothing here reaches into another role's memory.
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -272,8 +273,10 @@ async def _serve_api(store: ObjectStore, port: int) -> AsyncIterator[None]:
 
 
 def _role_specs(config: UpConfig, hearth: LocalHearth) -> list[PodSpec]:
-    """The roles as pods: the image's entry point and the probes that deploy/ gives them."""
+    """The roles as pods: the image's entry point and the probes that deploy/ gives them. They are this program, so
+    they have its environment."""
     role = [sys.executable, "-m", "hearth"]
+    env = dict(os.environ)
     scaler_port = int(hearth.scaler_address.rpartition(":")[2])
     return [
         PodSpec(
@@ -282,6 +285,7 @@ def _role_specs(config: UpConfig, hearth: LocalHearth) -> list[PodSpec]:
                 *[*role, "scaler", "--listen", hearth.scaler_address, "--activator", hearth.demand_address],
                 *["--operations-listen", hearth.operations["scaler"]],
             ],
+            env,
             ports={"grpc": scaler_port},
             port=scaler_port,
             readiness=ProbeSpec({"grpc": {"port": "grpc"}}, period=0.2),
@@ -295,6 +299,7 @@ def _role_specs(config: UpConfig, hearth: LocalHearth) -> list[PodSpec]:
                 *["--demand-listen", hearth.demand_address, "--grace-seconds", "2"],
                 *["--operations-listen", hearth.operations["activator"]],
             ],
+            env,
             ports={"http": config.port},
             port=config.port,
             readiness=ProbeSpec({"httpGet": {"path": "/readyz", "port": "http"}}, period=0.2),

@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -262,10 +263,10 @@ class RunningPod:
             self._metadata["name"],
             self._container,
             command=sandbox.command(self._command(mine)),
-            env={},
+            env=dict(os.environ),  # of what enters the sandbox; the container's own is the sandbox's
             port=None,
             grace_seconds=self._item["spec"]["terminationGracePeriodSeconds"],
-            host=self._view.address or "",
+            address=self._view.address or "",
             enter=sandbox.enter,
         )
 
