@@ -1,20 +1,20 @@
 """A pod as a process: started, probed, drained, stopped and restarted as a kubelet does with its one container.
 
-https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
+https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/ and the kubelet's kuberuntime_container.go. Left out:
+postStart, init containers and sidecars, resource limits, and a restart policy other than Always.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
-import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hearth.emulators.probes import ProbeCount, Prober, ProbeSpec
+from hearth.emulators.backoff import FIRST, RestartBackoff
+from hearth.emulators.probes import Prober, ProbeSpec, ProbeWatch
+from hearth.emulators.process import Processes, end_beside, run_beside
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
@@ -22,19 +22,8 @@ log = logging.getLogger(__name__)
 Phase = Literal["starting", "loading", "ready", "backing-off", "terminating", "gone"]
 """starting: the process runs and listens on no port; loading: it listens and is not ready."""
 
-# A process must not outlive us, however we end. Linux tells it so itself (prctl(2), PR_SET_PDEATHSIG), asked for
-# between fork and exec in an interpreter of its own, since code in a forked child of a threaded parent may hang.
-_LAUNCH = (
-    [
-        *[sys.executable, "-I", "-S", "-c"],
-        "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])",
-    ]
-    if sys.platform == "linux"
-    else []
-)
-
-# CrashLoopBackOff: 10 s, doubled up to 5 min, forgotten after 10 min of running.
-_BACKOFF_FIRST, _BACKOFF_LAST, _BACKOFF_FORGET = 10.0, 300.0, 600.0
+# What a container has between SIGTERM and SIGKILL at least, also where preStop took the whole grace period.
+_LEAST_GRACE = 2.0
 
 
 def _as_it_is(pid: int, command: list[str]) -> list[str]:
@@ -57,7 +46,7 @@ class PodSpec:
     liveness: ProbeSpec | None = None
     pre_stop: list[str] | None = None
     grace_seconds: float = 30.0
-    backoff_first: float = _BACKOFF_FIRST
+    backoff_first: float = FIRST
     address: str = "127.0.0.1"
     enter: Callable[[int, list[str]], list[str]] = _as_it_is
 
@@ -71,7 +60,7 @@ class PodSpec:
         env: dict[str, str],
         port: int | None,
         grace_seconds: float,
-        backoff_first: float = _BACKOFF_FIRST,
+        backoff_first: float = FIRST,
         address: str = "127.0.0.1",
         enter: Callable[[int, list[str]], list[str]] = _as_it_is,
     ) -> "PodSpec":
@@ -81,7 +70,6 @@ class PodSpec:
         for index, declared in enumerate(container.get("ports", [])):
             number = port if port is not None and index == 0 else declared["containerPort"]
             ports |= {declared.get("name", declared["containerPort"]): number, declared["containerPort"]: number}
-        hook = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command")
         return cls(
             name,
             command,
@@ -91,7 +79,7 @@ class PodSpec:
             ProbeSpec.of(container["startupProbe"]) if "startupProbe" in container else None,
             ProbeSpec.of(container["readinessProbe"]) if "readinessProbe" in container else None,
             ProbeSpec.of(container["livenessProbe"]) if "livenessProbe" in container else None,
-            hook,
+            _pre_stop(container),
             grace_seconds,
             backoff_first,
             address,
@@ -111,9 +99,9 @@ class Pod:
         self.last_exit: int | None = None
         self.pid: int | None = None
         self._log_file = log_file
-        self._prober = Prober(spec.address, spec.ports, self._beside)
         self._on_change = on_change
         self._stopping = asyncio.Event()
+        self._running_since = 0.0
 
     @property
     def ready(self) -> bool:
@@ -127,142 +115,134 @@ class Pod:
 
     async def run(self) -> None:
         """Run, restart and stop the process; returns when the pod is gone. Cancelled: the process is killed."""
-        loop = asyncio.get_running_loop()
-        delay = self.spec.backoff_first
+        backoff = RestartBackoff(self.spec.backoff_first)
         try:
             while not self._stopping.is_set():
                 self.started = False
                 self._enter("starting")
-                began = loop.time()
                 self.last_exit = await self._run_once()
                 if self._stopping.is_set():
                     break
-                if loop.time() - began > _BACKOFF_FORGET:
-                    delay = self.spec.backoff_first
                 self.restarts += 1
-                log.warning("pod exited", extra=fields(pod=self.spec.name, code=self.last_exit, restart_seconds=delay))
-                self._enter("backing-off")
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(delay):
-                        await self._stopping.wait()
-                delay = min(delay * 2, _BACKOFF_LAST)
+                wait = backoff.after_exit(asyncio.get_running_loop().time())
+                log.warning("pod exited", extra=fields(pod=self.spec.name, code=self.last_exit, restart_seconds=wait))
+                if wait:
+                    self._enter("backing-off")
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self._stopping.wait()
         finally:
             self._enter("gone")
 
     async def _run_once(self) -> int:
         with self._log_file.open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
-                *_LAUNCH,
-                *self.spec.command,
-                env=self.spec.env,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # the terminal's Ctrl-C is for us; we stop our pods ourselves
-            )
-        self.pid = process.pid
+            processes = await Processes.start(self.spec.command, self.spec.env, output)
+        self._running_since = asyncio.get_running_loop().time()
+        self.pid = processes.pid
         self._on_change(self)
-        exited = asyncio.create_task(process.wait())
+        exited = asyncio.create_task(processes.wait())
         stopping = asyncio.create_task(self._stopping.wait())
         probing = asyncio.create_task(self._probe())
+        hooks: list[asyncio.subprocess.Process] = []
         try:
             await asyncio.wait({exited, stopping, probing}, return_when=asyncio.FIRST_COMPLETED)
             if not exited.done():
+                grace: float = self.spec.grace_seconds
                 if probing.done() and not self._stopping.is_set():
-                    probing.result()  # an error in probing itself is ours to see
+                    failed = probing.result()  # an error in probing itself is ours to see
+                    grace = failed.grace if failed.grace is not None else grace
                     log.warning("pod failed its probe, restarting", extra=fields(pod=self.spec.name))
                 probing.cancel()
-                await self._terminate(process, exited)
+                await self._terminate(processes, exited, grace, hooks)
             return await exited
         finally:
             for task in (probing, stopping):
                 task.cancel()
-            _signal(process, signal.SIGKILL)  # the whole group: an engine's workers must not outlive it
-            await process.wait()
+            for hook in hooks:
+                end_beside(hook)
+            processes.kill()  # an engine's workers, as the kernel kills a PID namespace
+            await asyncio.gather(processes.wait(), *(hook.wait() for hook in hooks))
             self.pid = None
 
-    async def _terminate(self, process: asyncio.subprocess.Process, exited: "asyncio.Task[int]") -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.spec.grace_seconds):
-                if self.spec.pre_stop is not None:
-                    await self._run_hook(self.spec.pre_stop)
-                _signal(process, signal.SIGTERM)
-                await asyncio.shield(exited)
-                return
-        log.warning("pod outlived its grace period, killing it", extra=fields(pod=self.spec.name))
-        _signal(process, signal.SIGKILL)
-
-    async def _run_hook(self, command: list[str]) -> None:
-        with self._log_file.open("ab") as output:
-            hook = await asyncio.create_subprocess_exec(
-                *self._beside(command), env=self.spec.env, stdout=output, stderr=output
-            )
-        try:
-            await hook.wait()
-        finally:
-            if hook.returncode is None:
-                hook.kill()
-                await hook.wait()
+    async def _terminate(
+        self,
+        processes: Processes,
+        exited: "asyncio.Task[int]",
+        grace: float,
+        hooks: list[asyncio.subprocess.Process],
+    ) -> None:
+        """preStop, then SIGTERM with what is left of the grace period, then SIGKILL. A hook that takes too long is left
+        alone, as the kubelet leaves it: it ends with the container."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if self.spec.pre_stop is not None and grace > 0:
+            with self._log_file.open("ab") as output:
+                hook = await run_beside(self._beside(self.spec.pre_stop), self.spec.env, output)
+            hooks.append(hook)
+            waiting = asyncio.create_task(hook.wait())
+            await asyncio.wait({waiting, exited}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                waiting.cancel()
+                if not exited.done():
+                    log.warning("preStop hook took the whole grace period", extra=fields(pod=self.spec.name))
+        left = max(grace - (loop.time() - began), _LEAST_GRACE)
+        if not processes.terminate():
+            log.warning("process 1 has no handler for SIGTERM, it waits for SIGKILL", extra=fields(pod=self.spec.name))
+        await asyncio.wait({exited}, timeout=left)
+        if not exited.done():
+            log.warning("pod outlived its grace period, killing it", extra=fields(pod=self.spec.name))
+            processes.kill()
 
     def _beside(self, command: list[str]) -> list[str]:
         assert self.pid is not None
         return self.spec.enter(self.pid, command)
 
-    async def _probe(self) -> None:
-        """Run the probes; returns when startup or liveness says that the process must be restarted."""
-        if not await self._watch_startup():
-            return
-        self.started = True
-        self._on_change(self)
+    async def _probe(self) -> ProbeSpec:
+        """Run the probes; returns the one, startup or liveness, that says that the process must be restarted."""
+        prober = Prober(self.spec.address, self.spec.ports, self._beside, self.spec.env)
+        startup, liveness = self.spec.startup, self.spec.liveness
         async with asyncio.TaskGroup() as group:
-            readiness = group.create_task(self._watch_readiness())
-            if self.spec.liveness is None:
-                await readiness
-            else:
-                await self._until(self.spec.liveness, False)
-                readiness.cancel()
-
-    async def _watch_startup(self) -> bool:
-        listening = asyncio.create_task(self._watch_port())
-        try:
-            if self.spec.startup is None:
-                return True
-            count = ProbeCount(self.spec.startup)
-            await asyncio.sleep(self.spec.startup.initial_delay)  # the probe's own schedule
-            while count.passing is None:
-                count.observe(await self._prober.ask(self.spec.startup))
-                if count.passing is None:
-                    await asyncio.sleep(self.spec.startup.period)
-            return count.passing
-        finally:
+            listening = group.create_task(self._watch_port(prober))
+            if startup is not None:
+                passed = await ProbeWatch(startup, prober, self._running_since, passing=None).change()
+                listening.cancel()
+                if not passed:
+                    return startup
+                self._listens()
+            self.started = True
+            self._on_change(self)
+            readiness = group.create_task(self._watch_readiness(prober))
+            if liveness is None:
+                await asyncio.Event().wait()  # nothing says that it must be restarted
+                raise AssertionError
+            await self._fails(liveness, prober)
             listening.cancel()
+            readiness.cancel()
+        return liveness
 
-    async def _watch_port(self) -> None:
+    async def _watch_port(self, prober: Prober) -> None:
         port = ProbeSpec({"tcpSocket": {"port": self.spec.port}})
-        while self.spec.port and not await self._prober.ask(port):
+        while self.spec.port and not await prober.ask(port):
             await asyncio.sleep(0.1)  # nothing tells a parent that its child has begun to listen
+        self._listens()
+
+    def _listens(self) -> None:
         if self.phase == "starting":
             self._enter("loading")
 
-    async def _watch_readiness(self) -> None:
+    async def _watch_readiness(self, prober: Prober) -> None:
         if (spec := self.spec.readiness) is None:
             self._set_ready(True)
             await asyncio.Event().wait()  # ready for as long as it runs
             return
+        watch = ProbeWatch(spec, prober, self._running_since, passing=False)
         while True:
-            await self._until(spec, True)
-            self._set_ready(True)
-            await self._until(spec, False)
-            self._set_ready(False)
+            self._set_ready(await watch.change())
 
-    async def _until(self, spec: ProbeSpec, passing: bool) -> None:
-        count = ProbeCount(spec)
-        await asyncio.sleep(spec.initial_delay)  # the probe's own schedule
-        while True:
-            count.observe(await self._prober.ask(spec))
-            if count.passing is passing:
-                return
-            await asyncio.sleep(spec.period)
+    async def _fails(self, spec: ProbeSpec, prober: Prober) -> None:
+        watch = ProbeWatch(spec, prober, self._running_since, passing=True)
+        while await watch.change():
+            pass
 
     def _set_ready(self, ready: bool) -> None:
         if not self._stopping.is_set():
@@ -276,6 +256,16 @@ class Pod:
             self._on_change(self)
 
 
-def _signal(process: asyncio.subprocess.Process, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+def _pre_stop(container: dict[str, Any]) -> list[str] | None:
+    """The command of a container's preStop hook; a `sleep` of the API's own is one, too."""
+    match container.get("lifecycle", {}).get("preStop", {}):
+        case {"exec": {"command": command}}:
+            return list(command)
+        case {"sleep": {"seconds": seconds}}:
+            return ["sleep", str(seconds)]
+        case {} as nothing if not nothing:
+            return None
+        case other:
+            raise ValueError(
+                f"container {container['name']}: lifecycle.preStop: found {', '.join(other)}; exec and sleep are known"
+            )

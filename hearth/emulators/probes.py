@@ -4,25 +4,21 @@ https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-pro
 """
 
 import asyncio
-import re
-import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
-# The kubelet does not check the certificate of what it probes.
-_UNVERIFIED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-_UNVERIFIED.check_hostname = False
-_UNVERIFIED.verify_mode = ssl.CERT_NONE
+from hearth.emulators.httpprobe import HttpProbe, ask_http
+from hearth.emulators.process import end_beside, run_beside
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeSpec:
-    """A probe with the API's defaults filled in. Seconds and counts."""
+    """A probe with the API's defaults filled in. Seconds and counts; `grace` is what a restart for it has, None as the
+    pod's."""
 
     handler: dict[str, Any]
     initial_delay: float = 0.0
@@ -30,6 +26,7 @@ class ProbeSpec:
     timeout: float = 1.0
     success_threshold: int = 1
     failure_threshold: int = 3
+    grace: float | None = None
 
     @classmethod
     def of(cls, probe: dict[str, Any]) -> "ProbeSpec":
@@ -41,6 +38,7 @@ class ProbeSpec:
             timeout=probe.get("timeoutSeconds", 1),
             success_threshold=probe.get("successThreshold", 1),
             failure_threshold=probe.get("failureThreshold", 3),
+            grace=probe.get("terminationGracePeriodSeconds"),
         )
 
 
@@ -66,14 +64,19 @@ class ProbeCount:
 
 class Prober:
     """Asks a process at one address. `ports` maps the container's port names and numbers to where they really are;
-    `beside` makes a command one that runs where the process does."""
+    `beside` makes a command one that runs where the process does, with `env`."""
 
     def __init__(
-        self, host: str, ports: dict[str | int, int], beside: Callable[[list[str]], list[str]] = lambda command: command
+        self,
+        address: str,
+        ports: dict[str | int, int],
+        beside: Callable[[list[str]], list[str]] = lambda command: command,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        self._host = host
+        self._address = address
         self._ports = ports
         self._beside = beside
+        self._env = env or {}
 
     async def ask(self, spec: ProbeSpec) -> bool:
         """Whether the probe succeeds within its timeout."""
@@ -85,38 +88,51 @@ class Prober:
 
     async def _ask(self, handler: dict[str, Any]) -> bool:
         if http := handler.get("httpGet"):
-            secure = _UNVERIFIED if http.get("scheme") == "HTTPS" else None
-            return 200 <= await self._status(self.port(http["port"]), http.get("path", "/"), secure) < 400
+            fields = {field["name"].lower(): field["value"] for field in http.get("httpHeaders") or ()}
+            address, port = http.get("host") or self._address, self.port(http["port"])
+            return await ask_http(
+                HttpProbe(http.get("scheme", "HTTP").lower(), address, port, http.get("path") or "/", fields)
+            )
         if tcp := handler.get("tcpSocket"):
-            _, writer = await asyncio.open_connection(self._host, self.port(tcp["port"]))
+            _, writer = await asyncio.open_connection(tcp.get("host") or self._address, self.port(tcp["port"]))
             writer.close()
             return True
         if rpc := handler.get("grpc"):
-            async with grpc.aio.insecure_channel(f"{self._host}:{self.port(rpc['port'])}") as channel:
+            async with grpc.aio.insecure_channel(f"{self._address}:{self.port(rpc['port'])}") as channel:
                 request = health_pb2.HealthCheckRequest(service=rpc.get("service", ""))
                 answer = await health_pb2_grpc.HealthStub(channel).Check(request)
                 return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-        process = await asyncio.create_subprocess_exec(*self._beside(handler["exec"]["command"]))
+        process = await run_beside(self._beside(handler["exec"]["command"]), self._env, asyncio.subprocess.DEVNULL)
         try:
             return await process.wait() == 0
         finally:
             if process.returncode is None:
-                process.kill()
-
-    async def _status(self, port: int, path: str, secure: ssl.SSLContext | None) -> int:
-        """The status of a GET, on a connection of its own as the kubelet's are; 0: no answer.
-
-        By hand, since a held request waits for this: a tenth of what httpx takes.
-        """
-        reader, writer = await asyncio.open_connection(self._host, port, ssl=secure)
-        try:
-            host = f"{self._host}:{port}"
-            writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
-            found = _STATUS_LINE.match(await reader.readline())
-            return int(found[1]) if found else 0
-        finally:
-            writer.close()
+                end_beside(process)
+                await process.wait()
 
     def port(self, name: str | int) -> int:
         """Where a port of the container is, by name or number."""
         return self._ports.get(name, name) if isinstance(name, int) else self._ports[name]
+
+
+class ProbeWatch:
+    """A probe of one run of a container: asked each period, from its delay after the container's start on.
+
+    `passing` is what is taken for true before anything was asked: the kubelet takes a container for alive and for not
+    ready. The delay is there once: a probe that fails later is not delayed anew.
+    """
+
+    def __init__(self, spec: ProbeSpec, prober: Prober, running_since: float, *, passing: bool | None) -> None:
+        self._spec = spec
+        self._prober = prober
+        self._count = ProbeCount(spec, passing)
+        self._due = running_since + spec.initial_delay
+
+    async def change(self) -> bool:
+        """Whether it passes, as soon as that changes."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._due - loop.time())  # the probe's own schedule
+            self._due = loop.time() + self._spec.period
+            if self._count.observe(await self._prober.ask(self._spec)):
+                return self._count.passing is True
