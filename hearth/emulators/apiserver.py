@@ -32,6 +32,7 @@ EXTERNAL_METRICS = "external.metrics.k8s.io"
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_NAMES = ("apiVersion", "kind")
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 
 ExternalMetrics = Callable[[str, str, Predicate], Awaitable[list[KubeObject]]]
@@ -174,15 +175,15 @@ class _Server:
                 media_type="application/json",
             )
         items = self._store.find(kind.resource, place.namespace or None, selected)
-        for item in items:  # a list says what its items are, and they do not
-            item.pop("apiVersion", None)
-            item.pop("kind", None)
+        items = [_out(place, item) for item in items]
+        if not kind.custom:  # a list of a built-in kind says what its items are, and they do not
+            items = [{name: value for name, value in item.items() if name not in _NAMES} for item in items]
         return JSONResponse(
             {
                 "apiVersion": place.api_version,
                 "kind": f"{kind.name}List",
                 "metadata": {"resourceVersion": str(self._store.version)},
-                "items": [_out(place, item, named=False) for item in items],
+                "items": items,
             }
         )
 
@@ -320,14 +321,9 @@ def _has_subresource(kind: Kind, subresource: str) -> bool:
             return False
 
 
-def _out(place: Place, item: KubeObject, *, named: bool = True) -> KubeObject:
+def _out(place: Place, item: KubeObject) -> KubeObject:
     """An object as the version that was asked for has it."""
-    if place.api_version != EVENTS_V1:
-        return item
-    converted = to_events_v1(item)
-    if not named:
-        converted.pop("apiVersion")
-    return converted
+    return to_events_v1(item) if place.api_version == EVENTS_V1 else item
 
 
 def _selected(request: Request, kind: Kind) -> Predicate:

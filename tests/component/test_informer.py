@@ -15,7 +15,7 @@ from hearth.emulators.store import ObjectStore
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import ApiUnavailable, Expired
 from hearth.kube.informer import Informer, ObjectKey
-from hearth.local.up import kubeconfig
+from hearth.local.cluster import kubeconfig
 from hearth.operations import EmbeddedServer, bind
 
 PATH = "/apis/serving.hearth.dev/v1alpha1/llmservices"

@@ -417,6 +417,8 @@ class TestLists:
         found = api.get("/apis/apps/v1/deployments").json()
         assert (found["kind"], [item["metadata"]["name"] for item in found["items"]]) == ("DeploymentList", ["a", "b"])
         assert "kind" not in found["items"][0], "a list leaves the kind out of its items"
+        api.post(SERVICES, json=llmservice())
+        assert api.get(SERVICES).json()["items"][0]["kind"] == "LLMService", "but not where the kind has a CRD"
         assert api.get(APPS.replace("ai", "lab")).json()["items"] == []
         (only,) = api.get(APPS, params={"labelSelector": "app in (b)"}).json()["items"]
         assert only["metadata"]["name"] == "b"
