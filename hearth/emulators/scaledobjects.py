@@ -6,28 +6,25 @@ object, pausing by annotation, fallback, and Secrets (KEDA reads those that the 
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 from hearth.emulators.apiserver import external_metric_value
+from hearth.emulators.autoscaler import NotReproduced
 from hearth.emulators.keda import HPA_SYNC_SECONDS, EmbeddedKeda
 from hearth.emulators.kinds import KindTable, KubeObject
 from hearth.emulators.refusals import Refusal
 from hearth.emulators.selectors import Predicate
 from hearth.emulators.store import Event, ObjectStore, timestamp
 from hearth.emulators.writes import Target, WriteOptions, Writes
-from hearth.logs import fields
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
 
-log = logging.getLogger(__name__)
-
 MANAGER = "keda"
 NAME_LABEL = "scaledobject.keda.sh/name"
-_FIRST_RETRY, _LAST_RETRY = 0.5, 30.0  # between two tries to make the HPA
+_FIRST_RETRY, _LAST_RETRY = 0.5, 30.0  # between two looks for a scaler
 
 Key = tuple[str, str]
 Resolve = Callable[[str, int], str | None]
@@ -73,9 +70,9 @@ class KedaOperator:
             names = (item.get("status") or {}).get("externalMetricNames") or []
             if metric not in names or not selected({"metadata": {"labels": labels}}):
                 continue
-            trigger = item["spec"]["triggers"][names.index(metric)]
+            trigger = item["spec"]["triggers"][int(metric.partition("-")[0][1:])]
             if "scalerAddress" not in trigger["metadata"]:
-                continue
+                continue  # a schedule: its value is the adapter's own
             request = pb.GetMetricsRequest(scaledObjectRef=_ref(item), metricName=metric.partition("-")[2])
             try:
                 answer = await ExternalScalerStub(self._channel(trigger)).GetMetrics(request, timeout=5)
@@ -125,43 +122,51 @@ class KedaOperator:
             task.cancel()
 
     async def _scale(self, key: Key, item: KubeObject, last_active: float | None) -> None:
-        metric = await self._made(key, item)
-        channel = self._channel(item["spec"]["triggers"][0])
         target = (key[0], item["spec"]["scaleTargetRef"]["name"])
-        keda = EmbeddedKeda(item, channel, lambda replicas: self._write(key, target, replicas), self._hpa_sync_seconds)
+        channel = await self._reached(key, item)
+        crons = [f"s{number}-cron" for number in range(1, len(item["spec"]["triggers"]))]
+        try:
+            keda = EmbeddedKeda(
+                item,
+                channel,
+                lambda replicas: self._write(key, target, replicas),
+                self._hpa_sync_seconds,
+                lambda metric, error: self._write_hpa(key, metric, error, crons),
+            )
+        except NotReproduced as error:
+            self._write_status(key, _failed(str(error)))
+            return
         deployment = self._store.get("deployments", *target)
         keda.autoscaler.replicas = ((deployment or {}).get("spec") or {}).get("replicas", 0)
         keda.autoscaler.last_active = last_active
         self._scalers[key] = keda
-        triggers = item["spec"]["triggers"]
-        self._write_status(
-            key,
-            _condition(
-                "Ready", "True", "ScaledObjectReady", "ScaledObject is defined correctly and is ready for scaling"
-            ),
-            externalMetricNames=[f"s0-{metric}", *(f"s{number}-cron" for number in range(1, len(triggers)))],
-            hpaName=f"keda-hpa-{key[1]}",
-            scaleTargetKind="apps/v1.Deployment",
-        )
-        self._write_active(key, keda.autoscaler.replicas)
         await keda.run()
 
-    async def _made(self, key: Key, item: KubeObject) -> str:
-        """Ask for the metric, which KEDA needs to make the HPA, until there is an answer."""
+    async def _reached(self, key: Key, item: KubeObject) -> grpc.aio.Channel:
+        """The way to the scaler, as soon as there is one."""
         delay = _FIRST_RETRY
         while True:
             try:
-                stub = ExternalScalerStub(self._channel(item["spec"]["triggers"][0]))
-                answer = await stub.GetMetricSpec(_ref(item), timeout=5)
-                name: str = answer.metricSpecs[0].metricName
-                return name
-            except (grpc.aio.AioRpcError, LookupError) as error:
-                said = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
-                log.info("HPA can't be made", extra=fields(scaled_object="/".join(key), reason=said))
-                message = f"failed to ensure HPA is correctly created for ScaledObject: {said}"
-                self._write_status(key, _condition("Ready", "False", "ScaledObjectCheckFailed", message))
+                return self._channel(item["spec"]["triggers"][0])
+            except LookupError as error:
+                self._write_status(key, _failed(f"failed to ensure HPA is correctly created for ScaledObject: {error}"))
             await asyncio.sleep(delay)  # KEDA's own back-off
             delay = min(delay * 2, _LAST_RETRY)
+
+    def _write_hpa(self, key: Key, metric: str | None, error: str, crons: list[str]) -> None:
+        """What became of a try to make the HPA. Beside a schedule it is made without our metric."""
+        if metric is None and not crons:
+            self._write_status(key, _failed(f"failed to ensure HPA is correctly created for ScaledObject: {error}"))
+            return
+        message = "ScaledObject is defined correctly and is ready for scaling"
+        self._write_status(
+            key,
+            _condition("Ready", "True", "ScaledObjectReady", message),
+            externalMetricNames=[*([] if metric is None else [f"s0-{metric}"]), *crons],
+            hpaName=f"keda-hpa-{key[1]}",
+            scaleTargetKind="apps/v1.Deployment",
+        )
+        self._write_active(key, self._scalers[key].autoscaler.replicas)
 
     def _channel(self, trigger: dict[str, Any]) -> grpc.aio.Channel:
         """To the scaler that a trigger names. Raises LookupError while there is nobody."""
@@ -205,6 +210,10 @@ def _ref(item: KubeObject) -> pb.ScaledObjectRef:
     return pb.ScaledObjectRef(
         name=metadata["name"], namespace=metadata["namespace"], scalerMetadata=trigger["metadata"]
     )
+
+
+def _failed(message: str) -> KubeObject:
+    return _condition("Ready", "False", "ScaledObjectCheckFailed", message)
 
 
 def _condition(kind: str, status: str, reason: str, message: str) -> KubeObject:

@@ -26,7 +26,7 @@ from hearth.emulators.scaledobjects import KedaOperator
 from hearth.emulators.scheduler import Scheduler
 from hearth.emulators.store import ObjectStore
 from hearth.emulators.workloads import Deployments
-from hearth.emulators.writes import Target, WriteOptions, Writes
+from hearth.emulators.writes import Admission, Target, WriteOptions, Writes
 from hearth.local.admission import admit
 from hearth.local.engines import EngineOptions
 from hearth.local.parts import Start, parts
@@ -41,7 +41,7 @@ _MANAGER = "hearth-up"
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
     """`rights` are the manifests of deploy/ with the roles' accounts. `devices` are the Node's extended resources.
-    Without `keda` the API server knows no ScaledObjects."""
+    Without `keda` the API server knows no ScaledObjects. `admission` has the last word on every write."""
 
     folder: Path
     rights: Sequence[KubeObject]
@@ -49,6 +49,7 @@ class ClusterOptions:
     engines: EngineOptions = field(default_factory=EngineOptions)
     hpa_sync_seconds: float = HPA_SYNC_SECONDS
     keda: bool = True
+    admission: Admission = admit
 
 
 class LocalCluster:
@@ -59,7 +60,7 @@ class LocalCluster:
         self.url = f"http://127.0.0.1:{port}"
         self.store = ObjectStore()
         self.kinds = KindTable() if options.keda else _without_keda()
-        self.writes = Writes(self.store, self.kinds, admit)
+        self.writes = Writes(self.store, self.kinds, options.admission)
         self.kubelet = Kubelet(self.store, self.kinds, NODE, options.engines.place, options.folder)
         self.keda = KedaOperator(self.store, self.kinds, self.resolve, options.hpa_sync_seconds)
         for name, token in accounts.items():
@@ -128,7 +129,7 @@ async def local_cluster(options: ClusterOptions) -> AsyncIterator[LocalCluster]:
         watches,
         ApiOptions(
             cluster.kinds,
-            admit,
+            options.admission,
             Accounts(users, Rbac(options.rights, NAMESPACE)),
             cluster.keda.external_metrics if options.keda else None,
         ),

@@ -35,6 +35,7 @@ async def parts() -> AsyncIterator[Start]:
     Raises PartDied, and what the body raises.
     """
     tasks: list[asyncio.Task[None]] = []
+    failed: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
             try:
@@ -43,7 +44,9 @@ async def parts() -> AsyncIterator[Start]:
                 for task in reversed(tasks):
                     task.cancel()
     except BaseExceptionGroup as errors:
-        raise _first(errors) from errors
+        failed = _first(errors)
+    if failed is not None:
+        raise failed  # out here, so that it keeps its own cause
 
 
 async def _part(name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
@@ -25,6 +27,8 @@ from hearth.local.cluster import NAMESPACE, ClusterOptions, LocalCluster, local_
 from hearth.local.engines import EngineOptions
 from hearth.local.parts import Announcements, PartDied, Role, parts
 from hearth.local.rights import rights
+from hearth.proto import externalscaler_pb2 as pb
+from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
 from hearth.scaler.listener import DemandListener
 from hearth.scaler.picture import Blind, DemandPicture
 from hearth.scaler.pulses import Pulses
@@ -156,6 +160,7 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
     Raises OSError where the port is taken, Refusal where an object can't be applied, StartFailed, PartDied.
     """
     async with _running(config, ROLES) as hearth, parts() as start:
+        await _heard(hearth.scaler_address)  # a scaler that is still blind has no answer, and there is nothing to say
         start("KEDA", hearth.cluster.keda.run())
         listener = DemandListener(hearth.picture, Pulses(), "hearth-up", clock=asyncio.get_running_loop().time)
         listener.list_activators([hearth.roles["activator"].address("demand")])
@@ -168,6 +173,20 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
             words = "\n".join([*waiting, f"the end of {controller.log_file}:", controller.tail()])
             raise StartFailed(f"not served after {START_SECONDS:g} s:\n{words}") from None
         yield hearth
+
+
+async def _heard(scaler: str) -> None:
+    """Wait until a scaler hears the activator: it tells by its answers alone."""
+    async with grpc.aio.insecure_channel(scaler) as channel, asyncio.timeout(START_SECONDS):
+        ref = pb.ScaledObjectRef(name="nobody", namespace="nowhere", scalerMetadata={"target": "1"})
+        while True:
+            try:
+                await ExternalScalerStub(channel).IsActive(ref, timeout=1)
+                return
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+                    return
+            await asyncio.sleep(0.02)  # it has no event
 
 
 @contextlib.asynccontextmanager
