@@ -38,8 +38,14 @@ async def parts() -> AsyncIterator[Start]:
     failed: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
+
+            def begin(name: str, work: Coroutine[Any, Any, None]) -> None:
+                task = group.create_task(_part(name, work), name=name)
+                task.add_done_callback(lambda _: work.close())  # one that is cancelled before it began never runs
+                tasks.append(task)
+
             try:
-                yield lambda name, work: tasks.append(group.create_task(_part(name, work), name=name))
+                yield begin
             finally:
                 for task in reversed(tasks):
                     task.cancel()
