@@ -59,7 +59,7 @@ class Deployments:
         made = wanted + (surge if old else 0) - len(alive)
         missing = max(0, min(made, wanted - (len(alive) - len(old))))
         alive += [self._make(item, present) for _ in range(missing)]
-        for pod in _to_end(alive, present, wanted, unavailable):
+        for pod in _to_end(alive, present, wanted, surge, unavailable):
             self._delete(pod)
         self._write_status(item, self._pods(item), present, wanted)
 
@@ -132,12 +132,12 @@ def is_ready(pod: KubeObject) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def _to_end(alive: list[KubeObject], present: str, wanted: int, unavailable: int) -> list[KubeObject]:
+def _to_end(alive: list[KubeObject], present: str, wanted: int, surge: int, unavailable: int) -> list[KubeObject]:
     """The pods that may go now: what is too much, and of an older template as many as the strategy allows."""
     old = [pod for pod in alive if pod["metadata"]["labels"].get(HASH_LABEL) != present]
     # Those of an older template go first, then those that are not ready, then the youngest: as a ReplicaSet does.
     order = sorted(alive, key=lambda pod: (pod not in old, is_ready(pod), -alive.index(pod)))
-    ending = order[: max(0, len(alive) - wanted)]
+    ending = order[: max(0, len(alive) - wanted - (surge if old else 0))]
     if not old or ending:
         return ending
     least = wanted - unavailable
