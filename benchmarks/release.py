@@ -12,7 +12,7 @@ import httpx
 from benchmarks.figures import Figure, percentiles
 from benchmarks.services import llmservices, stopwatch_runtime
 from hearth.emulators.ports import free_port
-from hearth.local.deployment import EngineOptions
+from hearth.local.engines import EngineOptions
 from hearth.local.up import UpConfig, local_hearth
 
 COLD_STARTS = 50

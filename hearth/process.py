@@ -3,10 +3,16 @@
 import asyncio
 import contextlib
 import gc
+import json
+import os
 import resource
 import signal
+import socket
 from collections.abc import Coroutine
 from typing import Any
+
+ANNOUNCE = "HEARTH_ANNOUNCE"
+"""Environment variable: the path of a Unix datagram socket, on which who starts a role hears where it listens."""
 
 
 def stop_signal() -> asyncio.Event:
@@ -28,6 +34,14 @@ async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> Non
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await working
+
+
+def announce(role: str, **ports: int) -> None:
+    """Tell who started this process on which ports it serves, if that was asked for: one that was given port 0 can't be
+    found otherwise. Raises OSError where nobody hears it."""
+    if path := os.environ.get(ANNOUNCE):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.sendto(json.dumps({"role": role, "ports": ports}).encode(), path)
 
 
 def collect_rarely() -> None:

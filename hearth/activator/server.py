@@ -25,7 +25,7 @@ from hearth.kube.informer import Informer
 from hearth.logs import fields
 from hearth.metrics import role_registry
 from hearth.operations import EmbeddedServer, bind, operations_server
-from hearth.process import collect_rarely, descriptors, stop_signal
+from hearth.process import announce, collect_rarely, descriptors, stop_signal
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def http_server(door: Door, ready: Callable[[], bool], grace_seconds: float) -> 
 
 
 async def run_activator(config: ActivatorConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError where an address can't be bound, ApiUnavailable without a way
+    """Serve until SIGTERM or SIGINT. Raises OSError where an address can't be bound, KubeError without a way
     to the API server."""
     stop = stop_signal()
     kube = await KubeClient.connect(config.kubeconfig)
@@ -102,7 +102,10 @@ async def run_activator(config: ActivatorConfig) -> None:
     except RuntimeError as error:  # what grpc raises for an address in use
         raise OSError(f"cannot listen on {config.demand_listen}: is the port in use?") from error
     try:
-        async with operations_server(config.operations_listen, lambda: ready, registry), asyncio.TaskGroup() as group:
+        async with (
+            operations_server(config.operations_listen, lambda: ready, registry) as operations_port,
+            asyncio.TaskGroup() as group,
+        ):
             watches = [group.create_task(informer.run()) for informer in (services, slices)]
             await _first(stop.wait(), _synced(services, slices))
             if not stop.is_set():
@@ -113,6 +116,7 @@ async def run_activator(config: ActivatorConfig) -> None:
                 collect_rarely()
                 port = listening.getsockname()[1]
                 log.info("activator serving", extra=fields(port=port, demand_port=demand_port))
+                announce("activator", http=port, demand=demand_port, operations=operations_port)
                 await _first(stop.wait(), asyncio.shield(serving))
                 # Not ready, and accepting still: until whoever sends requests here has heard it.
                 ready = False

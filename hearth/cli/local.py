@@ -2,7 +2,7 @@
 
 import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -43,10 +43,17 @@ Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="Change a field: spec.scaling.max=3. Repeat for more.")
 ]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
-Port = Annotated[int, typer.Option(min=1, max=65535, help="Port of the OpenAI endpoint.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the OpenAI endpoint; 0: one that is free.")]
 HpaSync = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of the HPA (Kubernetes: 15).")]
 Engine = Annotated[
     EngineChoice, typer.Option(help="sim: the simulated engine; command: the container's own, if it is installed.")
+]
+Accelerators = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A device of this machine that is counted, RESOURCE=COUNT (nvidia.com/gpu=2). Repeat for more.  "
+        "[default: plenty of what the runtimes ask for]"
+    ),
 ]
 Sim = Annotated[
     list[str] | None,
@@ -87,12 +94,14 @@ def up(
     sim: Sim = None,
     assign: Assignments = None,
     hpa_sync_seconds: HpaSync = 15.0,
+    accelerator: Accelerators = None,
     accelerator_price: AcceleratorPrice = None,
 ) -> None:
-    """Run LLMServices on this machine, without Kubernetes: the same activator, scaler and rules."""
+    """Run LLMServices on this machine, without Kubernetes: the same activator, scaler, controller and rules."""
     from hearth.local.view import show
 
-    _run_local(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, show, accelerator_price)
+    given = LocalOptions(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds)
+    _run_local(given, show, accelerator, accelerator_price)
 
 
 @app.command()
@@ -110,40 +119,51 @@ def demo(
 
     assign = [*SETTINGS, *(assign or [])]
     sim = [*SIM_SETTINGS, *(sim or [])]
-    host, engine = "127.0.0.1", EngineChoice.sim
-    _run_local(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, run_demo)
+    given = LocalOptions(file, runtimes, vendor, "127.0.0.1", port, EngineChoice.sim, sim, assign, hpa_sync_seconds)
+    _run_local(given, run_demo)
+
+
+class LocalOptions(NamedTuple):
+    """What `up` and `demo` share."""
+
+    file: list[str]
+    runtimes: Path | None
+    vendor: str | None
+    host: str
+    port: int
+    engine: EngineChoice
+    sim: list[str] | None
+    assign: list[str] | None
+    hpa_sync_seconds: float
 
 
 def _run_local(
-    file: list[str],
-    runtimes: Path | None,
-    vendor: str | None,
-    host: str,
-    port: int,
-    engine: EngineChoice,
-    sim: list[str] | None,
-    assign: list[str] | None,
-    hpa_sync_seconds: float,
+    given: LocalOptions,
     run: "Callable[[UpConfig], Coroutine[object, object, bool]]",
+    accelerator: list[str] | None = None,
     accelerator_price: float | None = None,
 ) -> None:
     """Check everything that was given, then run; exit 1 where `run` says False."""
     import asyncio
     import tempfile
 
-    from hearth.local.deployment import EngineOptions
+    from hearth.emulators.refusals import Refusal
+    from hearth.local.engines import EngineOptions
+    from hearth.local.parts import PartDied
     from hearth.local.up import StartFailed, UpConfig
 
-    services = _services(file, assign or [])
-    known = _runtimes(runtimes)
-    accelerators = _accelerators(known, vendor)
-    engines = EngineOptions(engine.value, _sim_arguments(sim or []))
+    services = _services(given.file, given.assign or [])
+    known = _runtimes(given.runtimes)
+    accelerators = _accelerators(known, given.vendor)
+    devices = _devices(known, given.vendor, accelerator or [])
+    engines = EngineOptions(given.engine.value, _sim_arguments(given.sim or []))
     objects = _rendered(services, known, accelerators)  # what can't be rendered is refused before anything starts
-    if engine is EngineChoice.command:
+    if given.engine is EngineChoice.command:
         _check_commands(objects)
     with tempfile.TemporaryDirectory(prefix="hearth-") as folder:
         config = UpConfig(
-            *(services, known, Path(folder), host, port, engines, hpa_sync_seconds, accelerators, accelerator_price)
+            *(services, known, Path(folder), given.host, given.port),
+            *(engines, given.hpa_sync_seconds, devices, accelerator_price),
         )
         try:
             done = asyncio.run(run(config))
@@ -152,7 +172,7 @@ def _run_local(
             done = False
         except OSError as error:
             refuse(str(error))
-        except StartFailed as error:
+        except (PartDied, Refusal, StartFailed) as error:
             typer.echo(f"hearth: {error}", err=True)
             done = False
     if not done:
@@ -235,6 +255,33 @@ def _accelerators(runtimes: "list[InferenceRuntime]", vendor: str | None) -> fro
         known = ", ".join(sorted({runtime.spec.vendor for runtime in runtimes}))
         refuse(f"--vendor: found {vendor!r}; the InferenceRuntimes are for: {known}")
     return frozenset(name for runtime in matching if (name := runtime.spec.accelerator.resource_name))
+
+
+# More than anybody asks for: by default no device of this machine is counted.
+_PLENTY = 1_000_000_000
+# A Node without devices says nothing about which vendors a cluster has; this one says that it has none of them.
+_NO_DEVICE = "emulator.local/no-device"
+
+
+def _devices(runtimes: "list[InferenceRuntime]", vendor: str | None, given: list[str]) -> dict[str, int]:
+    """The extended resources of this machine's Node: those that were given, or plenty of what the runtimes ask for."""
+    if given:
+        return dict(_device(assignment) for assignment in given)
+    devices = {_NO_DEVICE: 1}
+    for runtime in runtimes:
+        accelerator = runtime.spec.accelerator
+        shared = accelerator.sharing.resource_names
+        for name in (accelerator.resource_name, shared.memory, shared.cores):
+            if name is not None and vendor in {None, runtime.spec.vendor}:
+                devices[name] = _PLENTY
+    return devices
+
+
+def _device(assignment: str) -> tuple[str, int]:
+    name, _, count = assignment.partition("=")
+    if "/" not in name or not count.isdecimal():
+        refuse(f"--accelerator: found {assignment!r}; expected RESOURCE=COUNT, such as nvidia.com/gpu=2")
+    return name, int(count)
 
 
 def _sim_arguments(assignments: list[str]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
 from hearth.metrics import role_registry
 from hearth.operations import operations_server
-from hearth.process import run_until, stop_signal
+from hearth.process import announce, run_until, stop_signal
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,8 @@ async def run_controller(config: ControllerConfig) -> None:
     kube = await KubeClient.connect(config.kubeconfig)
     controller = Controller(kube, config, registry)
     try:
-        async with operations_server(config.operations_listen, lambda: controller.ready, registry):
+        async with operations_server(config.operations_listen, lambda: controller.ready, registry) as operations_port:
+            announce("controller", operations=operations_port)
             work = controller.run()
             if config.lease is not None:
                 work = Election(kube, *config.lease, config.identity).lead(work)

@@ -54,7 +54,8 @@ class Cron:
 
 
 class EmbeddedKeda:
-    """Scales one Deployment. `on_scale(replicas)` is called when the count changes. Raises NotReproduced."""
+    """Scales one Deployment. `on_scale(replicas)` is called when the count changes, `on_hpa(metric, error)` at each try
+    to make the HPA: with the name of our metric, or None and what the scaler said. Raises NotReproduced."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class EmbeddedKeda:
         channel: grpc.aio.Channel,
         on_scale: Callable[[int], None],
         hpa_sync_seconds: float = HPA_SYNC_SECONDS,
+        on_hpa: Callable[[str | None, str], None] = lambda metric, error: None,
     ) -> None:
         self.autoscaler = Autoscaler(ScalingRules.of(scaled_object))
         self.queue_depth = 0.0
@@ -80,6 +82,7 @@ class EmbeddedKeda:
         self._crons = [Cron.of(other["metadata"]) for other in others]
         self._scaler = ExternalScalerStub(channel)
         self._on_scale = on_scale
+        self._on_hpa = on_hpa
         self._hpa_sync_seconds = hpa_sync_seconds
         self._streamed: pb.MetricSpec | None = None
         self._in_hpa = False
@@ -101,8 +104,9 @@ class EmbeddedKeda:
         delay = _FIRST_RECONCILE
         while True:
             try:
-                await self._scaler.GetMetricSpec(self._ref)
+                made = await self._scaler.GetMetricSpec(self._ref)
             except grpc.aio.AioRpcError as error:
+                self._on_hpa(None, error.details() or "")
                 log.warning("HPA lacks our metric", extra=fields(scaled_object=self._name, reason=error.details()))
                 if self._crons:
                     return
@@ -110,6 +114,7 @@ class EmbeddedKeda:
                 delay = min(delay * 2, _LAST_RECONCILE)
             else:
                 self._in_hpa = True
+                self._on_hpa(made.metricSpecs[0].metricName, "")
                 return
 
     async def _pushes(self) -> AsyncIterator[bool]:

@@ -1,4 +1,7 @@
-"""The local API server's objects: versions, label selectors, and a history to watch from. Pure state."""
+"""The local API server's objects: versions, uids, and a history to watch from. Pure state.
+
+It takes what it is given: what a client's request may change is decided in writes.py.
+"""
 
 import copy
 import uuid
@@ -6,24 +9,33 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
-KubeObject = dict[str, Any]
+from hearth.emulators.kinds import KubeObject
+from hearth.emulators.selectors import Predicate, everything
+
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 _HISTORY = 4096
 
 
 class Gone(Exception):
-    """The resourceVersion is older than the history."""
+    """The resourceVersion is older than the history, which begins with `oldest`."""
+
+    def __init__(self, oldest: int) -> None:
+        super().__init__(oldest)
+        self.oldest = oldest
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
+    """One change. `before` is the object that it replaced, None where there was none."""
+
     version: int
     resource: str
     type: EventType
     object: KubeObject
+    before: KubeObject | None = None
 
 
 class ObjectStore:
@@ -31,83 +43,99 @@ class ObjectStore:
 
     def __init__(self) -> None:
         self.version = 1
-        self._objects: dict[tuple[str, str, str], KubeObject] = {}
+        self._objects: dict[str, dict[tuple[str, str], KubeObject]] = {}
         self._history: deque[Event] = deque(maxlen=_HISTORY)
-        self._listeners: set[Callable[[Event], None]] = set()
+        self._listeners: dict[Callable[[Event], None], None] = {}
+        self._untold: deque[Event] = deque()
+        self._telling = False
 
-    def put(self, resource: str, item: KubeObject) -> KubeObject:
-        """Create or replace an object; a changed spec raises its generation, an unchanged object is no event."""
-        key = _key(resource, item)
-        old = self._objects.get(key)
+    def put(self, resource: str, item: KubeObject, *, generation: bool = True) -> KubeObject:
+        """Create or replace an object; with `generation`, a changed spec raises it. An unchanged object is no event."""
+        key = key_of(item)
+        old = self._objects.get(resource, {}).get(key)
         new = copy.deepcopy(item)
         metadata = new["metadata"]
         if old is None:
             metadata["uid"] = str(uuid.uuid4())
-            metadata["creationTimestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            metadata["generation"] = 1
+            metadata["creationTimestamp"] = timestamp()
+            if generation:
+                metadata["generation"] = 1
         else:
             kept = old["metadata"]
             metadata["uid"], metadata["creationTimestamp"] = kept["uid"], kept["creationTimestamp"]
-            changed = old.get("spec") != new.get("spec")
-            metadata["generation"] = kept["generation"] + (1 if changed else 0)
             metadata["resourceVersion"] = kept["resourceVersion"]
+            if "generation" in kept:
+                metadata["generation"] = kept["generation"] + (old.get("spec") != new.get("spec"))
             if old == new:
                 return copy.deepcopy(old)
-        return self._record(key, "MODIFIED" if old else "ADDED", new)
+        return self._record(resource, key, "MODIFIED" if old else "ADDED", new, old)
 
     def delete(self, resource: str, namespace: str, name: str) -> bool:
         """Remove an object; False where there is none."""
-        key = (resource, namespace, name)
-        item = self._objects.pop(key, None)
+        item = self._objects.get(resource, {}).pop((namespace, name), None)
         if item is None:
             return False
-        self._record(key, "DELETED", item)
+        self._record(resource, (namespace, name), "DELETED", copy.deepcopy(item), item)
         return True
 
     def get(self, resource: str, namespace: str, name: str) -> KubeObject | None:
-        found = self._objects.get((resource, namespace, name))
+        found = self._objects.get(resource, {}).get((namespace, name))
         return copy.deepcopy(found)
 
-    def find(self, resource: str, namespace: str | None = None, selector: str = "") -> list[KubeObject]:
-        """The objects of a resource, sorted by namespace and name."""
+    def find(self, resource: str, namespace: str | None = None, selected: Predicate = everything) -> list[KubeObject]:
+        """The objects of a resource that are selected, sorted by namespace and name."""
         return [
             copy.deepcopy(item)
-            for key, item in sorted(self._objects.items(), key=lambda pair: pair[0])
-            if key[0] == resource and namespace in (None, key[1]) and matches(selector, item)
+            for key, item in sorted(self._objects.get(resource, {}).items(), key=lambda pair: pair[0])
+            if namespace in {None, key[0]} and selected(item)
         ]
 
     def since(self, resource: str, version: int) -> list[Event]:
         """The events after a resourceVersion. Raises Gone where they are forgotten."""
         if self._history and version < self._history[0].version - 1:
-            raise Gone
+            raise Gone(self._history[0].version)
         return [event for event in self._history if event.resource == resource and event.version > version]
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Call `listener` with every event from now on; the result ends that."""
-        self._listeners.add(listener)
-        return lambda: self._listeners.discard(listener)
+        """Call `listener` with every event from now on, in the turn in which it happens; the result ends that.
 
-    def _record(self, key: tuple[str, str, str], kind: EventType, item: KubeObject) -> KubeObject:
+        Who listens must not change what an event holds.
+        """
+        self._listeners[listener] = None
+        return lambda: self._listeners.pop(listener, None)
+
+    def _record(
+        self, resource: str, key: tuple[str, str], kind: EventType, item: KubeObject, before: KubeObject | None
+    ) -> KubeObject:
         self.version += 1
         item["metadata"]["resourceVersion"] = str(self.version)
         if kind != "DELETED":
-            self._objects[key] = item
-        event = Event(self.version, key[0], kind, copy.deepcopy(item))
+            self._objects.setdefault(resource, {})[key] = item
+        event = Event(self.version, resource, kind, copy.deepcopy(item), before)
         self._history.append(event)
-        for listener in list(self._listeners):
-            listener(event)
+        self._untold.append(event)
+        self._tell()
         return copy.deepcopy(item)
 
+    def _tell(self) -> None:
+        """Tell every listener what happened, in its order: what a listener writes is told after what it heard."""
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._untold:
+                event = self._untold.popleft()
+                for listener in list(self._listeners):
+                    listener(event)
+        finally:
+            self._telling = False
 
-def matches(selector: str, item: KubeObject) -> bool:
-    """Whether an object's labels match `key=value` and `key` terms joined by commas."""
-    labels = item["metadata"].get("labels") or {}
-    for term in filter(None, selector.split(",")):
-        key, equals, value = term.replace("==", "=").partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True
+
+def key_of(item: KubeObject) -> tuple[str, str]:
+    """(namespace, name); the namespace is "" where the kind has none."""
+    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
-def _key(resource: str, item: KubeObject) -> tuple[str, str, str]:
-    return resource, item["metadata"].get("namespace", ""), item["metadata"]["name"]
+def timestamp() -> str:
+    """Now, as metav1.Time is written."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

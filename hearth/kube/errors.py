@@ -12,10 +12,6 @@ class KubeError(Exception):
         self.status = status
 
 
-ApiUnavailable = KubeError
-"""The whole family, by its earlier name."""
-
-
 class Unavailable(KubeError):
     """No answer, an answer that can't be read, or an error of the server's own (5xx). It may go well the next time."""
 

@@ -68,22 +68,22 @@ async def run_demo(config: UpConfig) -> bool:
 
 
 async def _observe(hearth: LocalHearth, report: Report) -> None:
-    (key, deployment), *_ = hearth.deployments.items()
-    scaling = deployment.service.spec.scaling
+    service = hearth.config.services[0]
+    key, scaling = service.key, service.spec.scaling
     async with httpx.AsyncClient(base_url=hearth.url, timeout=_PATIENCE, trust_env=False) as client:
-        report.check(not deployment.pods, f"{'/'.join(key)} has no replica while nobody asks")
+        report.check(not hearth.pods(key), f"{'/'.join(key)} has no replica while nobody asks")
         await _cold_streaming(client, key[1], report)
-        report.check(len(deployment.pods) == 1, "one request brought one replica (0 → 1)")
-        await _silence(hearth, report)
+        report.check(len(hearth.pods(key)) == 1, "one request brought one replica (0 → 1)")
+        await _silence(hearth, key, report)
         await _cold_whole(client, key[1], report)
-        steps = await _burst(hearth, client, key[1], report)
+        steps = await _burst(hearth, client, key, report)
         wanted = min(scaling.max, -(-BURST // scaling.target))
         report.check(
             steps[:2] == [1, wanted],
             f"a burst of {BURST} at target {scaling.target}: 1 → {wanted} in one step of the HPA "
             f"(replicas asked for: {' → '.join(map(str, steps))})",
         )
-        await _silence(hearth, report)
+        await _silence(hearth, key, report)
 
 
 async def _cold_streaming(client: httpx.AsyncClient, model: str, report: Report) -> None:
@@ -126,19 +126,18 @@ async def _cold_whole(client: httpx.AsyncClient, model: str, report: Report) -> 
     report.check(bool(content), "and its answer is valid JSON all the same")
 
 
-async def _burst(hearth: LocalHearth, client: httpx.AsyncClient, model: str, report: Report) -> list[int]:
+async def _burst(hearth: LocalHearth, client: httpx.AsyncClient, key: tuple[str, str], report: Report) -> list[int]:
     """Send the burst until the replicas have come up; the replica counts that were asked for on the way."""
-    (deployment, *_) = hearth.deployments.values()
-    steps = [deployment.wanted]
+    steps = [hearth.wanted(key)]
 
     async def watch() -> None:
         while True:
-            await hearth.until(lambda: deployment.wanted != steps[-1], _PATIENCE)
-            steps.append(deployment.wanted)
+            await hearth.until(lambda: hearth.wanted(key) != steps[-1], _PATIENCE)
+            steps.append(hearth.wanted(key))
 
     async def ask() -> int:
         # Answers long enough to last over the HPA's next look.
-        body = _chat(model, stream=False, max_tokens=int(40 * (hearth.config.hpa_sync_seconds + 5)))
+        body = _chat(key[1], stream=False, max_tokens=int(40 * (hearth.config.hpa_sync_seconds + 5)))
         response = await client.post("/v1/chat/completions", json=body)
         return response.status_code
 
@@ -149,15 +148,14 @@ async def _burst(hearth: LocalHearth, client: httpx.AsyncClient, model: str, rep
     return steps
 
 
-async def _silence(hearth: LocalHearth, report: Report) -> None:
-    (deployment, *_) = hearth.deployments.values()
+async def _silence(hearth: LocalHearth, key: tuple[str, str], report: Report) -> None:
     loop = asyncio.get_running_loop()
     since = loop.time()
     try:
-        await hearth.until(lambda: not deployment.pods, _PATIENCE)
+        await hearth.until(lambda: not hearth.pods(key), _PATIENCE)
         report.check(True, f"after silence every replica is gone ({loop.time() - since:.0f} s)")
     except TimeoutError:
-        report.check(False, f"after silence every replica is gone (still {len(deployment.pods)})")
+        report.check(False, f"after silence every replica is gone (still {len(hearth.pods(key))})")
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ Live on a terminal, plain lines elsewhere.
 """
 
 import asyncio
+import contextlib
 import logging
 
 from rich.console import Console, Group
@@ -27,7 +28,7 @@ async def show(config: UpConfig) -> bool:
     configure("text", "WARNING" if console.is_terminal else "INFO")
     logging.getLogger("hearth.scaler.listener").setLevel(logging.WARNING)
     stop = stop_signal()
-    console.print("Starting activator and scaler …")
+    console.print("Starting activator, scaler and controller …")
     async with local_hearth(config) as hearth:
         console.print(welcome(hearth), highlight=False, soft_wrap=True)
         await run_until(stop, _live(hearth, console) if console.is_terminal else _lines(hearth, console))
@@ -37,10 +38,10 @@ async def show(config: UpConfig) -> bool:
 
 def welcome(hearth: LocalHearth) -> str:
     """Where the endpoint is, a curl line to paste, and a Python snippet."""
-    model = next(iter(hearth.deployments))[1]
+    model = hearth.config.services[0].metadata.name
     base = f"{hearth.url}/v1"
     body = f'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
-    metrics = "  ".join(f"http://{address}/metrics" for address in hearth.operations.values())
+    metrics = "  ".join(f"http://{role.address('operations')}/metrics" for role in hearth.roles.values())
     return escape(
         f"""
 OpenAI endpoint: {base}   (logs: {hearth.config.folder})
@@ -77,12 +78,15 @@ async def _lines(hearth: LocalHearth, console: Console) -> None:
     """A line for each change."""
     shown: dict[str, str] = {}
     while True:
+        hearth.changed.clear()
         for view in hearth.view():
             line = describe(view)
             if shown.get(view.name) != line:
                 shown[view.name] = line
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
-        await asyncio.sleep(_REFRESH_SECONDS)  # a display's rate
+        with contextlib.suppress(TimeoutError):  # a display's rate: what the activator holds is no event of the store
+            async with asyncio.timeout(_REFRESH_SECONDS):
+                await hearth.changed.wait()
 
 
 async def _live(hearth: LocalHearth, console: Console) -> None:

@@ -19,7 +19,7 @@ from hearth.kube.kinds import ENDPOINT_SLICE
 from hearth.logs import fields
 from hearth.metrics import role_registry
 from hearth.operations import operations_server
-from hearth.process import run_until, stop_signal
+from hearth.process import announce, run_until, stop_signal
 from hearth.proto import externalscaler_pb2
 from hearth.proto.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
 from hearth.scaler.discovery import ActivatorDirectory
@@ -98,11 +98,12 @@ async def run_scaler(config: ScalerConfig) -> None:
     try:
         async with (
             scaler_server(config, picture, pulses, metrics) as port,
-            operations_server(config.operations_listen, lambda: True, registry),
+            operations_server(config.operations_listen, lambda: True, registry) as operations_port,
         ):
             log.info(
                 "scaler serving", extra=fields(port=port, activators=config.activator_service or config.activators)
             )
+            announce("scaler", grpc=port, operations=operations_port)
             await run_until(stop, _listen(config, listener, kube))
     finally:
         if kube is not None:

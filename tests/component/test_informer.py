@@ -15,7 +15,7 @@ from hearth.emulators.store import ObjectStore
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import Expired, KubeError
 from hearth.kube.informer import Informer, ObjectKey
-from hearth.local.up import kubeconfig
+from hearth.local.cluster import kubeconfig
 from hearth.operations import EmbeddedServer, bind
 
 PATH = "/apis/serving.hearth.dev/v1alpha1/llmservices"
@@ -170,7 +170,7 @@ async def test_a_version_too_old_is_listed_anew(api: Api, kube: KubeClient) -> N
 
 
 async def test_the_client_says_what_the_server_said(api: Api, kube: KubeClient) -> None:
-    with pytest.raises(KubeError, match="could not find the requested resource") as raised:
+    with pytest.raises(KubeError, match="page not found") as raised:
         await kube.list_objects("/apis/serving.hearth.dev/v1alpha1/nothings")
     assert raised.value.status == 404
     for value in range(5000):

@@ -18,6 +18,7 @@ from pathlib import Path
 from hearth.api.manifest import load_runtimes
 from hearth.emulators.container import expand
 from hearth.emulators.pod import Pod, PodSpec
+from hearth.emulators.podstatus import View, pod_status
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import KubeError
 from hearth.kube.informer import Informer, ObjectKey
@@ -28,7 +29,6 @@ from tests.cluster.node.image import Image
 from tests.cluster.node.network import PodNetwork
 from tests.cluster.node.provided import NotProvided, Provider
 from tests.cluster.node.sandbox import Mount, Sandbox, rights_of
-from tests.cluster.node.status import View, pod_status
 from tests.cluster.node.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -312,7 +312,7 @@ class RunningPod:
             if pod.pid is None:
                 view.exited_at = now()
             else:
-                view.running_since = now()
+                view.running_since, view.waiting = now(), None
             view.pid = pod.pid
         view.exit_code = pod.last_exit
         view.restarts = pod.restarts
@@ -336,7 +336,7 @@ class RunningPod:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {key: self._metadata[key] for key in ("name", "namespace", "uid")},
-            "status": pod_status(self._item, self._view, now()),
+            "status": pod_status(self._item, self._view, now(), HOST),
         }
         try:
             await self._agent.kube.apply_object(f"{self._path}/status", document, "kubelet")

@@ -1,6 +1,8 @@
 import pytest
 
-from hearth.emulators.store import Event, Gone, KubeObject, ObjectStore, matches
+from hearth.emulators.kinds import KubeObject
+from hearth.emulators.selectors import label_selector
+from hearth.emulators.store import Event, Gone, ObjectStore
 
 
 def thing(name: str = "a", namespace: str = "ai", value: int = 1, **labels: str) -> KubeObject:
@@ -64,15 +66,32 @@ def test_find_by_namespace_and_labels() -> None:
     store.put("things", thing("a", "lab", app="x"))
     store.put("others", thing("a", "ai", app="x"))
     assert [item["metadata"]["name"] for item in store.find("things", "ai")] == ["a", "b"]
-    assert len(store.find("things", selector="app=x")) == 2
+    assert len(store.find("things", selected=label_selector("app=x"))) == 2
 
 
-@pytest.mark.parametrize(
-    ("selector", "found"),
-    [("", True), ("app", True), ("app=x", True), ("app==x,tier", True), ("app=y", False), ("no", False)],
-)
-def test_selectors(selector: str, found: bool) -> None:
-    assert matches(selector, thing(app="x", tier="1")) is found
+def test_what_a_listener_writes_is_told_after_what_it_heard() -> None:
+    store = ObjectStore()
+    seen: list[tuple[str, str]] = []
+
+    def copy_once(event: Event) -> None:
+        if event.object["metadata"]["name"] == "a":
+            store.put("things", thing("b"))
+
+    store.listen(copy_once)
+    store.listen(lambda event: seen.append((event.type, event.object["metadata"]["name"])))
+    store.put("things", thing("a"))
+    assert seen == [("ADDED", "a"), ("ADDED", "b")]
+
+
+def test_an_event_knows_what_was_there_before() -> None:
+    store = ObjectStore()
+    seen: list[Event] = []
+    store.listen(seen.append)
+    store.put("things", thing(value=1))
+    store.put("things", thing(value=2))
+    store.delete("things", "ai", "a")
+    before = [None if event.before is None else event.before["spec"]["value"] for event in seen]
+    assert before == [None, 1, 2]
 
 
 def test_the_history_is_read_from_a_version_on_and_forgets() -> None:
@@ -82,8 +101,9 @@ def test_the_history_is_read_from_a_version_on_and_forgets() -> None:
     assert [event.object["spec"]["value"] for event in store.since("things", first)] == [2]
     for value in range(5000):
         store.put("things", thing(value=value))
-    with pytest.raises(Gone):
+    with pytest.raises(Gone) as gone:
         store.since("things", first)
+    assert gone.value.oldest > first
 
 
 def test_deleting_what_is_not_there() -> None:

@@ -1,17 +1,17 @@
-"""A pod's status as a kubelet writes it. Pure: what the agent sees and a clock in, status out."""
+"""A pod's status as a kubelet writes it. Pure: what is seen of its container and a clock in, status out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from tests.cluster.controlplane import HOST
 
 
 @dataclass(slots=True)
 class View:
-    """What the agent sees of a pod's one container. Times are RFC 3339."""
+    """What is seen of a pod's one container. Times are RFC 3339. `waiting` is why it does not run, (reason, message);
+    None while it has exited and is to be started again at once."""
 
     address: str | None = None
-    waiting: tuple[str, str] = ("ContainerCreating", "")
+    waiting: tuple[str, str] | None = ("ContainerCreating", "")
     running_since: str | None = None
     exited_at: str | None = None
     exit_code: int | None = None
@@ -23,22 +23,25 @@ class View:
     conditions: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def pod_status(pod: dict[str, Any], view: View, now: str) -> dict[str, Any]:
-    """The whole status; keeps in the view since when each condition is what it is."""
+def pod_status(pod: Mapping[str, Any], view: View, now: str, host: str) -> dict[str, Any]:
+    """The whole status, without what the scheduler wrote; keeps in the view since when each condition is what it is.
+    `host` is the node's address."""
     (container,) = pod["spec"]["containers"]
     terminated = {
-        "exitCode": view.exit_code,
-        "reason": "Completed" if view.exit_code == 0 else "Error",
+        "exitCode": view.exit_code or 0,
+        "reason": "Error" if view.exit_code else "Completed",
         "startedAt": view.running_since,
         "finishedAt": view.exited_at,
     }
     if view.over:
-        state: dict[str, Any] = {"terminated": {**terminated, "exitCode": view.exit_code or 0}}
+        state: dict[str, Any] = {"terminated": terminated}
     elif view.pid is not None:
         state = {"running": {"startedAt": view.running_since}}
-    else:
+    elif view.waiting is not None:
         reason, message = view.waiting
         state = {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+    else:
+        state = {"terminated": terminated}
     status: dict[str, Any] = {
         "name": container["name"],
         "image": container["image"],
@@ -62,8 +65,8 @@ def pod_status(pod: dict[str, Any], view: View, now: str) -> dict[str, Any]:
     phase = ("Failed" if view.exit_code else "Succeeded") if view.over else "Running" if began else "Pending"
     made: dict[str, Any] = {
         "phase": phase,
-        "hostIP": HOST,
-        "hostIPs": [{"ip": HOST}],
+        "hostIP": host,
+        "hostIPs": [{"ip": host}],
         "startTime": view.conditions["Initialized"][1],
         "conditions": conditions,
         "containerStatuses": [status],

@@ -1,0 +1,49 @@
+"""A control loop: events say where to look, a look says what is to be done. The habit of kube-controller-manager.
+
+A look is a plain function that reads the store and writes to it, so that a test can call it without a loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from hearth.emulators.store import Event, ObjectStore
+
+K = TypeVar("K")
+
+
+class Looks(Generic[K]):
+    """`about(event)` names what an event is about; `look(key)` is called for each of these, one after the other."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        about: Callable[[Event], Iterable[K]],
+        look: Callable[[K], None],
+        first: Iterable[K] = (),
+    ) -> None:
+        self._store = store
+        self._about = about
+        self._look = look
+        self._due: dict[K, None] = dict.fromkeys(first)
+        self._woken = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look until cancelled. Raises what a look raises."""
+        stop = self._store.listen(self._hear)
+        try:
+            while True:
+                while self._due:
+                    key = next(iter(self._due))
+                    del self._due[key]
+                    self._look(key)
+                self._woken.clear()
+                await self._woken.wait()
+        finally:
+            stop()
+
+    def _hear(self, event: Event) -> None:
+        for key in self._about(event):
+            self._due[key] = None
+        if self._due:
+            self._woken.set()

@@ -1,0 +1,67 @@
+"""How a pod's container runs on this machine: where it is, and which process stands for its image."""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hearth.api.labels import LLMSERVICE_LABEL
+from hearth.emulators.container import Image, Start, start_of
+from hearth.emulators.listening import Place, beside
+from hearth.emulators.pod import PodSpec
+
+EngineKind = Literal["sim", "command"]
+
+# What an image says of itself, and here this machine must. Nothing else of our environment reaches an engine.
+_IMAGE_VARIABLES = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How engines are run here. `sim_arguments` go to the simulated engine as they are."""
+
+    kind: EngineKind = "sim"
+    sim_arguments: tuple[str, ...] = ()
+    backoff_first_seconds: float = 10.0
+
+    def place(self, pod: dict[str, Any]) -> PodSpec:
+        """What the kubelet runs for a pod. Raises NotStartable."""
+        (container,) = pod["spec"]["containers"]
+        place = Place.found(container["ports"][0]["containerPort"])
+        there = {**pod, "status": {**(pod.get("status") or {}), "podIP": place.address}}
+        start = place.told(start_of(_without_secrets(container), there, self._image()))
+        return PodSpec.of_container(
+            pod["metadata"]["name"],
+            container,
+            command=self._command(pod, start, place),
+            env=start.env,
+            port=place.port,
+            grace_seconds=pod["spec"]["terminationGracePeriodSeconds"],
+            backoff_first=self.backoff_first_seconds,
+            address=place.address,
+            enter=beside(place.address),
+        )
+
+    def _image(self) -> Image:
+        """This machine in the place of an image: where its programs and libraries are. The simulated engine stands for
+        every image's entry point; a real one is the container's own command."""
+        env = {name: os.environ[name] for name in _IMAGE_VARIABLES if name in os.environ}
+        return Image(("sim",) if self.kind == "sim" else (), (), env)
+
+    def _command(self, pod: dict[str, Any], start: Start, place: Place) -> list[str]:
+        if self.kind == "command":
+            return start.argv
+        model = pod["metadata"]["labels"][LLMSERVICE_LABEL]
+        engine = [sys.executable, "-m", "hearth.emulators.engine", "--model", model]
+        return [*engine, "--host", place.address, "--port", str(place.port), *self.sim_arguments]
+
+
+def _without_secrets(container: dict[str, Any]) -> dict[str, Any]:
+    """The container where there are no Secrets: a variable of one is taken from our environment, if it is there."""
+    env = []
+    for variable in container["env"]:
+        if "valueFrom" not in variable:
+            env.append(variable)
+        elif variable["name"] in os.environ:
+            env.append({"name": variable["name"], "value": os.environ[variable["name"]].replace("$", "$$")})
+    return {**container, "env": env, "envFrom": []}
