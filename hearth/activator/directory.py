@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hearth.activator.errors import model_not_found
 from hearth.api.labels import LLMSERVICE_LABEL
-from hearth.api.llmservice import LLMService
+from hearth.api.llmservice import LLMService, Progress
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.status import LLMServiceStatus
 from hearth.coldstart import Took
@@ -31,7 +31,7 @@ class Policy:
     mode: Literal["keepalive", "reject"]
     heartbeat_interval: float
     whitespace_after: float
-    progress: Literal["comment", "reasoning", "event"]
+    progress: Progress
     activation_timeout: float
     max_queue: int
     concurrency: int

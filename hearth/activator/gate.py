@@ -13,7 +13,7 @@ from hearth.activator.client import ClientResponse
 from hearth.activator.directory import Entry, ServiceKey
 from hearth.activator.errors import ApiError
 from hearth.activator.headers import cross_origin
-from hearth.activator.heartbeat import Heartbeats, Kind, beat_chunk
+from hearth.activator.heartbeat import Heartbeats, Kind, beat_chunk, kind_for
 from hearth.activator.hold import Hold, QueueFull, Ticket
 from hearth.activator.request import Request
 from hearth.activator.tally import Tally
@@ -49,13 +49,7 @@ class Held:
         self.request = request
         self.client = client
         self.retried = False
-        self._kind: Kind = gate.entry.policy.progress
-        if request.fields.get(b"x-hearth-events") == b"1":
-            self._kind = "event"
-        elif request.dialect == "anthropic":
-            self._kind = "ping"
-        elif self._kind == "reasoning" and not request.chat:
-            self._kind = "comment"
+        self._kind = kind_for(gate.entry.policy.progress, request.dialect, request.path, request.fields)
 
     def go(self, address: str) -> None:
         raise NotImplementedError

@@ -71,10 +71,6 @@ class Request:
         """Whose API it speaks, which decides what heartbeats and errors look like."""
         return dialect_of(self.path)
 
-    @property
-    def chat(self) -> bool:
-        return self.path.endswith("/chat/completions")
-
     def target(self) -> bytes:
         """The request target of the engine's request line."""
         path = self.path.encode()
