@@ -95,7 +95,8 @@ def _chat(model: str) -> dict[str, Any]:
 def _chat_events(model: str) -> Iterable[bytes]:
     envelope = {"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 1, "model": model}
     # The first one has a word, so that a client that loses it can be told from one that does not.
-    for delta in [*({"role": "assistant", "content": piece} for piece in _pieces()), {}]:
+    first, *others = _pieces()
+    for delta in [{"role": "assistant", "content": first}, *({"content": piece} for piece in others), {}]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None if delta else "stop"}
         yield _data({**envelope, "choices": [choice]})
     yield b"data: [DONE]\n\n"

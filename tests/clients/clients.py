@@ -18,7 +18,7 @@ from tests.clients.answers import FINISH, SAID
 
 PROGRAMS = "tests/clients/programs"
 PATIENCE = 70.0  # seconds; the clients' own patience is 60
-AT_ONCE = 2  # processes of clients that ask; each takes a core
+AT_ONCE = 4  # processes of clients that ask; they wait for most of their time
 
 
 UPGRADE_LOSES_THE_BODY = pytest.mark.xfail(
@@ -178,6 +178,9 @@ async def running(client: Client, installed: Path) -> AsyncIterator[Program]:
     )
     try:
         yield Program(process)
+    except BaseException:
+        process.kill()  # it may be in the middle of asking
+        raise
     finally:
         assert process.stdin is not None
         process.stdin.close()

@@ -63,12 +63,15 @@ CASES = [
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the client made of a cold model's answer and of a warm one's, and how many signs of life it was sent."""
+    """What the client made of a cold model's answer and of a warm one's, and how many signs of life it was sent; then
+    what it made of a model that did not start."""
 
     cold: Answer
     warm: Answer
     signs_cold: int
     signs_warm: int
+    never: Answer
+    signs_never: int
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ async def _converse(installed: Path) -> dict[Case, Outcome]:
         async def talk(client: Client) -> None:
             async with free, running(client, installed) as program:
                 for case in _cases(client):
-                    outcomes[case] = await _ask_twice(case, program, activator, engine)
+                    outcomes[case] = await _ask(case, program, activator, engine)
 
         async with asyncio.TaskGroup() as group:
             for client in CLIENTS:
@@ -92,7 +95,7 @@ async def _converse(installed: Path) -> dict[Case, Outcome]:
     return outcomes
 
 
-async def _ask_twice(case: Case, program: Program, activator: ActivatorHarness, engine: ScriptedEngine) -> Outcome:
+async def _ask(case: Case, program: Program, activator: ActivatorHarness, engine: ScriptedEngine) -> Outcome:
     beat = "spec.endpoint.coldStart"
     settings = f"{beat}.heartbeatInterval=100ms", f"{beat}.whitespaceAfter=100ms", f"{beat}.progress={case.progress}"
     activator.service(*settings, name=case.model)
@@ -103,7 +106,11 @@ async def _ask_twice(case: Case, program: Program, activator: ActivatorHarness, 
         await asyncio.sleep(0.02)  # until the client was sent signs of life, or gave up on them
     activator.ready(engine, name=case.model)
     cold, signs = await asking, tally.heartbeats
-    return Outcome(cold, await program.ask(url, case.model, case.how), signs, tally.heartbeats - signs)
+    warm, signs_warm = await program.ask(url, case.model, case.how), tally.heartbeats - signs
+    never = f"{case.model}-never"
+    activator.service(*settings, "spec.scaling.activationTimeout=1s", name=never)
+    failed = await program.ask(url, never, case.how)
+    return Outcome(cold, warm, signs, signs_warm, failed, activator.gate(never).tally.heartbeats)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -122,3 +129,12 @@ def test_a_warm_models_answer_arrives_whole(outcomes: dict[Case, Outcome], case:
     outcome = outcomes[case]
     assert not outcome.warm.fault(case.api)
     assert outcome.signs_warm == 0
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_model_that_does_not_start_is_no_answer(outcomes: dict[Case, Outcome], case: Case) -> None:
+    """After signs of life an error is an event of the stream, or a body that is cut: no client takes it for an answer."""
+    outcome = outcomes[case]
+    assert outcome.never.fault(case.api)
+    assert not outcome.never.said
+    assert outcome.signs_never > 0

@@ -49,8 +49,8 @@ public final class Ask {
     private String answer(String how) throws Exception {
         switch (how) {
             case "stream":
-                return of(client.send(request("Where were you?", true), HttpResponse.BodyHandlers.ofLines())
-                        .body().filter(line -> line.startsWith("data: ")).collect(Collectors.joining("\n")));
+                return of(body(client.send(request("Where were you?", true), HttpResponse.BodyHandlers.ofLines()))
+                        .filter(line -> line.startsWith("data: ")).collect(Collectors.joining("\n")));
             case "whole":
                 return whole("Where were you?");
             case "long":
@@ -64,11 +64,14 @@ public final class Ask {
     }
 
     private String whole(String question) throws Exception {
-        HttpResponse<String> answer = client.send(request(question, false), HttpResponse.BodyHandlers.ofString());
+        return of(body(client.send(request(question, false), HttpResponse.BodyHandlers.ofString())));
+    }
+
+    private static <T> T body(HttpResponse<T> answer) {
         if (answer.statusCode() != 200) {
-            throw new IllegalStateException(answer.statusCode() + " " + answer.body());
+            throw new IllegalStateException("status " + answer.statusCode());
         }
-        return of(answer.body());
+        return answer.body();
     }
 
     private HttpRequest request(String question, boolean stream) {
