@@ -8,12 +8,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
 from hearth.activator.directory import ServiceKey
-from hearth.activator.tally import REASONS, Tally
+from hearth.activator.lane.tally import REASONS, Tally
 from hearth.coldstart import PHASES
+from hearth.http1.limits import Budget
 from hearth.metrics import SERVICE_LABELS, Collected, Metric
 
 if TYPE_CHECKING:
-    from hearth.activator.gate import Gate
+    from hearth.activator.lane.gate import Gate
+
+PLACES = (*("application", "connection_lost", "dispatch", "heartbeat", "parser", "refusal", "request", "task"),)
+"""Where a mistake of ours can happen without ending what serves the others."""
 
 WAITING = Metric("gauge", "hearth_activator_waiting_requests", "Requests held, waiting for a replica.", SERVICE_LABELS)
 IN_FLIGHT = Metric("gauge", "hearth_activator_in_flight_requests", "Requests being answered.", SERVICE_LABELS)
@@ -91,11 +95,28 @@ EXPECTED = Metric(
     "What earlier cold starts took in all; not there before the first one was seen.",
     SERVICE_LABELS,
 )
+BUFFERED = Metric("gauge", "hearth_activator_buffered_bytes", "Requests' bodies that are held in memory.")
+BUDGET = Metric("gauge", "hearth_activator_buffered_bytes_limit", "--buffer-bytes: how many may be.")
+OVER_BUDGET = Metric(
+    "counter", "hearth_activator_over_budget_total", "Requests refused since the bodies of all are over their limit."
+)
+TURNED_AWAY = Metric(
+    "counter",
+    "hearth_activator_connections_refused_total",
+    "Clients' connections refused, over the limit of descriptors.",
+)
+FAULTS = Metric(
+    "counter",
+    "hearth_activator_faults_total",
+    f"Mistakes of the activator's own, each of which failed one request or object; `where`: {', '.join(PLACES)}.",
+    ("where",),
+)
 STREAMS = Metric("gauge", "hearth_activator_demand_streams", "Scalers that listen to this activator's demand.")
 
 METRICS = [
     *(WAITING, IN_FLIGHT, MAX_QUEUE, ENDPOINTS, ADMITTED, REJECTED, UNROUTED, RESPONSES, BYTES, EVENTS, HEARTBEATS),
-    *(RETRIES, BROKEN, LEFT, HELD, FIRST_BYTE, COLD_START, PHASE, ELAPSED, EXPECTED, STREAMS),
+    *(RETRIES, BROKEN, LEFT, HELD, FIRST_BYTE, COLD_START, PHASE, ELAPSED, EXPECTED, STREAMS, BUFFERED, BUDGET),
+    *(OVER_BUDGET, TURNED_AWAY, FAULTS),
 ]
 
 
@@ -108,8 +129,12 @@ class ActivatorMetrics:
         gates: "Mapping[ServiceKey, Gate]",
         now: Callable[[], float],
         streams: Callable[[], int],
+        budget: Budget,
     ) -> None:
         self.unrouted: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter(dict.fromkeys(PLACES, 0))
+        self.turned_away = 0
+        self._budget = budget
         self._gates = gates
         self._now = now
         self._streams = streams
@@ -158,3 +183,8 @@ class ActivatorMetrics:
         )
         yield UNROUTED.of(((reason,), count) for reason, count in self.unrouted.items())
         yield STREAMS.of([((), self._streams())])
+        yield BUFFERED.of([((), self._budget.used)])
+        yield BUDGET.of([((), self._budget.limit)])
+        yield OVER_BUDGET.of([((), self._budget.refused)])
+        yield TURNED_AWAY.of([((), self.turned_away)])
+        yield FAULTS.of(((where,), count) for where, count in self.faults.items())

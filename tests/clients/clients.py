@@ -11,19 +11,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.builders import ROOT
 from tests.clients.answers import FINISH, SAID
 
 PROGRAMS = "tests/clients/programs"
 PATIENCE = 70.0  # seconds; the clients' own patience is 60
 AT_ONCE = 4  # processes of clients that ask; they wait for most of their time
-
-
-UPGRADE_LOSES_THE_BODY = pytest.mark.xfail(
-    strict=True, reason="the JDK's client offers Upgrade: h2c, and the activator takes the request to end at its head"
-)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hearth.activator.heartbeat import Kind, beat_chunk
+from hearth.activator.lane.heartbeat import Kind, beat_chunk
 from tests.builders import ROOT
 from tests.clients.answers import answer
 from tests.clients.clients import AT_ONCE, CLIENTS, Client, running, streams

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.builders import SEED
-from tests.clients.clients import CLIENTS, UPGRADE_LOSES_THE_BODY, Answer, Client, running
+from tests.clients.clients import CLIENTS, Answer, Client, running
 from tests.local.command import Hearth
 
 LOAD_SECONDS, HEARTBEAT_SECONDS = 12, 1
@@ -38,10 +38,6 @@ ASKING = [
     for client in CLIENTS
     for how, api in client.hows.items()
     if api == "chat" and how in ("stream", "helper", "other-stream", "whole")  # what the simulated engine speaks
-]
-CASES = [
-    pytest.param(asking, id=asking.model, marks=[UPGRADE_LOSES_THE_BODY] if asking.client.name == "java" else [])
-    for asking in ASKING
 ]
 
 
@@ -86,7 +82,7 @@ async def _all_at_once(base_url: str, installed: Path) -> dict[str, Outcome]:
     return {model: task.result() for model, task in tasks.items()}
 
 
-@pytest.mark.parametrize("asking", CASES)
+@pytest.mark.parametrize("asking", ASKING, ids=lambda asking: asking.model)
 @pytest.mark.parametrize("state", ["cold", "warm"])
 def test_the_model_speaks(outcomes: dict[str, Outcome], asking: Asking, state: str) -> None:
     answer: Answer = getattr(outcomes[asking.model], state)

@@ -13,7 +13,7 @@ import pytest
 
 from hearth.api.llmservice import Progress
 from tests.clients.answers import answer
-from tests.clients.clients import AT_ONCE, CLIENTS, UPGRADE_LOSES_THE_BODY, Answer, Client, Program, running, streams
+from tests.clients.clients import AT_ONCE, CLIENTS, Answer, Client, Program, running, streams
 from tests.component.harness import ActivatorHarness, ScriptedEngine
 
 SIGNS = 4  # of life, before the engine is ready
@@ -54,11 +54,7 @@ def _cases(client: Client) -> list[Case]:
     ]
 
 
-CASES = [
-    pytest.param(case, id=case.model, marks=[UPGRADE_LOSES_THE_BODY] if client.name == "java" else [])
-    for client in CLIENTS
-    for case in _cases(client)
-]
+CASES = [case for client in CLIENTS for case in _cases(client)]
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,7 @@ async def _ask(case: Case, program: Program, activator: ActivatorHarness, engine
     return Outcome(cold, warm, signs, signs_warm, failed, activator.gate(never).tally.heartbeats)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.model)
 def test_a_cold_models_answer_arrives_whole(outcomes: dict[Case, Outcome], case: Case) -> None:
     outcome = outcomes[case]
     fault = outcome.cold.fault(case.api)
@@ -124,14 +120,14 @@ def test_a_cold_models_answer_arrives_whole(outcomes: dict[Case, Outcome], case:
         assert outcome.signs_cold >= SIGNS
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.model)
 def test_a_warm_models_answer_arrives_whole(outcomes: dict[Case, Outcome], case: Case) -> None:
     outcome = outcomes[case]
     assert not outcome.warm.fault(case.api)
     assert outcome.signs_warm == 0
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.model)
 def test_a_model_that_does_not_start_is_no_answer(outcomes: dict[Case, Outcome], case: Case) -> None:
     """After signs of life an error is an event of the stream, or a body that is cut: no client takes it for an answer."""
     outcome = outcomes[case]

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from tests.component.harness import (
+    BOTH,
     EVENTS_HEAD,
     HELLO,
     ActivatorHarness,
@@ -16,6 +17,8 @@ from tests.component.harness import (
     answer_ok,
     chunked,
 )
+
+SERVERS = BOTH
 
 FAST = "spec.endpoint.coldStart.heartbeatInterval=100ms"
 WHITE = "spec.endpoint.coldStart.whitespaceAfter=100ms"

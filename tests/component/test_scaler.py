@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from hearth.activator.demand import Demand, DemandBoard
-from hearth.activator.hold import Hold
+from hearth.activator.lane.hold import Hold
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub

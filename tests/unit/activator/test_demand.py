@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hearth.activator.demand import DemandBoard
-from hearth.activator.hold import LEASE_AFTER_READY, Hold
+from hearth.activator.lane.hold import LEASE_AFTER_READY, Hold
 from hearth.proto import demand_pb2 as pb
 
 KEY = ("ai", "qwen")

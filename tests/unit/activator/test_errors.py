@@ -9,7 +9,7 @@ def test_no_client_is_told_to_wait_for_less_than_a_second_or_more_than_a_minute(
     """openai's package for Python, from 3.0 on, fails at once where it is told to wait for more than two minutes."""
     every: list[ApiError] = [
         errors.queue_full("ai/qwen", 5, seconds),
-        errors.activation_timed_out("ai/qwen", 600, seconds),
+        errors.activation_timed_out("ai/qwen", 600, seconds, "it is still starting"),
         errors.starting("ai/qwen", seconds),
     ]
     for error in every:

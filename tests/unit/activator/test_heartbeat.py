@@ -5,8 +5,8 @@ from typing import Any, get_args
 import pytest
 import uvloop
 
-from hearth.activator.heartbeat import Heartbeats, Kind, beat_chunk, kind_for
-from hearth.activator.request import dialect_of
+from hearth.activator.lane.heartbeat import Heartbeats, Kind, beat_chunk, kind_for
+from hearth.activator.paths import dialect_of
 from hearth.api.llmservice import Progress
 
 PROGRESS: tuple[Progress, ...] = get_args(Progress)
@@ -31,8 +31,32 @@ class Beats:
         return now + self.interval
 
 
+def failed(where: str, error: BaseException) -> None:
+    raise AssertionError(where) from error
+
+
+class Broken:
+    """A beat that raises."""
+
+    def beat(self, now: float) -> float | None:
+        raise OverflowError("a mistake of ours")
+
+
+async def test_a_beat_that_fails_fails_alone() -> None:
+    told: list[tuple[str, BaseException]] = []
+    heartbeats = Heartbeats(lambda where, error: told.append((where, error)))
+    now = asyncio.get_running_loop().time()
+    other = Beats(0.02, 3)
+    heartbeats.add(Broken(), now)
+    heartbeats.add(other, now)
+    async with asyncio.timeout(5):
+        await other.over.wait()
+    ((where, error),) = told
+    assert (where, type(error)) == ("heartbeat", OverflowError)
+
+
 async def test_one_timer_beats_for_all_each_at_its_own_time() -> None:
-    heartbeats = Heartbeats()
+    heartbeats = Heartbeats(failed)
     now = asyncio.get_running_loop().time()
     slow, quick = Beats(0.05, 2), Beats(0.02, 4)
     heartbeats.add(slow, now + 0.05)
@@ -45,7 +69,7 @@ async def test_one_timer_beats_for_all_each_at_its_own_time() -> None:
 
 
 async def test_one_that_is_over_is_asked_no_more() -> None:
-    heartbeats = Heartbeats()
+    heartbeats = Heartbeats(failed)
     now = asyncio.get_running_loop().time()
     once, twice = Beats(0.0, 1), Beats(0.03, 2)
     heartbeats.add(once, now)
@@ -56,7 +80,7 @@ async def test_one_that_is_over_is_asked_no_more() -> None:
 
 
 async def test_one_that_wants_to_beat_at_once_does_not_take_the_loop() -> None:
-    heartbeats = Heartbeats()
+    heartbeats = Heartbeats(failed)
     eager = Beats(0.0, 5)
     heartbeats.add(eager, asyncio.get_running_loop().time())
     async with asyncio.timeout(5):
@@ -175,7 +199,7 @@ def test_on_uvloop_a_beat_that_is_overdue_delays_no_other() -> None:
     """uvloop's handle of a call that is due already is no TimerHandle."""
 
     async def beat_all() -> list[str]:
-        heartbeats, heard = Heartbeats(), []
+        heartbeats, heard = Heartbeats(failed), []
         done = asyncio.Event()
 
         class Once:

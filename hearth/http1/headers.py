@@ -1,4 +1,4 @@
-"""Header fields between a client and an engine: what is passed on, in both directions.
+"""Header fields between a client and an upstream server: what is passed on, in both directions.
 
 RFC 9110, 7.6.1: fields of one connection are not forwarded, nor are those that its Connection field names.
 """
@@ -9,8 +9,8 @@ _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     b"transfer-encoding upgrade".split()
 )
-# What the activator says itself towards the engine. No accept-encoding: heartbeats may have opened the response
-# before the engine is asked, and they are not compressed.
+# What a proxy says itself towards the upstream server. No accept-encoding: it may have opened the response before, and
+# what it wrote itself is not compressed.
 _REPLACED = _HOP_BY_HOP | frozenset(
     b"host content-length expect accept-encoding "
     b"x-forwarded-for x-forwarded-host x-forwarded-proto x-request-id".split()
@@ -30,27 +30,6 @@ def first_of_each(headers: Headers) -> dict[bytes, bytes]:
     return dict(reversed(headers))
 
 
-def preflight_answer(fields: dict[bytes, bytes]) -> Headers | None:
-    """The fields that answer a browser's CORS preflight, None where it is none (Fetch Standard, 3.2.2).
-
-    Engines allow every origin unless they are told otherwise; a cold one can't be asked.
-    """
-    asked = fields.get(b"access-control-request-method")
-    if asked is None or b"origin" not in fields:
-        return None
-    return [
-        *cross_origin(fields),
-        (b"access-control-allow-methods", asked),
-        (b"access-control-allow-headers", fields.get(b"access-control-request-headers", b"*")),
-        (b"access-control-max-age", b"600"),
-    ]
-
-
-def cross_origin(fields: dict[bytes, bytes]) -> Headers:
-    """What lets a page of another origin read an answer of ours, to a request with these fields."""
-    return [(b"access-control-allow-origin", b"*")] if b"origin" in fields else []
-
-
 def end_to_end(headers: Headers, dropped: frozenset[bytes] = _HOP_BY_HOP) -> Headers:
     """The fields that are not about one connection, without those that are `dropped` beside."""
     for field, value in headers:
@@ -61,10 +40,10 @@ def end_to_end(headers: Headers, dropped: frozenset[bytes] = _HOP_BY_HOP) -> Hea
     return [header for header in headers if header[0] not in dropped]
 
 
-def for_engine(
+def for_upstream(
     headers: Headers, host: str, body_length: int | None, client: str, scheme: str, request_id: str
 ) -> Headers:
-    """The fields of the request to the engine at `host`, from those of the client's request. `body_length` is None
+    """The fields of the request to the upstream server at `host`, from those of the client's. `body_length` is None
     where there is no body and none is expected (RFC 9110, 8.6)."""
     fields = first_of_each(headers)
     forwarded = client.encode()
@@ -75,7 +54,7 @@ def for_engine(
         *end_to_end(headers, _REPLACED),
         (b"x-forwarded-for", forwarded),
         (b"x-forwarded-host", fields.get(b"x-forwarded-host") or fields.get(b"host", b"")),
-        (b"x-forwarded-proto", scheme.encode()),
+        (b"x-forwarded-proto", fields.get(b"x-forwarded-proto") or scheme.encode()),
         (b"x-request-id", request_id.encode()),
     ]
     if body_length is not None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.activator.chunked import chunk, chunks_data, size_of_chunks
+from hearth.http1.chunked import chunk, chunks_data, size_of_chunks
 
 DATA = st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5)
 

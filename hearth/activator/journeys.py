@@ -4,10 +4,12 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from hearth.activator.request import Request
 from hearth.logs import fields
+
+if TYPE_CHECKING:
+    from hearth.activator.lane.inference import Inference
 
 log = logging.getLogger("hearth.access")
 
@@ -57,10 +59,10 @@ class Journeys:
     def __bool__(self) -> bool:
         return bool(self._observers)
 
-    def begin(self, service: str, request: Request) -> Journey:
+    def begin(self, service: str, asked: "Inference") -> Journey:
         made = Journey(
-            *(service, request.request_id, request.method, request.path, request.model, request.stream),
-            request.headers,
+            *(service, asked.request_id, asked.method, asked.path, asked.model, asked.stream),
+            asked.request.headers,
             arrived=time.time_ns(),
         )
         for observer in self._observers:

@@ -7,10 +7,10 @@ import asyncio
 import heapq
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
-from hearth.activator.errors import Dialect
+from hearth.activator.paths import Dialect
 from hearth.api.llmservice import Progress
 
 Kind = Literal[
@@ -43,9 +43,11 @@ class Beating(Protocol):
 
 
 class Heartbeats:
-    """The shared timer. Times are the event loop's; a beat comes up to `GRID_SECONDS` after it is due."""
+    """The shared timer. Times are the event loop's; a beat comes up to `GRID_SECONDS` after it is due. `failed` is told
+    of a beat that raised; that one beats no more, the others do."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[str, BaseException], None]) -> None:
+        self._failed = failed
         self._slots: dict[int, list[Beating]] = {}  # by number of the grid
         self._numbers: list[int] = []  # those of the slots, a heap
         self._timer: asyncio.Handle | None = None
@@ -83,7 +85,11 @@ class Heartbeats:
         last = math.floor(now / GRID_SECONDS)
         while self._numbers and self._numbers[0] <= last:
             for beating in self._slots.pop(heapq.heappop(self._numbers)):
-                following = beating.beat(now)
+                try:
+                    following = beating.beat(now)
+                except Exception as error:  # noqa: BLE001 - told by `failed`; of consequence for this one alone
+                    self._failed("heartbeat", error)
+                    continue
                 if following is not None:
                     self._put(beating, max(math.ceil(following / GRID_SECONDS), last + 1))
         self._arm()

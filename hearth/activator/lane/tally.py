@@ -9,6 +9,7 @@ from prometheus_client import Histogram
 
 REASONS = (
     *("queue_full", "activation_timeout", "model_starting", "model_asleep", "model_deleted", "activator_stopping"),
+    *("engine_failed", "overloaded", "internal_error"),
 )
 """Codes of the errors with which a request of a known LLMService is rejected."""
 

@@ -1,6 +1,6 @@
 import pytest
 
-from hearth.activator.headers import Headers, end_to_end, for_engine, get
+from hearth.http1.headers import Headers, end_to_end, for_upstream, get
 
 
 def test_fields_of_one_connection_are_not_passed_on() -> None:
@@ -26,7 +26,7 @@ def test_the_engine_gets_its_own_host_and_length_and_who_asked() -> None:
         (b"x-forwarded-for", b"203.0.113.7"),
         (b"x-request-id", b"theirs"),
     ]
-    assert for_engine(headers, "10.0.0.1:8000", 5, "10.0.0.9", "http", "theirs") == [
+    assert for_upstream(headers, "10.0.0.1:8000", 5, "10.0.0.9", "http", "theirs") == [
         (b"host", b"10.0.0.1:8000"),
         (b"authorization", b"Bearer k"),
         (b"x-forwarded-for", b"203.0.113.7, 10.0.0.9"),
@@ -38,14 +38,14 @@ def test_the_engine_gets_its_own_host_and_length_and_who_asked() -> None:
 
 
 def test_a_request_without_a_body_has_no_length() -> None:
-    assert get(for_engine([(b"host", b"a")], "b:1", None, "c", "http", "id"), b"content-length") is None
+    assert get(for_upstream([(b"host", b"a")], "b:1", None, "c", "http", "id"), b"content-length") is None
 
 
 @pytest.mark.parametrize(("client", "link"), [("10.0.0.9", b"10.0.0.9"), ("fd00::9", b'"[fd00::9]"')])
 def test_a_chain_of_forwarded_gets_its_next_link(client: str, link: bytes) -> None:
     headers: Headers = [(b"host", b"a"), (b"forwarded", b"for=203.0.113.7;proto=https")]
     assert [
-        value for name, value in for_engine(headers, "b:1", None, client, "http", "id") if name == b"forwarded"
+        value for name, value in for_upstream(headers, "b:1", None, client, "http", "id") if name == b"forwarded"
     ] == [
         b"for=203.0.113.7;proto=https",
         b"for=" + link + b";proto=http",
