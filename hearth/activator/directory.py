@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hearth.activator.paths import RESERVED
 from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL
-from hearth.api.llmservice import LLMService
+from hearth.api.llmservice import LLMService, Progress
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.status import LLMServiceStatus
 from hearth.coldstart import Took
@@ -29,7 +29,7 @@ class Policy:
     mode: Literal["keepalive", "reject"]
     heartbeat_interval: float
     whitespace_after: float
-    progress: Literal["comment", "reasoning", "event"]
+    progress: Progress
     activation_timeout: float
     max_queue: int
     concurrency: int

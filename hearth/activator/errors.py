@@ -22,6 +22,10 @@ _ANTHROPIC_TYPES = {
 }
 
 
+MAX_RETRY_AFTER_SECONDS = 60
+"""No answer says more. openai 3.x gives up at once where it is told to wait for more than 120 s."""
+
+
 def error_event(body: bytes, dialect: Dialect) -> bytes:
     """An error's document, on one line, as an event of the stream."""
     return (b"event: error\ndata: " if dialect == "anthropic" else b"data: ") + body + b"\n\n"
@@ -59,7 +63,7 @@ class ApiError(Exception):
         if self.status == 415:
             headers.append((b"accept-encoding", b"gzip, deflate, zstd"))  # RFC 9110, 15.5.16
         if self.retry_after is not None:
-            headers.append((b"retry-after", str(max(1, math.ceil(self.retry_after))).encode()))
+            headers.append((b"retry-after", b"%d" % min(max(1, math.ceil(self.retry_after)), MAX_RETRY_AFTER_SECONDS)))
         return headers
 
 

@@ -22,7 +22,6 @@ class Path(NamedTuple):
     document: bool = True
     needs: tuple[str, ...] = ()
     form: bool = False
-    chat: bool = False
     dialect: Dialect = "openai"
 
 
@@ -33,7 +32,7 @@ _FORM: Final = Path(document=False, form=True)
 _LOOK: Final = Path(methods=GET, document=False)
 
 PATHS: Final[dict[str, Path]] = {
-    "/v1/chat/completions": Path(needs=("messages",), chat=True),
+    "/v1/chat/completions": Path(needs=("messages",)),
     "/v1/completions": Path(needs=("prompt", "prompt_embeds")),
     "/v1/responses": Path(needs=("input", "prompt")),
     "/v1/embeddings": _POOL,

@@ -269,6 +269,10 @@ class Cache(ApiModel):
         return self
 
 
+Progress = Literal["chunk", "comment", "reasoning", "event"]
+"""What a sign of life looks like to a streaming client."""
+
+
 class ColdStart(ApiModel):
     """What a client sees while the model comes up."""
 
@@ -287,10 +291,13 @@ class ColdStart(ApiModel):
         timedelta(seconds=25),
         description="Non-streaming requests: silence before the first keep-alive byte; 0s: always silent.",
     )
-    progress: Literal["comment", "reasoning", "event"] = Field(
-        "comment",
-        description="How a streaming client learns of the wait: comment (invisible), reasoning (chat completions: "
-        "reasoning_content deltas that chat UIs show), event (a named event, hearth.status).",
+    progress: Progress = Field(
+        "chunk",
+        description="How a streaming client of /v1/chat/completions or /v1/completions learns of the wait: chunk (an "
+        "empty chunk, which every client that was tried reads; its field `hearth` has phase, elapsed, eta), comment (a "
+        "line that the SSE standard tells clients to skip, and some do not), reasoning (chat completions: "
+        "reasoning_content deltas that chat UIs show), event (a named event, hearth.status). Other paths get comments, "
+        "/v1/messages gets pings. docs/clients.md says which client reads what.",
     )
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from typing import Final
 from hearth.activator import errors
 from hearth.activator.directory import Entry
 from hearth.activator.errors import ApiError
-from hearth.activator.lane.heartbeat import Heartbeats, Kind, beat_chunk
+from hearth.activator.lane.heartbeat import Heartbeats, Kind, beat_chunk, kind_for
 from hearth.activator.lane.hold import OTHER_REPLICA_SECONDS, Hold, QueueFull, Ticket
 from hearth.activator.lane.inference import Inference
 from hearth.activator.lane.tally import Tally
@@ -65,13 +65,7 @@ class Held:
         self.opened = False  # whether heartbeats have begun the response
         self.spoken = False  # whether a byte of the engine's body has come
         self.sent_at = 0.0
-        self._kind: Kind = gate.entry.policy.progress
-        if asked.request.fields.get(b"x-hearth-events") == b"1":
-            self._kind = "event"
-        elif asked.dialect == "anthropic":
-            self._kind = "ping"
-        elif self._kind == "reasoning" and not asked.chat:
-            self._kind = "comment"
+        self._kind = kind_for(gate.entry.policy.progress, asked.dialect, asked.path, asked.request.fields)
 
     def go(self, address: str) -> None:
         raise NotImplementedError

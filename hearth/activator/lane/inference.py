@@ -52,10 +52,6 @@ class Inference:
         """Whose API it speaks, which decides what heartbeats and errors look like."""
         return self.known.dialect
 
-    @property
-    def chat(self) -> bool:
-        return self.known.chat
-
     def target(self) -> bytes:
         """The request target of the engine's request line."""
         path = self.path.encode("latin-1")
