@@ -17,6 +17,7 @@ from prometheus_client.core import Metric as Family
 
 from hearth import __version__
 from hearth.faults import counted
+from hearth.logs import dropped_lines
 
 Sample = tuple[Sequence[str], float]
 """The values of a metric's labels, in their order, and its own."""
@@ -73,6 +74,14 @@ FAULTS = Metric(
 )
 
 
+DROPPED_LINES = Metric(
+    "counter",
+    "hearth_log_lines_dropped_total",
+    "Lines of log that were lost, since nobody read standard error fast enough.",
+    ("role",),
+)
+
+
 def role_registry(role: str) -> CollectorRegistry:
     """A registry with what every role tells: its build, its faults, and its process as prometheus-client tells it."""
     registry = CollectorRegistry()
@@ -80,4 +89,5 @@ def role_registry(role: str) -> CollectorRegistry:
     info = Gauge(BUILD_INFO.name, BUILD_INFO.help, BUILD_INFO.labels, registry=registry)
     info.labels(role, __version__, platform.python_version()).set(1)
     registry.register(Collected(lambda: [FAULTS.of(((role, where), count) for where, count in counted().items())]))
+    registry.register(Collected(lambda: [DROPPED_LINES.of([((role,), dropped_lines())])]))
     return registry

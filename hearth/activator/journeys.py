@@ -76,7 +76,7 @@ class Journeys:
 
 
 class AccessLog:
-    """A line for each request. It is written by a thread of its own (hearth/logs.py)."""
+    """A line for each request."""
 
     def begin(self, journey: Journey) -> None:
         pass

@@ -77,7 +77,7 @@ def activator(
         drain_delay_seconds=drain_delay_seconds,
         grace_seconds=grace_seconds,
     )
-    _run_role(run_activator(config), log_format, log_level, access_log=access_log)
+    _run_role(run_activator(config), log_format, log_level)
 
 
 @app.command()
@@ -149,9 +149,7 @@ def _namespaced(option: str, given: str | None) -> tuple[str, str] | None:
     return namespace, name
 
 
-def _run_role(
-    role: "Coroutine[object, object, None]", log_format: LogFormatChoice, log_level: str, *, access_log: bool = False
-) -> None:
+def _run_role(role: "Coroutine[object, object, None]", log_format: LogFormatChoice, log_level: str) -> None:
     """Run a role until it is told to stop, on uvloop."""
     import logging
 
@@ -163,7 +161,7 @@ def _run_role(
     if log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         role.close()
         refuse(f"--log-level: found {log_level!r}; allowed: debug, info, warning, error")
-    configure(log_format.value, log_level, access_log=access_log)
+    configure(log_format.value, log_level)
     try:
         uvloop.run(role)
     except (OSError, KubeError, LeadershipLost) as error:
