@@ -6,14 +6,13 @@ to the door; the Starlette application's inference route comes here too, under a
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry
 
 from hearth import faults
 from hearth.activator import errors
 from hearth.activator.body import decoded
-from hearth.activator.demand import DemandBoard
 from hearth.activator.directory import Directory, Entry
 from hearth.activator.errors import ApiError
 from hearth.activator.feed import Feed
@@ -21,6 +20,7 @@ from hearth.activator.journeys import Journeys
 from hearth.activator.lane.exchange import Exchange, answer_plainly
 from hearth.activator.lane.gate import Gate
 from hearth.activator.lane.heartbeat import Heartbeats
+from hearth.activator.lane.hold import Hold
 from hearth.activator.lane.inference import Inference
 from hearth.activator.metrics import ActivatorMetrics
 from hearth.activator.origins import Origins
@@ -38,12 +38,22 @@ BUDGET_BYTES: Final = 512 * 2**20
 _IDENTITY: Final = frozenset((b"", b"identity"))
 
 
+class Board(Protocol):
+    """Where the figures of each LLMService's demand stand, for the scalers (hearth/activator/demand.py)."""
+
+    @property
+    def watchers(self) -> int: ...
+    def put(self, key: ServiceKey, hold: Hold) -> None: ...
+    def remove(self, key: ServiceKey) -> None: ...
+    def changed(self, key: ServiceKey) -> None: ...
+
+
 class Door:
     """`app` answers what is no LLMService's; it is set once it is made, since it asks the door."""
 
     def __init__(
         self,
-        board: DemandBoard,
+        board: Board,
         registry: CollectorRegistry,
         limits: Limits | None = None,
         budget: Budget | None = None,
