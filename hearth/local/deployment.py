@@ -12,7 +12,7 @@ from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator import Rendered
 from hearth.emulators.container import Image, Start, start_of
-from hearth.emulators.listening import Place, beside
+from hearth.emulators.listening import Place
 from hearth.emulators.pod import Pod, PodSpec
 from hearth.emulators.store import ObjectStore
 from hearth.local.status import PodView, llmservice_status
@@ -112,7 +112,7 @@ class LocalDeployment:
             grace_seconds=template["spec"]["terminationGracePeriodSeconds"],
             backoff_first=self._options.backoff_first_seconds,
             address=place.address,
-            enter=beside(place.address),
+            enter=place.enter,
         )
         return Pod(spec, self._log_folder / f"{name}.log", self._pod_changed)
 
