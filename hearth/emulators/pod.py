@@ -139,12 +139,12 @@ class Pod:
             processes = await Processes.start(self.spec.command, self.spec.env, output)
         self._running_since = asyncio.get_running_loop().time()
         self.pid = processes.pid
-        self._enter("loading")
         exited = asyncio.create_task(processes.wait())
         stopping = asyncio.create_task(self._stopping.wait())
         probing = asyncio.create_task(self._probe())
         hooks: list[asyncio.subprocess.Process] = []
         try:
+            self._enter("loading")
             await asyncio.wait({exited, stopping, probing}, return_when=asyncio.FIRST_COMPLETED)
             if not exited.done():
                 grace: float = self.spec.grace_seconds
@@ -175,9 +175,7 @@ class Pod:
         alone, as the kubelet leaves it: it ends with the container."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        if self.spec.pre_stop is not None and grace > 0:
-            with self._log_file.open("ab") as output:
-                hook = await run_beside(self._beside(self.spec.pre_stop), self.spec.env, output)
+        if self.spec.pre_stop is not None and grace > 0 and (hook := await self._hook(self.spec.pre_stop)):
             hooks.append(hook)
             waiting = asyncio.create_task(hook.wait())
             await asyncio.wait({waiting, exited}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
@@ -192,6 +190,15 @@ class Pod:
         if not exited.done():
             log.warning("pod outlived its grace period, killing it", extra=fields(pod=self.spec.name))
             processes.kill()
+
+    async def _hook(self, command: list[str]) -> asyncio.subprocess.Process | None:
+        """None: it can't be started, which keeps no container from being stopped (FailedPreStopHook)."""
+        with self._log_file.open("ab") as output:
+            try:
+                return await run_beside(self._beside(command), self.spec.env, output)
+            except OSError as error:
+                log.warning("preStop hook failed", extra=fields(pod=self.spec.name, reason=str(error)))
+                return None
 
     def _beside(self, command: list[str]) -> list[str]:
         assert self.pid is not None

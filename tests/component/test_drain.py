@@ -9,7 +9,7 @@ import pytest
 
 from hearth.crd_translator import ClusterFacts, render
 from hearth.emulators.container import Image, start_of
-from hearth.emulators.listening import Place, beside
+from hearth.emulators.listening import Place
 from hearth.emulators.pod import Pod, PodSpec
 from tests.builders import bundled_runtimes, llmservice
 
@@ -39,7 +39,7 @@ def pod_of(vendor: str, drain: str, log: Path, changed: asyncio.Event) -> Pod:
         port=place.port,
         grace_seconds=template["spec"]["terminationGracePeriodSeconds"],
         address=place.address,
-        enter=beside(place.address),
+        enter=place.enter,
     )
     return Pod(spec, log, lambda changed_pod: changed.set())
 
