@@ -49,18 +49,18 @@ class KedaOperator:
 
     async def run(self) -> None:
         """Raises what goes wrong in here; a scaler that can't be reached does not."""
-        async with asyncio.TaskGroup() as group:
-            stop = self._store.listen(lambda event: self._hear(group, event))
-            try:
-                for item in self._store.find("scaledobjects"):
-                    self._take(group, item)
-                await asyncio.Event().wait()
-            finally:
-                stop()
-                for task in self._tasks.values():
-                    task.cancel()
-                for channel in self._channels.values():
-                    await channel.close()
+        try:
+            async with asyncio.TaskGroup() as group:
+                stop = self._store.listen(lambda event: self._hear(group, event))
+                try:
+                    for item in self._store.find("scaledobjects"):
+                        self._take(group, item)
+                    await asyncio.Event().wait()
+                finally:
+                    stop()
+        finally:
+            for channel in self._channels.values():
+                await channel.close()
 
     async def external_metrics(self, namespace: str, metric: str, selected: Predicate) -> list[KubeObject]:
         """What the HPA would be told: asked of the scaler now. Raises Refusal."""
