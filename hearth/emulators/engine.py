@@ -1,328 +1,353 @@
-"""The simulated engine: OpenAI's and vLLM's HTTP face, in a process of its own, without a model.
+"""The simulated engine: vLLM 0.32's HTTP face, in a process of its own, without a model.
 
-It starts like an engine (first no port, then /health answers 503, then 200), has slots, speaks at a given rate, and
-can be told to fail. What it says is made of words of its own; it is here to be waited for, streamed from and killed.
-
-Faults: `--fault NAME` or a file given with --fault-file, which holds NAMEs and is read again at every start and
-request, or the header X-Sim-Fault for one request. slow-start (startup takes 10 times as long), crash-while-loading,
-crash-mid-stream, error-500, hang.
+It starts like vLLM (its port is taken at once and opens when the model is loaded), has slots, speaks at a given rate,
+ends as vLLM does at SIGTERM, and can be told to fail (engine_faults.py). What it says is words of its own; it is here
+to be waited for, streamed from and killed. What stands behind `--` is the command of the engine that it stands for.
 """
 
 import argparse
 import asyncio
-import base64
-import hashlib
-import json
 import os
-import struct
+import signal
+import socket
+import sys
 import time
-import uuid
-from collections import OrderedDict
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import uvicorn
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-FAULTS = ("slow-start", "crash-while-loading", "crash-mid-stream", "error-500", "hang")
-_SPEECH = (
-    "Nobody asked for a while, so the accelerator was off and cost nothing. You asked, a replica came up, "
-    "and these words are streamed to you as it makes them. When it gets quiet again it will go back to zero."
+from hearth.emulators.engine_answers import plain, prompt_of, request_id, stream, whole
+from hearth.emulators.engine_command import told_by
+from hearth.emulators.engine_completions import Completion, embeddings
+from hearth.emulators.engine_core import EngineConfig, EngineCore, EngineDead
+from hearth.emulators.engine_faults import FAULTS, POISON, fault_protocol
+from hearth.emulators.engine_llamacpp import LoadingGate, figures, metrics
+from hearth.emulators.engine_messages import AnthropicMessage
+from hearth.emulators.engine_requests import (
+    ChatRequest,
+    CompletionRequest,
+    CountTokensRequest,
+    DetokenizeRequest,
+    EmbeddingRequest,
+    MessagesRequest,
+    Refused,
+    ResponsesRequest,
+    TokenizeRequest,
+    accept,
+    at_least_one,
+    dead,
+    openai_error,
 )
-_WORDS = _SPEECH.split()
-_EMBEDDING_SIZE = 64
+from hearth.emulators.engine_responses import ModelResponse
+from hearth.emulators.engine_speech import detokenize, speech, tokenize
+from hearth.operations import EmbeddedServer
 
-M = TypeVar("M", Gauge, Histogram, Counter)
+VERSION = "0.32.0"
 
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    model: str
-    host: str
-    port: int
-    start_seconds: float
-    load_seconds: float
-    tokens_per_second: float
-    slots: int
-    faults: frozenset[str] = frozenset()
-    fault_file: Path | None = None
-    cached_prompts: int = 64
-    prefill_seconds: float = 0.0
-
-    def active_faults(self) -> frozenset[str]:
-        """The faults of now: those given at the start and those in the file."""
-        if self.fault_file is None or not self.fault_file.exists():
-            return self.faults
-        return self.faults | frozenset(self.fault_file.read_text().split())
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Engine:
-    """The simulated engine's state and endpoints."""
+    """The endpoints over a core."""
 
     def __init__(self, config: EngineConfig) -> None:
-        self._config = config
-        self._loaded = False
-        self._slots = asyncio.Semaphore(config.slots)
-        self.registry = CollectorRegistry()
-        model = config.model
+        self.config = config
+        self.core = EngineCore(config)
+        self.listens = asyncio.Event()
+        self._llamacpp = figures(self.core)
 
-        def metric(kind: type[M], name: str, text: str) -> M:
-            return kind(name, text, ("model_name",), registry=self.registry).labels(model)
+    @property
+    def registry(self) -> CollectorRegistry:
+        return self.core.metrics.registry
 
-        # vLLM's names: https://docs.vllm.ai/en/stable/usage/metrics/
-        self._running = metric(Gauge, "vllm:num_requests_running", "Requests being answered")
-        self._waiting = metric(Gauge, "vllm:num_requests_waiting", "Requests waiting for a slot")
-        self._kv_cache = metric(Gauge, "vllm:kv_cache_usage_perc", "Share of the KV cache in use")
-        self._ttft = metric(Histogram, "vllm:time_to_first_token_seconds", "Time to the first token")
-        self._tokens = metric(Counter, "vllm:generation_tokens", "Tokens generated")
-        self._prefix_queries = metric(Counter, "vllm:prefix_cache_queries", "Prompt tokens looked up")
-        self._prefix_hits = metric(Counter, "vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache")
-        self._prompts: OrderedDict[str, int] = OrderedDict()
-
-    def app(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/health", self._health),
-                Route("/metrics", self._metrics),
-                Route("/v1/models", self._models),
-                Route("/v1/chat/completions", self._chat, methods=["POST"]),
-                Route("/v1/completions", self._completions, methods=["POST"]),
-                Route("/v1/embeddings", self._embeddings, methods=["POST"]),
-            ]
-        )
+    def app(self) -> ASGIApp:
+        get: dict[str, Endpoint] = {
+            "/health": self._health,
+            "/ping": self._health,
+            "/metrics": self._metrics,
+            "/version": self._version,
+            "/v1/models": self._models,
+        }
+        post: dict[str, Endpoint] = {
+            "/v1/chat/completions": self._chat,
+            "/v1/completions": self._completions,
+            "/v1/embeddings": self._embeddings,
+            "/v1/responses": self._responses,
+            "/v1/messages": self._messages,
+            "/v1/messages/count_tokens": self._count_tokens,
+            "/tokenize": self._tokenize,
+            "/detokenize": self._detokenize,
+        }
+        routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()]
+        for route in routes:
+            assert route.methods is not None
+            route.methods.discard("HEAD")  # FastAPI answers HEAD with 405
+        routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()]
+        handlers = {Refused: openai_error, EngineDead: _died, HTTPException: _detail}
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        return LoadingGate(app, self.core) if self.config.family == "llamacpp" else app
 
     async def load(self) -> None:
-        """Pretend to load weights, saying how far it is."""
-        faults = self._config.active_faults()
-        seconds = self._config.load_seconds * (10 if "slow-start" in faults else 1)
+        """Pretend to load weights, saying how far it is; `listens` when the port is to open."""
+        faults = self.config.active_faults()
+        seconds = self.config.load_seconds * (10 if "slow-start" in faults else 1)
+        if self.config.family == "llamacpp" and "refuse" not in faults:
+            self.listens.set()
         for tenth in range(1, 11):
             await asyncio.sleep(seconds / 10)  # the loading that is simulated
             print(f"loading weights {tenth * 10}%", flush=True)
             if tenth == 5 and "crash-while-loading" in faults:
                 print("crash while loading, as told", flush=True)
                 os._exit(1)
-        self._loaded = True
+        self.core.loaded.set()
+        if "refuse" in faults:
+            print("loaded and never listening, as told", flush=True)
+        else:
+            self.listens.set()
 
     async def _health(self, request: Request) -> Response:
-        return Response(status_code=200 if self._loaded else 503)
+        return Response(status_code=503 if self.core.dead.is_set() else 200)
 
     async def _metrics(self, request: Request) -> Response:
+        if self.config.family == "llamacpp":
+            return metrics(self._llamacpp, self.config.has_metrics, request)
         return Response(generate_latest(self.registry), media_type="text/plain; version=0.0.4")
 
+    async def _version(self, request: Request) -> Response:
+        return JSONResponse({"version": VERSION})
+
     async def _models(self, request: Request) -> Response:
-        model = {"id": self._config.model, "object": "model", "created": int(time.time()), "owned_by": "hearth-sim"}
-        return JSONResponse({"object": "list", "data": [model]})
+        card = {"object": "model", "created": int(time.time()), "owned_by": "vllm", "root": self.config.model}
+        card |= {"parent": None, "max_model_len": self.config.max_model_len, "permission": []}
+        names = (self.config.model, *self.config.aliases)
+        return JSONResponse({"object": "list", "data": [{"id": name, **card} for name in names]})
 
     async def _chat(self, request: Request) -> Response:
-        return await self._generate(request, chat=True)
+        faults = await self._faults(request)
+        asked = await accept(request, ChatRequest, self.config.names)
+        at_least_one("max_tokens", asked.limit)
+        at_least_one("n", asked.n)
+        speeches = [speech(asked.limit, asked.stops)] * (asked.n or 1)
+        prompt = prompt_of(plain(asked.messages[:2]), plain(asked.messages))
+        name = request_id(request, "chatcmpl")
+        return await self._complete(request, asked, Completion.begun(name, True, self._model, prompt, speeches), faults)
 
     async def _completions(self, request: Request) -> Response:
-        return await self._generate(request, chat=False)
+        faults = await self._faults(request)
+        asked = await accept(request, CompletionRequest, self.config.names)
+        at_least_one("max_tokens", asked.max_tokens)
+        at_least_one("n", asked.n)
+        speeches = [speech(asked.max_tokens, asked.stops)] * ((asked.n or 1) * len(asked.prompts))
+        prompt = prompt_of(asked.prompts[0], "".join(asked.prompts))
+        name = request_id(request, "cmpl")
+        return await self._complete(
+            request, asked, Completion.begun(name, False, self._model, prompt, speeches), faults
+        )
 
-    async def _generate(self, request: Request, *, chat: bool) -> Response:
-        body, failure = await self._accept(request)
-        if failure is not None:
-            return failure
-        prompt = body.get("messages") if chat else body.get("prompt")
-        if not prompt:
-            return _error(400, f"{'messages' if chat else 'prompt'}: required, and not given")
-        count = int(body.get("max_completion_tokens") or body.get("max_tokens") or 32)
-        prompt_tokens = len(json.dumps(prompt).split())
-        await self._prefill(prompt, prompt_tokens)
-        faults = self._faults(request)
-        answer = _Answer(chat, self._config.model, prompt_tokens, count)
-        if body.get("stream"):
-            usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            return StreamingResponse(self._stream(answer, faults, usage), media_type="text/event-stream")
-        words = [word async for word in self._speak(count, faults)]
-        return JSONResponse(answer.whole("".join(words)))
+    async def _complete(
+        self, request: Request, asked: ChatRequest | CompletionRequest, made: Completion, faults: frozenset[str]
+    ) -> Response:
+        if asked.stream:
+            return stream(made.events(self.core, faults, usage=asked.include_usage))
+        return await whole(request, made.whole(self.core, faults))
 
-    async def _prefill(self, prompt: Any, tokens: int) -> None:
-        """What the prefix cache knows of the prompt costs nothing; it knows the latest ones, by their beginning."""
-        beginning = json.dumps(prompt[:2]) if isinstance(prompt, list) else str(prompt)
-        hits = min(self._prompts.pop(beginning, 0), tokens)
-        self._prompts[beginning] = tokens
-        if len(self._prompts) > self._config.cached_prompts:
-            self._prompts.popitem(last=False)
-        self._prefix_queries.inc(tokens)
-        self._prefix_hits.inc(hits)
-        await asyncio.sleep(self._config.prefill_seconds * (tokens - hits) / tokens)  # the prefill that is simulated
+    async def _responses(self, request: Request) -> Response:
+        faults = await self._faults(request)
+        asked = await accept(request, ResponsesRequest, self.config.names)
+        at_least_one("max_output_tokens", asked.max_output_tokens)
+        given = [{"role": "user", "content": asked.input}] if isinstance(asked.input, str) else asked.input
+        made = ModelResponse(asked, self._model, prompt_of(plain(given[:2]), plain(given)))
+        if asked.stream:
+            return stream(made.events(self.core, faults))
+        return await whole(request, made.whole(self.core, faults))
 
-    async def _stream(self, answer: "_Answer", faults: frozenset[str], usage: bool) -> AsyncIterator[bytes]:
-        async for word in self._speak(answer.count, faults):
-            yield _event(answer.chunk(word, None))
-        yield _event(answer.chunk("", "stop" if answer.count < len(_WORDS) else "length"))
-        if usage:
-            yield _event({**answer.envelope("chunk"), "choices": [], "usage": answer.usage()})
-        yield b"data: [DONE]\n\n"
+    async def _messages(self, request: Request) -> Response:
+        faults = await self._faults(request)
+        try:
+            asked = await accept(request, MessagesRequest, self.config.names)
+            at_least_one("max_tokens", asked.max_tokens)
+            prompt = prompt_of(*(plain(part, asked.system) for part in (asked.messages[:2], asked.messages)))
+            made = AnthropicMessage(request_id(request, "chatcmpl"), asked, self._model, prompt)
+            if asked.stream:
+                return stream(made.events(self.core, faults))
+            return await whole(request, made.whole(self.core, faults))
+        except Refused as refused:
+            return _anthropic(refused)
 
-    async def _speak(self, count: int, faults: frozenset[str]) -> AsyncIterator[str]:
-        """`count` words at the configured rate, in a slot of its own."""
-        asked = time.monotonic()
-        self._waiting.inc()
-        async with self._slots:
-            self._waiting.dec()
-            self._running.inc()
-            self._kv_cache.set(1 - self._slots._value / self._config.slots)
-            try:
-                for number in range(count):
-                    await asyncio.sleep(1 / self._config.tokens_per_second)  # the generation that is simulated
-                    if number == 0:
-                        self._ttft.observe(time.monotonic() - asked)
-                    if number == count // 2 and "crash-mid-stream" in faults:
-                        print("crash in the middle of a stream, as told", flush=True)
-                        os._exit(1)
-                    self._tokens.inc()
-                    yield _WORDS[number % len(_WORDS)] + " "
-            finally:
-                self._running.dec()
-                self._kv_cache.set(max(0.0, 1 - (self._slots._value + 1) / self._config.slots))
+    async def _count_tokens(self, request: Request) -> Response:
+        try:
+            asked = await accept(request, CountTokensRequest, self.config.names)
+        except Refused as refused:
+            return _anthropic(refused)
+        return JSONResponse({"input_tokens": len(tokenize(plain(asked.messages, asked.system)))})
 
     async def _embeddings(self, request: Request) -> Response:
-        body, failure = await self._accept(request)
-        if failure is not None:
-            return failure
-        given = body.get("input")
-        texts = given if isinstance(given, list) else [given]
-        if not texts or texts == [None]:
-            return _error(400, "input: required, and not given")
-        data = []
-        for index, text in enumerate(texts):
-            vector = _embedding(str(text))
-            encoded: object = vector
-            if body.get("encoding_format") == "base64":  # what the OpenAI SDKs ask for
-                encoded = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
-            data.append({"object": "embedding", "index": index, "embedding": encoded})
-        tokens = sum(len(str(text).split()) for text in texts)
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return JSONResponse({"object": "list", "data": data, "model": self._config.model, "usage": usage})
+        await self._faults(request)
+        asked = await accept(request, EmbeddingRequest, self.config.names)
+        return JSONResponse(embeddings(asked, request_id(request, "embd"), self._model))
 
-    async def _accept(self, request: Request) -> tuple[dict[str, Any], Response | None]:
-        faults = self._faults(request)
+    async def _tokenize(self, request: Request) -> Response:
+        asked = await accept(request, TokenizeRequest, self.config.names)
+        text = asked.prompt if asked.prompt is not None else plain(asked.messages or [])
+        tokens = tokenize(text)
+        strings = [detokenize([token]) for token in tokens] if asked.return_token_strs else None
+        body = {"count": len(tokens), "max_model_len": self.config.max_model_len, "tokens": tokens}
+        return JSONResponse({**body, "token_strs": strings})
+
+    async def _detokenize(self, request: Request) -> Response:
+        asked = await accept(request, DetokenizeRequest, self.config.names)
+        return JSONResponse({"prompt": detokenize(asked.tokens)})
+
+    @property
+    def _model(self) -> str:
+        return self.config.model
+
+    async def _faults(self, request: Request) -> frozenset[str]:
+        """The faults of a request that has arrived whole; those that are no answer happen here."""
+        faults = self.config.active_faults() | frozenset(request.headers.get("x-sim-fault", "").split())
+        body = await request.body()
+        if "crash-on-request" in faults or ("crash-on-prompt" in faults and POISON.encode() in body):
+            print("crash on a request, as told", flush=True)
+            os._exit(1)
         if "hang" in faults:
             await asyncio.Event().wait()
         if "error-500" in faults:
-            return {}, _error(500, "internal error, as told", "internal_server_error")
-        if not self._loaded:
-            return {}, _error(503, "the model is loading", "service_unavailable")
-        try:
-            body = await request.json()
-        except ValueError:
-            return {}, _error(400, "the body is not JSON")
-        if not isinstance(body, dict):
-            return {}, _error(400, "the body is not a JSON object")
-        model = body.get("model")
-        if model != self._config.model:
-            return {}, _error(404, f"The model {model!r} does not exist.", "NotFoundError")
-        return body, None
-
-    def _faults(self, request: Request) -> frozenset[str]:
-        return self._config.active_faults() | frozenset(request.headers.get("x-sim-fault", "").split())
+            raise Refused(500, "InternalServerError", "Internal server error, as told")
+        if self.core.dead.is_set():
+            raise EngineDead
+        return faults
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The envelopes of one answer, as OpenAI's API has them."""
-
-    chat: bool
-    model: str
-    prompt_tokens: int
-    count: int
-
-    def envelope(self, kind: str) -> dict[str, Any]:
-        prefix = "chatcmpl" if self.chat else "cmpl"
-        name = f"chat.completion{'.chunk' if kind == 'chunk' else ''}" if self.chat else "text_completion"
-        return {"id": f"{prefix}-sim", "object": name, "created": int(time.time()), "model": self.model}
-
-    def usage(self) -> dict[str, int]:
-        total = self.prompt_tokens + self.count
-        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.count, "total_tokens": total}
-
-    def chunk(self, text: str, finish: str | None) -> dict[str, Any]:
-        choice: dict[str, Any] = {"index": 0, "finish_reason": finish}
-        if self.chat:
-            choice["delta"] = {"role": "assistant", "content": text} if text else {}
-        else:
-            choice["text"] = text
-        return {**self.envelope("chunk"), "choices": [choice]}
-
-    def whole(self, text: str) -> dict[str, Any]:
-        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-        if self.chat:
-            choice["message"] = {"role": "assistant", "content": text}
-        else:
-            choice["text"] = text
-        envelope = {**self.envelope("whole"), "id": f"{'chatcmpl' if self.chat else 'cmpl'}-{uuid.uuid4().hex}"}
-        return {**envelope, "choices": [choice], "usage": self.usage()}
+def _anthropic(refused: Refused) -> Response:
+    """Errors of a body that does not validate come from before Anthropic's routes, in OpenAI's shape."""
+    return JSONResponse(refused.body if refused.kind == "Bad Request" else refused.anthropic_body, refused.status)
 
 
-def _embedding(text: str) -> list[float]:
-    """A vector of unit length that depends on the text alone."""
-    digest = hashlib.shake_256(text.encode()).digest(_EMBEDDING_SIZE)
-    vector = [byte - 127.5 for byte in digest]
-    length = sum(value * value for value in vector) ** 0.5
-    return [value / length for value in vector]
+def _died(request: Request, error: Exception) -> Response:
+    refused = dead(error)
+    return JSONResponse(refused.body, refused.status)
 
 
-def _event(data: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(data).encode() + b"\n\n"
+def _detail(request: Request, error: Exception) -> Response:
+    """FastAPI's own words for a path or a method that there is not."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
-def _error(status: int, message: str, kind: str = "BadRequestError") -> Response:
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": status}}, status)
+def _taken(config: EngineConfig) -> socket.socket:
+    """Its address, bound and not listening: taken for others, and refused to who connects. vLLM does so, too."""
+    address = config.host or "0.0.0.0"
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((address, config.port))
+    return made
 
 
-async def _serve(config: EngineConfig) -> None:
-    await asyncio.sleep(config.start_seconds)  # the start of the process that is simulated: no port yet
-    engine = Engine(config)
+async def _start(engine: Engine) -> None:
+    await asyncio.sleep(engine.config.start_seconds)  # the start of the process that is simulated
+    await engine.load()
+
+
+async def serve(config: EngineConfig) -> None:
+    """Run until SIGTERM: before the model is loaded it ends the process, after that what is being answered, too."""
+    loop = asyncio.get_running_loop()
+    terminated = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, terminated.set)
+    with _taken(config) as listening:
+        engine = Engine(config)
+        async with asyncio.TaskGroup() as group:  # a start that fails ends the process
+            starting = group.create_task(_start(engine))
+            opening = group.create_task(engine.listens.wait())
+            stopping = group.create_task(terminated.wait())
+            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                await _answer(engine, listening, stopping)
+            for task in (starting, opening, stopping):
+                task.cancel()
+
+
+async def _answer(engine: Engine, listening: socket.socket, stopping: "asyncio.Task[bool]") -> None:
+    """Serve until SIGTERM, and end as vLLM does: the core first, then the connections."""
+    own = "{}:{}".format(*listening.getsockname()[:2])
     settings = uvicorn.Config(
-        engine.app(), host=config.host, port=config.port, log_level="warning", timeout_keep_alive=75
+        engine.app(),
+        http=fault_protocol(engine.config.active_faults, own),
+        log_level="warning",
+        lifespan="off",
+        timeout_keep_alive=5,  # VLLM_HTTP_TIMEOUT_KEEP_ALIVE
     )
-    async with asyncio.TaskGroup() as group:
-        loading = group.create_task(engine.load())
-        await uvicorn.Server(settings).serve()
-        loading.cancel()
+    server = EmbeddedServer(settings)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        await engine.core.drain(engine.config.shutdown_seconds)
+    server.should_exit = True
+    await serving
+
+
+def config_of(arguments: Sequence[str]) -> EngineConfig:
+    """The configuration that a command line asks for; an option of our own goes before what stands behind `--`."""
+    own, engine = list(arguments), []
+    if "--" in own:
+        at = own.index("--")
+        own, engine = own[:at], own[at + 1 :]
+    told = told_by(engine) if engine else None
+    parser = argparse.ArgumentParser(prog="python -m hearth.emulators.engine", description=__doc__)
+    parser.add_argument("--model", help="the name it is served under, where the engine's own command gives none")
+    parser.add_argument("--host", help="address to listen on")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--pod-address", help="the address that stands for all of them, where the command means all")
+    parser.add_argument("--start-seconds", type=float, default=1.0, help="until it begins to load")
+    parser.add_argument("--load-seconds", type=float, default=5.0, help="from then until its port opens")
+    parser.add_argument("--tokens-per-second", type=float, default=50.0, help="of each choice")
+    parser.add_argument("--slots", type=int, default=16, help="choices generated at a time")
+    parser.add_argument("--cached-prompts", type=int, default=64, help="beginnings of prompts in the prefix cache")
+    parser.add_argument("--prefill-seconds", type=float, default=0.0, help="before an unknown prompt's first token")
+    parser.add_argument("--shutdown-seconds", type=float, help="for what is answered at SIGTERM: --shutdown-timeout")
+    parser.add_argument("--fault", action="append", default=[], choices=FAULTS)
+    parser.add_argument("--fault-file", type=Path)
+    given = parser.parse_args(own)
+    names = (told.names if told else ()) or ((given.model,) if given.model else ())
+    if not names:
+        parser.error("--model: found none, and no command of an engine that names one")
+    host = given.host or (told.host if told else "127.0.0.1")
+    if host in ("", "0.0.0.0", "::") and given.pod_address:
+        host = given.pod_address
+    port = int(os.environ.get("HEARTH_ENGINE_PORT", "8000")) if told is None else told.port
+    return EngineConfig(
+        model=names[0],
+        host=host,
+        port=port if given.port is None else given.port,
+        start_seconds=given.start_seconds,
+        load_seconds=given.load_seconds,
+        tokens_per_second=given.tokens_per_second,
+        slots=given.slots,
+        faults=frozenset(given.fault),
+        fault_file=given.fault_file,
+        cached_prompts=given.cached_prompts,
+        prefill_seconds=given.prefill_seconds,
+        shutdown_seconds=(
+            given.shutdown_seconds if given.shutdown_seconds is not None else told.shutdown_seconds if told else 0.0
+        ),
+        max_model_len=told.max_model_len if told else 32768,
+        aliases=names[1:],
+        family=told.family if told else "vllm",
+        has_metrics=told.has_metrics if told else True,
+    )
 
 
 def main() -> None:
     """Run one simulated engine until it is told to stop."""
-    parser = argparse.ArgumentParser(prog="python -m hearth.emulators.engine", description=__doc__)
-    parser.add_argument("--model", required=True, help="the name it is served under")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("HEARTH_ENGINE_PORT", "8000")))
-    parser.add_argument("--start-seconds", type=float, default=1.0, help="until it listens on its port")
-    parser.add_argument("--load-seconds", type=float, default=5.0, help="from then until it is ready")
-    parser.add_argument("--tokens-per-second", type=float, default=50.0)
-    parser.add_argument("--slots", type=int, default=16, help="requests answered at a time")
-    parser.add_argument(
-        "--cached-prompts", type=int, default=64, help="prompts whose beginning stays in the prefix cache"
-    )
-    parser.add_argument(
-        "--prefill-seconds", type=float, default=0.0, help="before the first token of an unknown prompt"
-    )
-    parser.add_argument("--fault", action="append", default=[], choices=FAULTS)
-    parser.add_argument("--fault-file", type=Path)
-    given = parser.parse_args()
-    config = EngineConfig(
-        given.model,
-        given.host,
-        given.port,
-        given.start_seconds,
-        given.load_seconds,
-        given.tokens_per_second,
-        given.slots,
-        frozenset(given.fault),
-        given.fault_file,
-        given.cached_prompts,
-        given.prefill_seconds,
-    )
-    asyncio.run(_serve(config))
+    asyncio.run(serve(config_of(sys.argv[1:])))
 
 
 if __name__ == "__main__":

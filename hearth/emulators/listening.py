@@ -46,6 +46,12 @@ class Place:
         """How the container starts here."""
         return Start(self._words(start.argv), {name: self._value(name, value) for name, value in start.env.items()})
 
+    def enter(self, pid: int, command: list[str]) -> list[str]:
+        """PodSpec's `enter`: in a hook or an exec probe, loopback is the pod itself."""
+        here = [_OWN_LOOPBACK.sub(self.address, word) for word in command]
+        moved = re.compile(f"(?<={re.escape(self.address)}:){self.declared}(?!\\w)")
+        return [moved.sub(str(self.port), word) for word in here]
+
     def _words(self, argv: list[str]) -> list[str]:
         made: list[str] = []
         in_text = re.compile(_PORT_IN_TEXT.format(port=self.declared))
@@ -71,9 +77,5 @@ class Place:
 
 
 def beside(address: str) -> Callable[[int, list[str]], list[str]]:
-    """PodSpec's `enter` of a pod at `address`: in a hook or an exec probe, loopback is the pod itself."""
-
-    def enter(pid: int, command: list[str]) -> list[str]:
-        return [_OWN_LOOPBACK.sub(address, word) for word in command]
-
-    return enter
+    """PodSpec's `enter` of a pod at `address` whose ports are where they are declared."""
+    return Place(address, 0, 0).enter

@@ -20,7 +20,7 @@ from hearth.logs import fields
 log = logging.getLogger(__name__)
 
 Phase = Literal["starting", "loading", "ready", "backing-off", "terminating", "gone"]
-"""starting: the process runs and listens on no port; loading: it listens and is not ready."""
+"""starting: there is no process yet; loading: it runs and is not ready, whether it listens on its port or not."""
 
 # What a container has between SIGTERM and SIGKILL at least, also where preStop took the whole grace period.
 _LEAST_GRACE = 2.0
@@ -139,12 +139,12 @@ class Pod:
             processes = await Processes.start(self.spec.command, self.spec.env, output)
         self._running_since = asyncio.get_running_loop().time()
         self.pid = processes.pid
-        self._on_change(self)
         exited = asyncio.create_task(processes.wait())
         stopping = asyncio.create_task(self._stopping.wait())
         probing = asyncio.create_task(self._probe())
         hooks: list[asyncio.subprocess.Process] = []
         try:
+            self._enter("loading")
             await asyncio.wait({exited, stopping, probing}, return_when=asyncio.FIRST_COMPLETED)
             if not exited.done():
                 grace: float = self.spec.grace_seconds
@@ -175,9 +175,7 @@ class Pod:
         alone, as the kubelet leaves it: it ends with the container."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        if self.spec.pre_stop is not None and grace > 0:
-            with self._log_file.open("ab") as output:
-                hook = await run_beside(self._beside(self.spec.pre_stop), self.spec.env, output)
+        if self.spec.pre_stop is not None and grace > 0 and (hook := await self._hook(self.spec.pre_stop)):
             hooks.append(hook)
             waiting = asyncio.create_task(hook.wait())
             await asyncio.wait({waiting, exited}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
@@ -193,6 +191,15 @@ class Pod:
             log.warning("pod outlived its grace period, killing it", extra=fields(pod=self.spec.name))
             processes.kill()
 
+    async def _hook(self, command: list[str]) -> asyncio.subprocess.Process | None:
+        """None: it can't be started, which keeps no container from being stopped (FailedPreStopHook)."""
+        with self._log_file.open("ab") as output:
+            try:
+                return await run_beside(self._beside(command), self.spec.env, output)
+            except OSError as error:
+                log.warning("preStop hook failed", extra=fields(pod=self.spec.name, reason=str(error)))
+                return None
+
     def _beside(self, command: list[str]) -> list[str]:
         assert self.pid is not None
         return self.spec.enter(self.pid, command)
@@ -202,13 +209,10 @@ class Pod:
         prober = Prober(self.spec.address, self.spec.ports, self._beside, self.spec.env)
         startup, liveness = self.spec.startup, self.spec.liveness
         async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._watch_port(prober))
             if startup is not None:
                 passed = await ProbeWatch(startup, prober, self._running_since, passing=None).change()
-                listening.cancel()
                 if not passed:
                     return startup
-                self._listens()
             self.started = True
             self._on_change(self)
             readiness = group.create_task(self._watch_readiness(prober))
@@ -216,19 +220,8 @@ class Pod:
                 await asyncio.Event().wait()  # nothing says that it must be restarted
                 raise AssertionError
             await self._fails(liveness, prober)
-            listening.cancel()
             readiness.cancel()
         return liveness
-
-    async def _watch_port(self, prober: Prober) -> None:
-        port = ProbeSpec({"tcpSocket": {"port": self.spec.port}})
-        while self.spec.port and not await prober.ask(port):
-            await asyncio.sleep(0.1)  # nothing tells a parent that its child has begun to listen
-        self._listens()
-
-    def _listens(self) -> None:
-        if self.phase == "starting":
-            self._enter("loading")
 
     async def _watch_readiness(self, prober: Prober) -> None:
         if (spec := self.spec.readiness) is None:
@@ -249,11 +242,9 @@ class Pod:
             self._enter("ready" if ready else "loading")
 
     def _enter(self, phase: Phase) -> None:
-        if phase != self.phase and (self.phase != "terminating" or phase == "gone"):
+        if self.phase != "terminating" or phase == "gone":
             self.phase = phase
-            self._on_change(self)
-        elif phase == "starting":
-            self._on_change(self)
+        self._on_change(self)
 
 
 def _pre_stop(container: dict[str, Any]) -> list[str] | None:

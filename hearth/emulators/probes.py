@@ -83,7 +83,7 @@ class Prober:
         try:
             async with asyncio.timeout(spec.timeout):
                 return await self._ask(spec.handler)
-        except (TimeoutError, OSError, grpc.aio.AioRpcError):
+        except (TimeoutError, OSError, ValueError, grpc.aio.AioRpcError):  # ValueError: a redirect to no URL
             return False
 
     async def _ask(self, handler: dict[str, Any]) -> bool:

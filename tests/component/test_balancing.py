@@ -8,7 +8,8 @@ import httpx
 import pytest
 import uvicorn
 
-from hearth.emulators.engine import Engine, EngineConfig
+from hearth.emulators.engine import Engine
+from hearth.emulators.engine_core import EngineConfig
 from hearth.operations import EmbeddedServer, bind
 from tests.component.harness import ActivatorHarness
 
@@ -53,7 +54,7 @@ async def hit_rate(activator: ActivatorHarness, balancing: str) -> float:
 
 def total(engines: list[tuple[Engine, str]], what: str) -> float:
     name = f"vllm:prefix_cache_{what}_total"
-    return sum(made.registry.get_sample_value(name, {"model_name": "qwen"}) or 0 for made, _ in engines)
+    return sum(made.registry.get_sample_value(name, {"model_name": "qwen", "engine": "0"}) or 0 for made, _ in engines)
 
 
 @pytest.mark.parametrize("balancing", ["leastOutstanding", "prefix"])

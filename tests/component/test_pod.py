@@ -256,6 +256,16 @@ class TestTermination:
         assert "SIGTERM" in watched.log.read_text()
         assert loop.time() - began >= 2.3
 
+    @pytest.mark.parametrize("hook", [["/nowhere/hook"], ["false"]])
+    async def test_a_hook_that_fails_keeps_it_from_nothing(self, pods: Pods, hook: list[str]) -> None:
+        """The kubelet's executePreStopHook: FailedPreStopHook is an Event, and the container is stopped."""
+        pods.healthy.touch()
+        watched = pods.server(pre_stop=hook)
+        await watched.ready()
+        watched.pod.stop()
+        await watched.until(lambda: watched.pod.phase == "gone")
+        assert watched.log.read_text().split() == ["serving", "SIGTERM"]
+
     async def test_sigterm_is_for_process_1_alone(self, pods: Pods) -> None:
         """CRI's StopContainer signals the container's init process; the others end with its PID namespace."""
         script = """

@@ -99,6 +99,15 @@ async def test_a_redirect_to_another_host_is_success_with_a_warning(caplog: pyte
     assert "redirected to another host" in caplog.text
 
 
+@pytest.mark.parametrize("location", ["http://[", "http://{address}:99999999/", "ftp://{address}:1/"])
+async def test_a_redirect_to_no_url_is_a_failure(location: str) -> None:
+    """Go's client fails on what it can't parse or reach."""
+    answers: dict[str, bytes] = {}
+    async with serving(answers) as server:
+        answers["/"] = redirect(location.format(address=server.address))
+        assert await server.ask() is False
+
+
 async def test_the_eleventh_redirect_is_one_too_many() -> None:
     async with serving({"/": redirect("/")}) as server:
         assert not await server.ask()

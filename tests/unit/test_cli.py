@@ -122,6 +122,25 @@ def test_what_else_is_refused(arguments: list[str], says: str) -> None:
     assert says in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (None, "spec.container.command"),
+        (["/nowhere/engine"], "found '/nowhere/engine', which is no command of this machine"),
+    ],
+)
+def test_an_engine_that_is_no_command_here_is_refused(tmp_path: Path, command: list[str] | None, says: str) -> None:
+    runtime = yaml.safe_load((ROOT / "runtimes" / "nvidia-vllm.yaml").read_text())
+    runtime["spec"]["container"] |= {"command": command} if command else {}
+    if command is None:
+        del runtime["spec"]["container"]["command"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(runtime))
+    result = run("up", "-f", str(SEED), "--runtimes", str(tmp_path), "--engine", "command")
+    assert result.exit_code == 2
+    assert "LLMService ai-prod/deepseek-v3-small: --engine command" in result.stderr
+    assert says in result.stderr
+
+
 def test_an_unknown_option_is_a_usage_error() -> None:
     assert run("render", "--nope").exit_code == 2
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hearth.api.manifest import load_runtimes
+from hearth.emulators.container import expand
 from hearth.emulators.pod import Pod, PodSpec
 from hearth.emulators.podstatus import View, pod_status
 from hearth.kube.client import KubeClient, KubeObject
@@ -262,7 +263,7 @@ class RunningPod:
         return PodSpec.of_container(
             self._metadata["name"],
             self._container,
-            command=sandbox.command(self._command(mine)),
+            command=sandbox.command(self._command(mine, given)),
             env=dict(os.environ),  # of what enters the sandbox; the container's own is the sandbox's
             port=None,
             grace_seconds=self._item["spec"]["terminationGracePeriodSeconds"],
@@ -276,15 +277,16 @@ class RunningPod:
         hosts = f"127.0.0.1 localhost\n{self._view.address} {self._metadata['name']}\n"
         return {"/etc/resolv.conf": resolv, "/etc/hosts": hosts}
 
-    def _command(self, mine: bool) -> list[str]:
-        given: list[str] = self._container.get("args", [])
+    def _command(self, mine: bool, env: dict[str, str]) -> list[str]:
+        given = [expand(word, env) for word in self._container.get("args", [])]
+        command = [expand(word, env) for word in self._container.get("command", [])]
         if mine:
-            return [*self._container.get("command", self._agent.image.entrypoint), *given]
+            return [*(command or self._agent.image.entrypoint), *given]
         # The simulated engine in place of the image, told what the engine is told.
         options = dict(itertools.pairwise(given))
         name = options.get("--served-model-name") or options["--alias"]
-        engine = ["/opt/hearth/bin/python", "-m", "hearth.emulators.engine", "--host=0.0.0.0"]
-        return [*engine, f"--model={name}", f"--port={options['--port']}", *self._agent.engine_arguments(name)]
+        engine = ["/opt/hearth/bin/python", "-m", "hearth.emulators.engine", *self._agent.engine_arguments(name)]
+        return [*engine, "--", *(command or ["vllm", "serve"]), *given]
 
     async def _pull(self) -> None:
         image = self._container["image"]

@@ -4,10 +4,10 @@ The messages are the kubelet's, since users read them in conditions.
 """
 
 import base64
-import re
 from pathlib import Path
 from typing import Any
 
+from hearth.emulators.container import expand
 from hearth.kube.client import KubeClient, KubeObject
 from tests.cluster.node.sandbox import Mount
 
@@ -47,9 +47,7 @@ class Provider:
             if "fieldRef" in source:
                 made[variable["name"]] = _field(pod, source["fieldRef"]["fieldPath"])
             if not source:
-                earlier = dict(made)
-                value = variable.get("value", "")
-                made[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda m: earlier.get(m[1], m[0]), value)  # noqa: B023
+                made[variable["name"]] = expand(variable.get("value", ""), made)
         return made
 
     async def mounts(self, pod: KubeObject, container: KubeObject, folder: Path) -> list[Mount]:

@@ -75,7 +75,23 @@ def test_in_a_hook_loopback_is_the_pod() -> None:
     ]
 
 
+def test_in_a_hook_a_port_that_moved_is_found_where_it_is() -> None:
+    place = Place(ADDRESS, 8000, 9001)
+    assert place.enter(1, ["curl", "http://localhost:8000/metrics", "127.0.0.1:80001", "8000"]) == [
+        "curl",
+        f"http://{ADDRESS}:9001/metrics",
+        f"{ADDRESS}:80001",
+        "8000",
+    ]
+
+
 class TestPlace:
+    def test_where_a_system_has_one_address_pods_share_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("hearth.emulators.listening.can_listen", lambda address, port: False)
+        one, two = Place.found(8000), Place.found(8000)
+        assert (one.address, two.address) == ("127.0.0.1", "127.0.0.1")
+        assert 8000 not in (one.port, two.port)
+
     def test_two_pods_have_the_declared_port_at_addresses_of_their_own(self) -> None:
         one, two = Place.found(38211), Place.found(38211)
         assert one.address != two.address

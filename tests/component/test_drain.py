@@ -1,0 +1,79 @@
+"""The rendered preStop hook beside a simulated engine in a local pod: what is being answered is finished first."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hearth.crd_translator import ClusterFacts, render
+from hearth.emulators.container import Image, start_of
+from hearth.emulators.listening import Place
+from hearth.emulators.pod import Pod, PodSpec
+from tests.builders import bundled_runtimes, llmservice
+
+PATIENCE = 30.0
+IMAGE = Image(("vllm", "serve"), (), {"PATH": "/usr/local/bin:/usr/bin:/bin"})
+
+
+def pod_of(vendor: str, drain: str, log: Path, changed: asyncio.Event) -> Pod:
+    """A local pod of what an LLMService becomes, with a simulated engine in it."""
+    service = llmservice(
+        f"spec.runtime.selector.vendor=[{vendor}]",
+        f"spec.scaling.drainTimeout={drain}",
+        "spec.resources.accelerators=" + ("0" if vendor == "cpu" else "1"),
+    )
+    (deployment,) = render(service, bundled_runtimes(), ClusterFacts()).of_kind("Deployment")
+    template = deployment["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    place = Place.found(container["ports"][0]["containerPort"])
+    pod = {"metadata": {**template["metadata"], "name": "qwen-1"}, "status": {"podIP": place.address}}
+    start = place.told(start_of(container, pod, IMAGE))
+    sim = ["--pod-address", place.address, "--start-seconds=0", "--load-seconds=0.1", "--tokens-per-second=10"]
+    spec = PodSpec.of_container(
+        "qwen-1",
+        container,
+        command=[sys.executable, "-m", "hearth.emulators.engine", *sim, "--", *start.argv],
+        env=start.env,
+        port=place.port,
+        grace_seconds=template["spec"]["terminationGracePeriodSeconds"],
+        address=place.address,
+        enter=place.enter,
+    )
+    return Pod(spec, log, lambda changed_pod: changed.set())
+
+
+@pytest.mark.parametrize(
+    ("vendor", "drain", "whole"), [("nvidia", "20s", True), ("cpu", "20s", True), ("nvidia", "1s", False)]
+)
+async def test_a_stream_is_finished_within_the_drain_and_ended_behind_it(
+    vendor: str, drain: str, whole: bool, tmp_path: Path
+) -> None:
+    changed = asyncio.Event()
+    pod = pod_of(vendor, drain, tmp_path / "pod.log", changed)
+    running = asyncio.create_task(pod.run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not pod.ready:
+                changed.clear()
+                await changed.wait()
+        url = f"http://{pod.spec.address}:{pod.spec.port}/v1/chat/completions"
+        body = {"model": "qwen", "messages": [{"role": "user", "content": "x"}], "max_tokens": 60, "stream": True}
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http,
+            http.stream("POST", url, json=body) as answer,
+        ):
+            lines = answer.aiter_lines()
+            await anext(lines)
+            pod.stop()
+            text = "\n".join([line async for line in lines])
+        assert ('"finish_reason": "length"' in text) is whole
+        assert ("EngineCore encountered an issue" in text) is not whole
+        assert text.rstrip().endswith("data: [DONE]")
+        async with asyncio.timeout(PATIENCE):
+            await running
+        assert pod.last_exit == 0
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
