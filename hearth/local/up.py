@@ -95,7 +95,12 @@ class LocalHearth:
     def url(self) -> str:
         """Where the OpenAI endpoint is, without /v1."""
         host = "127.0.0.1" if self.config.host == "0.0.0.0" else self.config.host
-        return f"http://{host}:{self.roles['activator'].ports['http']}"
+        return f"http://{host}:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """Of the OpenAI endpoint."""
+        return self.roles["activator"].ports["http"]
 
     @property
     def scaler_address(self) -> str:
