@@ -94,16 +94,11 @@ class KedaOperator:
             else:
                 self._take(group, event.object)
         elif event.resource == "deployments":
-            for scaler in (each for each, item in self._targets() if item == key):
-                if scaler in self._scalers:  # somebody scaled it by hand: the HPA goes on from there
-                    self._scalers[scaler].autoscaler.replicas = event.object["spec"].get("replicas", 1)
-
-    def _targets(self) -> list[tuple[Key, Key]]:
-        found = []
-        for item in self._store.find("scaledobjects"):
-            namespace = item["metadata"]["namespace"]
-            found.append(((namespace, item["metadata"]["name"]), (namespace, item["spec"]["scaleTargetRef"]["name"])))
-        return found
+            replicas = event.object["spec"].get("replicas", 1)
+            for item in self._store.find("scaledobjects", key[0], lambda item: _scales(item, key[1])):
+                scaler = self._scalers.get((key[0], item["metadata"]["name"]))
+                if scaler is not None:  # somebody may have scaled it by hand: the HPA goes on from there
+                    scaler.autoscaler.replicas = replicas
 
     def _take(self, group: asyncio.TaskGroup, item: KubeObject) -> None:
         """Begin with a ScaledObject, or begin anew where its spec has changed."""
@@ -210,6 +205,10 @@ def _ref(item: KubeObject) -> pb.ScaledObjectRef:
     return pb.ScaledObjectRef(
         name=metadata["name"], namespace=metadata["namespace"], scalerMetadata=trigger["metadata"]
     )
+
+
+def _scales(item: KubeObject, deployment: str) -> bool:
+    return bool(item["spec"]["scaleTargetRef"]["name"] == deployment)
 
 
 def _failed(message: str) -> KubeObject:

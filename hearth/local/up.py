@@ -27,6 +27,7 @@ from hearth.local.cluster import NAMESPACE, ClusterOptions, LocalCluster, local_
 from hearth.local.engines import EngineOptions
 from hearth.local.parts import Announcements, PartDied, Role, parts
 from hearth.local.rights import rights
+from hearth.process import collect_rarely
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
 from hearth.scaler.listener import DemandListener
@@ -177,6 +178,7 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
             controller = hearth.roles["controller"]
             words = "\n".join([*waiting, f"the end of {controller.log_file}:", controller.tail()])
             raise StartFailed(f"not served after {START_SECONDS:g} s:\n{words}") from None
+        collect_rarely()  # a walk through the store's history would hold up whoever waits for a replica
         yield hearth
 
 
