@@ -27,7 +27,7 @@ from starlette.types import ASGIApp
 from hearth.emulators.engine_answers import plain, prompt_of, request_id, stream, whole
 from hearth.emulators.engine_command import told_by
 from hearth.emulators.engine_completions import Completion, embeddings
-from hearth.emulators.engine_core import EngineConfig, EngineCore, EngineDead
+from hearth.emulators.engine_core import MODEL_LEN, EngineConfig, EngineCore, EngineDead, Prompt
 from hearth.emulators.engine_faults import FAULTS, POISON, fault_protocol
 from hearth.emulators.engine_llamacpp import LoadingGate, figures, metrics
 from hearth.emulators.engine_messages import AnthropicMessage
@@ -42,9 +42,11 @@ from hearth.emulators.engine_requests import (
     ResponsesRequest,
     TokenizeRequest,
     accept,
-    at_least_one,
+    choices,
     dead,
+    not_unicode,
     openai_error,
+    room,
 )
 from hearth.emulators.engine_responses import ModelResponse
 from hearth.emulators.engine_speech import detokenize, speech, tokenize
@@ -91,7 +93,7 @@ class Engine:
             assert route.methods is not None
             route.methods.discard("HEAD")  # FastAPI answers HEAD with 405
         routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()]
-        handlers = {Refused: openai_error, EngineDead: _died, HTTPException: _detail}
+        handlers = {Refused: openai_error, EngineDead: _died, UnicodeEncodeError: not_unicode, HTTPException: _detail}
         app = Starlette(routes=routes, exception_handlers=handlers)
         return LoadingGate(app, self.core) if self.config.family == "llamacpp" else app
 
@@ -133,20 +135,17 @@ class Engine:
     async def _chat(self, request: Request) -> Response:
         faults = await self._faults(request)
         asked = await accept(request, ChatRequest, self.config.names)
-        at_least_one("max_tokens", asked.limit)
-        at_least_one("n", asked.n)
-        speeches = [speech(asked.limit, asked.stops)] * (asked.n or 1)
         prompt = prompt_of(plain(asked.messages[:2]), plain(asked.messages))
+        speeches = [speech(self._room(prompt, asked.limit), asked.stops)] * choices(asked.n)
         name = request_id(request, "chatcmpl")
         return await self._complete(request, asked, Completion.begun(name, True, self._model, prompt, speeches), faults)
 
     async def _completions(self, request: Request) -> Response:
         faults = await self._faults(request)
         asked = await accept(request, CompletionRequest, self.config.names)
-        at_least_one("max_tokens", asked.max_tokens)
-        at_least_one("n", asked.n)
-        speeches = [speech(asked.max_tokens, asked.stops)] * ((asked.n or 1) * len(asked.prompts))
         prompt = prompt_of(asked.prompts[0], "".join(asked.prompts))
+        spoken = speech(self._room(prompt, asked.max_tokens), asked.stops)
+        speeches = [spoken] * (choices(asked.n) * len(asked.prompts))
         name = request_id(request, "cmpl")
         return await self._complete(
             request, asked, Completion.begun(name, False, self._model, prompt, speeches), faults
@@ -162,9 +161,9 @@ class Engine:
     async def _responses(self, request: Request) -> Response:
         faults = await self._faults(request)
         asked = await accept(request, ResponsesRequest, self.config.names)
-        at_least_one("max_output_tokens", asked.max_output_tokens)
         given = [{"role": "user", "content": asked.input}] if isinstance(asked.input, str) else asked.input
-        made = ModelResponse(asked, self._model, prompt_of(plain(given[:2]), plain(given)))
+        prompt = prompt_of(plain(given[:2]), plain(given))
+        made = ModelResponse(asked, self._model, prompt, speech(self._room(prompt, asked.max_output_tokens)))
         if asked.stream:
             return stream(made.events(self.core, faults))
         return await whole(request, made.whole(self.core, faults))
@@ -173,9 +172,9 @@ class Engine:
         faults = await self._faults(request)
         try:
             asked = await accept(request, MessagesRequest, self.config.names)
-            at_least_one("max_tokens", asked.max_tokens)
             prompt = prompt_of(*(plain(part, asked.system) for part in (asked.messages[:2], asked.messages)))
-            made = AnthropicMessage(request_id(request, "chatcmpl"), asked, self._model, prompt)
+            spoken = speech(self._room(prompt, asked.max_tokens), asked.stop_sequences or ())
+            made = AnthropicMessage(request_id(request, "chatcmpl"), self._model, prompt, spoken)
             if asked.stream:
                 return stream(made.events(self.core, faults))
             return await whole(request, made.whole(self.core, faults))
@@ -209,6 +208,9 @@ class Engine:
     @property
     def _model(self) -> str:
         return self.config.model
+
+    def _room(self, prompt: Prompt, limit: int | None) -> int | None:
+        return room(prompt.tokens, limit, self.config.max_model_len)
 
     async def _faults(self, request: Request) -> frozenset[str]:
         """The faults of a request that has arrived whole; those that are no answer happen here."""
@@ -338,7 +340,7 @@ def config_of(arguments: Sequence[str]) -> EngineConfig:
         shutdown_seconds=(
             given.shutdown_seconds if given.shutdown_seconds is not None else told.shutdown_seconds if told else 0.0
         ),
-        max_model_len=told.max_model_len if told else 32768,
+        max_model_len=told.max_model_len if told else MODEL_LEN,
         aliases=names[1:],
         family=told.family if told else "vllm",
         has_metrics=told.has_metrics if told else True,

@@ -7,7 +7,7 @@ found, or that gives it another name, does the same here. Options that are not k
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hearth.emulators.engine_core import Family
+from hearth.emulators.engine_core import MODEL_LEN, Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def told_by(argv: Sequence[str]) -> Told:
         _last(options, "--host", "127.0.0.1" if llama else "0.0.0.0"),
         int(_last(options, "--port", "8080" if llama else "8000")),
         float(_last(options, "--shutdown-timeout", "0")),
-        int(_last(options, "--max-model-len", "32768")),
+        int(_last(options, "--max-model-len", str(MODEL_LEN))),
         "llamacpp" if llama else "vllm",
         not llama or "--metrics" in options,
     )

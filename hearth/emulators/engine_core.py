@@ -17,6 +17,8 @@ from typing import Literal
 from hearth.emulators.engine_metrics import EngineMetrics
 from hearth.emulators.engine_speech import Finish, Speech
 
+MODEL_LEN = 131072  # tokens of prompt and answer, where nothing else is said
+
 Family = Literal["vllm", "llamacpp"]
 
 
@@ -43,7 +45,7 @@ class EngineConfig:
     cached_prompts: int = 64
     prefill_seconds: float = 0.0
     shutdown_seconds: float = 0.0
-    max_model_len: int = 32768
+    max_model_len: int = MODEL_LEN
     aliases: tuple[str, ...] = ()
     family: Family = "vllm"
     has_metrics: bool = True

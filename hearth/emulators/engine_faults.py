@@ -123,8 +123,9 @@ def fault_protocol(active: Callable[[], frozenset[str]], own_address: str) -> ty
             fields = {name.strip().lower(): value.strip() for name, _, value in lines}
             method, target, *_ = *head.split(b" ", 2), b""
             fault = self._fault(method, target, fields.get(b"x-sim-fault", b"").decode("latin-1"))
-            self._body_left = int(fields.get(b"content-length", b"0"))
-            self._unmeasured = b"transfer-encoding" in fields
+            length = fields.get(b"content-length", b"0")
+            self._unmeasured = b"transfer-encoding" in fields or not length.isdigit()
+            self._body_left = 0 if self._unmeasured else int(length)
             self._dropping = fault is not None
             if fault is None:
                 self._inner.data_received(head + blank)

@@ -11,8 +11,8 @@ from typing import Any
 
 from hearth.emulators.engine_answers import event
 from hearth.emulators.engine_core import EngineCore, EngineDead, Prompt, Spoken
-from hearth.emulators.engine_requests import MessagesRequest, dead
-from hearth.emulators.engine_speech import Speech, speech
+from hearth.emulators.engine_requests import dead
+from hearth.emulators.engine_speech import Speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,9 @@ class AnthropicMessage:
     """One answer."""
 
     id: str
-    asked: MessagesRequest
     model: str
     prompt: Prompt
-
-    @property
-    def speech(self) -> Speech:
-        return speech(self.asked.max_tokens, self.asked.stop_sequences or ())
+    speech: Speech
 
     async def whole(self, core: EngineCore, faults: frozenset[str]) -> dict[str, Any]:
         """The body of an answer that is no stream. Raises Refused where the engine dies."""

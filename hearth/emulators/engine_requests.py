@@ -7,13 +7,14 @@ that does not validate is told by field in a "Bad Request", and a model that is 
 import json
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 _MOST_ERRORS = 10
+_MOST_CHOICES = 16384  # VLLM_MAX_N_SEQUENCES
 
 
 class Refused(Exception):
@@ -134,7 +135,7 @@ class TokenizeRequest(Asked):
 
 
 class DetokenizeRequest(Asked):
-    tokens: list[int] = Field(default=...)
+    tokens: list[Annotated[int, Field(ge=0, le=2**63 - 1)]]
 
 
 R = TypeVar("R", bound=Asked)
@@ -148,8 +149,8 @@ async def accept(request: Request, kind: type[R], served: Sequence[str] | None) 
     except json.JSONDecodeError as error:
         found = {"type": "json_invalid", "loc": f"body.{error.pos}", "msg": "JSON decode error", "input": {}}
         raise _bad([str({**found, "ctx": {"error": error.msg}})], f"body.{error.pos}") from error
-    except ValueError as error:  # such as bytes that are no UTF-8
-        raise Refused(400, "BadRequestError", str(error)) from error
+    except (ValueError, RecursionError) as error:  # no Unicode, a number without end, brackets without end
+        raise Refused(400, HTTPStatus.BAD_REQUEST.phrase, "There was an error parsing the body") from error
     if request.headers.get("content-type", "").lower().split(";")[0] != "application/json":
         raise _bad(["Unsupported Media Type: Only 'application/json' is allowed"], None)
     try:
@@ -158,8 +159,6 @@ async def accept(request: Request, kind: type[R], served: Sequence[str] | None) 
         made = kind.model_validate(body)
     except ValidationError as error:
         raise _invalid(error) from error
-    except RecursionError as error:
-        raise Refused(400, "BadRequestError", "There was an error parsing the body") from error
     check_model(made.model, served)
     return made
 
@@ -171,10 +170,35 @@ def check_model(model: str | None, served: Sequence[str] | None) -> None:
         raise Refused(404, "NotFoundError", message, "model")
 
 
-def at_least_one(name: str, value: int | None) -> None:
-    """Raises Refused for a number that is none of tokens or choices."""
-    if value is not None and value < 1:
-        raise Refused(400, "BadRequestError", f"{name} must be at least 1, got {value}.", name)
+def choices(n: int | None) -> int:
+    """How many choices are asked for. Raises Refused."""
+    found = 1 if n is None else n
+    if found < 1:
+        raise Refused(400, "BadRequestError", f"n must be at least 1, got {found}.")
+    if found > _MOST_CHOICES:
+        message = f"n must be at most {_MOST_CHOICES}, got {found}. To increase this limit, set the "
+        raise Refused(400, "BadRequestError", message + "VLLM_MAX_N_SEQUENCES environment variable.")
+    return found
+
+
+def room(prompt_tokens: int, limit: int | None, model_len: int) -> int | None:
+    """How many tokens an answer may have: what was asked for, cut to what the context leaves. Raises Refused."""
+    if prompt_tokens > model_len:
+        message = (
+            f"This model's maximum context length is {model_len} tokens. However, your prompt contains {prompt_tokens} "
+            "input tokens, which exceeds this limit even without any output tokens. Please reduce the length of the "
+            "input prompt."
+        )
+        raise Refused(400, "BadRequestError", message, "input_tokens")
+    found = None if limit is None else min(limit, model_len - prompt_tokens)
+    if found is not None and found < 1:
+        raise Refused(400, "BadRequestError", f"max_tokens must be at least 1, got {found}.", "max_tokens")
+    return found
+
+
+def not_unicode(request: Request, error: Exception) -> Response:
+    """A text that can't be encoded, such as half a surrogate pair, is found by the tokenizer."""
+    return openai_error(request, Refused(400, "BadRequestError", str(error)))
 
 
 def dead(error: Exception) -> Refused:

@@ -14,7 +14,7 @@ from typing import Any
 from hearth.emulators.engine_answers import event
 from hearth.emulators.engine_core import EngineCore, EngineDead, Prompt
 from hearth.emulators.engine_requests import ResponsesRequest, dead
-from hearth.emulators.engine_speech import Speech, speech
+from hearth.emulators.engine_speech import Speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,10 @@ class ModelResponse:
     asked: ResponsesRequest
     model: str
     prompt: Prompt
+    speech: Speech
     id: str = field(default_factory=lambda: f"resp_{uuid.uuid4().hex}")
     message_id: str = field(default_factory=lambda: f"msg_{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
-
-    @property
-    def speech(self) -> Speech:
-        return speech(self.asked.max_output_tokens)
 
     async def whole(self, core: EngineCore, faults: frozenset[str]) -> dict[str, Any]:
         """The body of an answer that is no stream. Raises Refused where the engine dies."""

@@ -7,7 +7,6 @@ listens on 127.0.0.1 is as far from its probes as in a cluster. A port changes o
 
 import random
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from hearth.emulators.container import Start
@@ -74,8 +73,3 @@ class Place:
         with_port = re.compile(f"({_EVERYWHERE.pattern}):{self.declared}(?!\\w)")
         text = with_port.sub(f"{self.address}:{self.port}", text)
         return _EVERYWHERE.sub(self.address, text)
-
-
-def beside(address: str) -> Callable[[int, list[str]], list[str]]:
-    """PodSpec's `enter` of a pod at `address` whose ports are where they are declared."""
-    return Place(address, 0, 0).enter

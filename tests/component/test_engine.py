@@ -209,6 +209,7 @@ class TestOtherPaths:
         assert told["max_model_len"] == CONFIG.max_model_len
         back = await face.post("/detokenize", model="qwen", tokens=told["tokens"])
         assert back.json() == {"prompt": "Grüße, Welt"}
+        assert (await face.post("/detokenize", model="qwen", tokens=[-1])).status_code == 400
         counted = await face.post("/v1/messages/count_tokens", model="qwen", messages=HELLO["messages"])
         assert counted.json()["input_tokens"] > 0
 
@@ -256,6 +257,7 @@ class TestRefusals:
             ({"max_tokens": "many"}, "body.max_tokens"),
             ({"messages": "x"}, "body.messages"),
             ({"stop": 7}, "body.stop"),
+            ({"messages": ["x"]}, "body.messages.0"),
             ({"stream": "perhaps"}, "body.stream"),
         ],
     )
@@ -264,14 +266,55 @@ class TestRefusals:
         error = answer.json()["error"]
         assert (answer.status_code, error["type"], error["param"]) == (400, "Bad Request", param)
 
-    @pytest.mark.parametrize(("field", "value"), [("max_tokens", 0), ("n", 0), ("max_tokens", -1)])
-    async def test_less_than_one(self, face: Face, field: str, value: int) -> None:
-        """sampling_params.py, _verify_args."""
+    @pytest.mark.parametrize(
+        ("field", "value", "param"), [("max_tokens", 0, "max_tokens"), ("n", 0, None), ("max_tokens", -1, "max_tokens")]
+    )
+    async def test_less_than_one(self, face: Face, field: str, value: int, param: str | None) -> None:
+        """sampling_params.py, _verify_args and _verify_num_sequences."""
         changes: dict[str, Any] = {field: value}
         answer = await face.chat(**changes)
         message = f"{field} must be at least 1, got {value}."
-        error = {"message": message, "type": "BadRequestError", "param": field, "code": 400}
+        error = {"message": message, "type": "BadRequestError", "param": param, "code": 400}
         assert (answer.status_code, answer.json()) == (400, {"error": error})
+
+    @pytest.mark.parametrize(
+        "body",
+        [b'{"messages": ' + b"[" * 100_000, b'{"messages": "\xff"}', b'{"max_tokens": 1' + b"0" * 5000 + b"}"],
+    )
+    async def test_a_body_that_its_parser_gives_up_on(self, face: Face, body: bytes) -> None:
+        """FastAPI: what is no JSONDecodeError is "There was an error parsing the body"."""
+        headers = {"content-type": "application/json"}
+        answer = await face.http.post("/v1/chat/completions", content=body, headers=headers)
+        error = {"message": "There was an error parsing the body", "type": "Bad Request", "param": None, "code": 400}
+        assert (answer.status_code, answer.json()) == (400, {"error": error})
+
+    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/tokenize"])
+    async def test_half_a_surrogate_pair(self, face: Face, path: str) -> None:
+        """register.py: a ValueError of the tokenizer is a 400."""
+        half = rb'{"model": "qwen", "max_tokens": 2, "prompt": "\ud800", "input": "\ud800", '
+        body = half + rb'"messages": [{"role": "user", "content": "\ud800"}]}'
+        answer = await face.http.post(path, content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "BadRequestError")
+
+    async def test_too_many_choices(self, face: Face) -> None:
+        """sampling_params.py, _verify_num_sequences: VLLM_MAX_N_SEQUENCES."""
+        answer = await face.chat(n=10**9)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"].startswith("n must be at most 16384, got 1000000000.")
+
+    async def test_a_prompt_that_is_longer_than_the_context(self) -> None:
+        """renderers/params.py, _token_len_check."""
+        async with serving(replace(CONFIG, max_model_len=100)) as face:
+            answer = await face.chat(messages=[{"role": "user", "content": "x" * 1000}])
+            error = answer.json()["error"]
+            assert (answer.status_code, error["type"], error["param"]) == (400, "BadRequestError", "input_tokens")
+            assert error["message"].startswith("This model's maximum context length is 100 tokens.")
+
+    async def test_an_answer_is_no_longer_than_the_context_leaves(self) -> None:
+        """serve/utils/api_utils.py, get_max_tokens: what is too much is cut, not refused."""
+        async with serving(replace(CONFIG, max_model_len=20)) as face:
+            usage = (await face.chat(max_tokens=10**12)).json()["usage"]
+            assert usage["total_tokens"] == 20
 
     async def test_a_body_that_says_that_it_is_no_json(self, face: Face) -> None:
         """serve/utils/api_utils.py, validate_json_request."""

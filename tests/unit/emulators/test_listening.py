@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from hearth.emulators.container import Start
-from hearth.emulators.listening import Place, beside
+from hearth.emulators.listening import Place
 
 ADDRESS = "127.7.8.9"
 
@@ -68,7 +68,7 @@ def test_variables_follow_by_their_names() -> None:
 
 def test_in_a_hook_loopback_is_the_pod() -> None:
     script = "curl http://127.0.0.1:8000/metrics http://localhost:8000 http://mylocalhost 127.0.0.10"
-    assert beside(ADDRESS)(1, ["sh", "-c", script]) == [
+    assert Place(ADDRESS, 8000, 8000).enter(1, ["sh", "-c", script]) == [
         "sh",
         "-c",
         f"curl http://{ADDRESS}:8000/metrics http://{ADDRESS}:8000 http://mylocalhost 127.0.0.10",
