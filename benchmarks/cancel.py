@@ -9,7 +9,6 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, percentiles
 from benchmarks.services import endpoint_slice, llmservice
-from hearth.emulators.ports import free_port
 from hearth.local.up import UpConfig, local_roles
 
 CLIENTS = 200
@@ -32,14 +31,14 @@ async def measure() -> list[Figure]:
         writer.close()
 
     engine = await asyncio.start_server(stream, "127.0.0.1", 0)
-    service, port, samples = llmservice("bench-0"), free_port(), []
+    service, samples = llmservice("bench-0"), []
     body = json.dumps({"model": "bench-0", "stream": True, "messages": [{"role": "user", "content": "x"}]}).encode()
     ask = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
     with tempfile.TemporaryDirectory() as folder:
-        async with local_roles(UpConfig([service], (), Path(folder), port=port)) as hearth:
+        async with local_roles(UpConfig([service], (), Path(folder), port=0)) as hearth:
             hearth.store.put("endpointslices", endpoint_slice(service, engine.sockets[0].getsockname()[1]))
             for _ in range(CLIENTS):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                reader, writer = await asyncio.open_connection("127.0.0.1", hearth.port)
                 writer.write(ask)
                 await reader.readuntil(_EVENT)
                 left = time.monotonic()

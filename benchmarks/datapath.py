@@ -177,18 +177,18 @@ async def _held() -> list[Figure]:
     """15,000 cold streaming requests on one activator; then five engines come up."""
     service = llmservice("held", maxQueue=2 * HELD)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        ports = free_ports(6)
-        for port in ports[1:]:
+        ports = free_ports(5)
+        for port in ports:
             stack.enter_context(_process(str(BINARIES / "engine"), f"-listen=127.0.0.1:{port}"))
-        async with local_roles(UpConfig([service], (), Path(folder), port=ports[0])) as hearth:
+        async with local_roles(UpConfig([service], (), Path(folder), port=0)) as hearth:
 
             def come_up() -> None:
-                for port in ports[1:]:
+                for port in ports:
                     hearth.store.put("endpointslices", endpoint_slice(service, port))
 
             pid = hearth.roles["activator"].pid
             load = await _load(
-                *["held", f"-url=http://127.0.0.1:{ports[0]}/v1/chat/completions", f"-pid={pid}", "-model=held"],
+                *["held", f"-url={hearth.url}/v1/chat/completions", f"-pid={pid}", "-model=held"],
                 *[f"-streams={HELD}", f"-seconds={HELD_SECONDS}"],
                 on_ready=come_up,
             )
@@ -203,7 +203,7 @@ async def _held() -> list[Figure]:
 @contextlib.asynccontextmanager
 async def _contestants() -> AsyncIterator[list[Contestant]]:
     """The proxies, all in front of one engine."""
-    engine, proxy, nginx, hearth_port = free_ports(4)
+    engine, proxy, nginx = free_ports(3)
     service = llmservice("bench-0", maxQueue=100_000, concurrency=100_000)
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
@@ -217,12 +217,12 @@ async def _contestants() -> AsyncIterator[list[Contestant]]:
             made.append(
                 Contestant("nginx", nginx, stack.enter_context(_process(binary, "-c", f"{folder}/nginx.conf")).pid)
             )
-        async with local_roles(UpConfig([service], (), folder, port=hearth_port)) as hearth:
+        async with local_roles(UpConfig([service], (), folder, port=0)) as hearth:
             hearth.store.put("endpointslices", endpoint_slice(service, engine))
             await _answers(hearth)
             pid = hearth.roles["activator"].pid
             assert pid is not None
-            yield [*made, Contestant(OURS, hearth_port, pid)]
+            yield [*made, Contestant(OURS, hearth.port, pid)]
 
 
 async def _answers(hearth: LocalHearth) -> None:

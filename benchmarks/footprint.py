@@ -8,7 +8,6 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, percentile
 from benchmarks.services import llmservices
-from hearth.emulators.ports import free_port
 from hearth.local.up import UpConfig, local_roles
 
 RUNS = 15
@@ -24,7 +23,7 @@ async def measure() -> list[Figure]:
     python, help_s = percentile(bare, 0.5), percentile(helped, 0.5)
     figures = [Figure("help_s", help_s, "s", "python -c pass", help_s / python, "≤ 0.3")]
     with tempfile.TemporaryDirectory() as folder:
-        config = UpConfig(llmservices(1), (), Path(folder), port=free_port())
+        config = UpConfig(llmservices(1), (), Path(folder), port=0)
         async with local_roles(config) as running:
             figures += [
                 Figure(f"{role}_rss_mib", _rss_mib(running.roles[role].pid), "MiB", goal="≤ 100")

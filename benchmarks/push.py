@@ -16,7 +16,6 @@ import grpc
 
 from benchmarks.figures import Figure, percentiles
 from benchmarks.services import llmservices
-from hearth.emulators.ports import free_port
 from hearth.local.up import LocalHearth, UpConfig, local_roles
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
@@ -31,7 +30,7 @@ async def measure() -> list[Figure]:
     """push_p50_ms and push_p99_ms of `COLD_STARTS` cold starts, one after the other."""
     services = llmservices(COLD_STARTS)
     with tempfile.TemporaryDirectory() as folder:
-        config = UpConfig(services, (), Path(folder), port=free_port())
+        config = UpConfig(services, (), Path(folder), port=0)
         async with (
             local_roles(config) as hearth,
             grpc.aio.insecure_channel(hearth.scaler_address) as channel,
@@ -49,7 +48,7 @@ async def _cold_start(hearth: LocalHearth, channel: grpc.aio.Channel, name: str)
     await _state(stream, expected=False)
     body = json.dumps({"model": name, "messages": [{"role": "user", "content": "x"}]}).encode()
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
-    _, writer = await asyncio.open_connection("127.0.0.1", hearth.config.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", hearth.port)
     began = time.perf_counter()
     writer.write(head + body)
     await _state(stream, expected=True)

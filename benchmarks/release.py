@@ -11,7 +11,6 @@ import httpx
 
 from benchmarks.figures import Figure, percentiles
 from benchmarks.services import llmservices, stopwatch_runtime
-from hearth.emulators.ports import free_port
 from hearth.local.engines import EngineOptions
 from hearth.local.up import UpConfig, local_hearth
 
@@ -23,9 +22,7 @@ async def measure() -> list[Figure]:
     services = llmservices(COLD_STARTS)
     samples: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        config = UpConfig(
-            services, [stopwatch_runtime()], Path(folder), "127.0.0.1", free_port(), EngineOptions("command")
-        )
+        config = UpConfig(services, [stopwatch_runtime()], Path(folder), "127.0.0.1", 0, EngineOptions("command"))
         async with local_hearth(config) as hearth, httpx.AsyncClient(trust_env=False, timeout=60) as client:
             for service in services:
                 body = {"model": service.metadata.name, "messages": [{"role": "user", "content": "x"}]}

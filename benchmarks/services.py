@@ -61,7 +61,7 @@ def stopwatch_runtime() -> InferenceRuntime:
                     "image": "none",
                     "command": [sys.executable, "-m", "benchmarks.stopwatch"],
                     "port": {"containerPort": 8000},
-                    "args": ["8000"],
+                    "args": ["0.0.0.0:8000"],  # the pod's own address
                 },
                 "lifecycle": {"preStopDrain": False},
             },

@@ -30,8 +30,9 @@ class Stopwatch(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serve on the port given as the last argument until killed."""
-    server = await asyncio.get_running_loop().create_server(Stopwatch, "127.0.0.1", int(sys.argv[1]))
+    """Serve on HOST:PORT, the last argument, until killed."""
+    host, _, port = sys.argv[-1].rpartition(":")
+    server = await asyncio.get_running_loop().create_server(Stopwatch, host, int(port))
     await server.serve_forever()
 
 

@@ -1,4 +1,4 @@
-"""The LLMServices that there are, as their keeper tells Prometheus of them: the controller, or `hearth up`.
+"""The LLMServices that there are, as their keeper, the controller, tells Prometheus of them.
 
 Accelerators are counted by the clock: each holds for as long as the replica that has it, and beside it runs what the
 same model would cost without Hearth, on for ever with max(scaling.min, 1) replicas.

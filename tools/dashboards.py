@@ -23,7 +23,6 @@ SERVICE = "{{namespace}}/{{service}}"
 
 _KEDA = "KEDA's own metric; there is no KEDA in `hearth up`"
 _KSM = "of kube-state-metrics, which watches a cluster"
-_CONTROLLER = "of the controller, which `hearth up` does not need"
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,12 +364,11 @@ SCALER = Dashboard(
             "Controller",
             "Who leads, what is to be looked at, looks that failed.",
             (
-                Query("sum(hearth_controller_leader)", "leaders", _CONTROLLER),
-                Query("max(hearth_controller_queue_length)", "queue", _CONTROLLER),
+                Query("sum(hearth_controller_leader)", "leaders"),
+                Query("max(hearth_controller_queue_length)", "queue"),
                 Query(
                     "sum(rate(hearth_controller_reconcile_errors_total[$__rate_interval]))",
                     "errors a second",
-                    _CONTROLLER,
                 ),
             ),
         ),
@@ -381,7 +379,6 @@ SCALER = Dashboard(
                 Query(
                     "histogram_quantile(0.99, sum by (le) (rate(hearth_controller_reconcile_seconds_bucket[$__rate_interval])))",
                     "p99",
-                    _CONTROLLER,
                 ),
             ),
             "s",

@@ -23,8 +23,7 @@ ROLES: dict[str, list[Metric]] = {
     "all": [BUILD_INFO, FAULTS, DROPPED_LINES],
     "activator": hearth.activator.metrics.METRICS,
     "scaler": hearth.scaler.metrics.METRICS,
-    "controller": hearth.controller.metrics.METRICS,
-    "controller, `hearth up`": hearth.fleet.METRICS,
+    "controller": [*hearth.controller.metrics.METRICS, *hearth.fleet.METRICS],
 }
 
 

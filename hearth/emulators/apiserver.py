@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import yaml
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from hearth.emulators.events import to_core, to_events_v1
@@ -115,7 +116,7 @@ class _Server:
         try:
             return await self._answer(request)
         except Refusal as refusal:
-            return JSONResponse(refusal.status(), refusal.code)
+            return _json(refusal.status(), refusal.code)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it
 
@@ -167,7 +168,7 @@ class _Server:
             item = self._store.get(kind.resource, place.namespace, place.name)
             if item is None:
                 raise not_found(kind, place.name)
-            return JSONResponse(scale_of(kind, item) if place.subresource == "scale" else _out(place, item))
+            return _json(scale_of(kind, item) if place.subresource == "scale" else _out(place, item))
         selected = _selected(request, kind)
         if _flag(request, "watch"):
             return StreamingResponse(
@@ -178,7 +179,7 @@ class _Server:
         items = [_out(place, item) for item in items]
         if not kind.custom:  # a list of a built-in kind says what its items are, and they do not
             items = [{name: value for name, value in item.items() if name not in _NAMES} for item in items]
-        return JSONResponse(
+        return _json(
             {
                 "apiVersion": place.api_version,
                 "kind": f"{kind.name}List",
@@ -201,9 +202,9 @@ class _Server:
         match request.method, bool(place.name):
             case "POST", False:
                 made = self._writes.create(target, self._owned(user, body), options)
-                return JSONResponse(_out(place, made), 201)
+                return _json(_out(place, made), 201)
             case "PUT", True:
-                return JSONResponse(_out(place, self._writes.replace(target, self._owned(user, body), options)))
+                return _json(_out(place, self._writes.replace(target, self._owned(user, body), options)))
             case "PATCH", True:
                 return self._patch(request, place, target, self._owned(user, body), options)
             case "DELETE", True if not place.subresource:
@@ -211,7 +212,7 @@ class _Server:
                 ends = self._writes.delete(
                     target, DeleteOptions.of(_delete_query(request) | asked), dry_run=options.dry_run
                 )
-                return JSONResponse(_out(place, ends) if ends is not None else _deleted(kind, place.name))
+                return _json(_out(place, ends) if ends is not None else _deleted(kind, place.name))
             case _:
                 raise Refusal(
                     405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
@@ -226,9 +227,9 @@ class _Server:
                 named = WriteOptions(
                     request.query_params.get("fieldManager", ""), options.force, options.dry_run, options.may_create
                 )
-                return JSONResponse(_out(place, self._writes.apply(target, body, named)), 200 if existed else 201)
+                return _json(_out(place, self._writes.apply(target, body, named)), 200 if existed else 201)
             case "application/merge-patch+json":
-                return JSONResponse(_out(place, self._writes.merge(target, body, options)))
+                return _json(_out(place, self._writes.merge(target, body, options)))
             case _:
                 accepted = f"{_MERGE}, {_APPLY}"
                 message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
@@ -253,7 +254,7 @@ class _Server:
         self._authorize(user, place, "list")
         selected = _parsed(lambda: label_selector(request.query_params.get("labelSelector", "")))
         items = await self._options.external_metrics(place.namespace, place.resource, selected)
-        return JSONResponse(
+        return _json(
             {"kind": "ExternalMetricValueList", "apiVersion": place.api_version, "metadata": {}, "items": items}
         )
 
@@ -271,7 +272,12 @@ class _Server:
         except Gone as gone:
             yield _line("ERROR", expired(since, gone.oldest).status())
             return
-        stop = self._store.listen(queue.put_nowait)  # in the same turn of the event loop: nothing falls between
+
+        def hear(event: Event) -> None:
+            if event.resource == kind.resource:  # nobody is woken for what is not watched
+                queue.put_nowait(event)
+
+        stop = self._store.listen(hear)  # in the same turn of the event loop: nothing falls between
         self._watches.queues.add(queue)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
@@ -287,7 +293,7 @@ class _Server:
                     continue
                 if news is None:
                     return
-                if news.resource == kind.resource and (told := _told(news, place.namespace, selected)) is not None:
+                if (told := _told(news, place.namespace, selected)) is not None:
                     yield _line(told[0], _out(place, told[1]))
         finally:
             stop()
@@ -383,13 +389,17 @@ def _deleted(kind: Kind, name: str) -> KubeObject:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
 
+def _json(body: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
 def _page_not_found() -> Response:
     """What the API server answers where no API is at all: no Status, plain words."""
     return PlainTextResponse("404 page not found\n", 404)
 
 
 def _line(kind: str, item: object) -> bytes:
-    return json.dumps({"type": kind, "object": item}).encode() + b"\n"
+    return msgspec.json.encode({"type": kind, "object": item}) + b"\n"
 
 
 def external_metric_value(name: str, labels: dict[str, str], value: float) -> KubeObject:

@@ -40,11 +40,10 @@ class EndpointSlices:
             return [(metadata["namespace"], metadata["name"])]
         if event.resource == "pods":
             labels = [(item or {}).get("metadata", {}).get("labels") or {} for item in (event.object, event.before)]
-            return [
-                (metadata["namespace"], service["metadata"]["name"])
-                for service in self._store.find("services", metadata["namespace"])
-                if any(_selects(service, each) for each in labels)
-            ]
+            found = self._store.find(
+                "services", metadata["namespace"], lambda service: any(_selects(service, each) for each in labels)
+            )
+            return [(metadata["namespace"], service["metadata"]["name"]) for service in found]
         return ()
 
     def look(self, key: Key) -> None:
@@ -149,7 +148,7 @@ def _container_port(target: int | str, pod: KubeObject) -> int | None:
 
 
 def _selects(service: KubeObject, labels: Mapping[str, Any]) -> bool:
-    selector = service["spec"].get("selector")
+    selector: KubeObject = (service.get("spec") or {}).get("selector") or {}
     return bool(selector) and all(labels.get(name) == value for name, value in selector.items())
 
 

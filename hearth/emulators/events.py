@@ -47,11 +47,14 @@ def tell(
         involved["namespace"] = namespace
     now = timestamp()
     where = namespace or "default"
-    for event in store.find("events", where):
-        same = event["involvedObject"].get("uid") == metadata["uid"]
-        if same and (event.get("reason"), event.get("message")) == (reason, message):
-            store.put("events", {**event, "count": event.get("count", 1) + 1, "lastTimestamp": now}, generation=False)
-            return
+
+    def same(event: KubeObject) -> bool:
+        told = (event["involvedObject"].get("uid"), event.get("reason"), event.get("message"))
+        return told == (metadata["uid"], reason, message)
+
+    for event in store.find("events", where, same):
+        store.put("events", {**event, "count": event.get("count", 1) + 1, "lastTimestamp": now}, generation=False)
+        return
     event = {
         "apiVersion": "v1",
         "kind": "Event",
@@ -74,6 +77,8 @@ FORGOTTEN_AFTER = 1000
 
 def forget(store: ObjectStore) -> None:
     """Delete the oldest Events over the number that is kept; the real API server forgets them after an hour."""
+    if store.count("events") <= FORGOTTEN_AFTER:
+        return
     found = sorted(store.find("events"), key=lambda event: int(event["metadata"]["resourceVersion"]))
     for event in found[: max(0, len(found) - FORGOTTEN_AFTER)]:
         store.delete("events", event["metadata"]["namespace"], event["metadata"]["name"])

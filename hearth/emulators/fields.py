@@ -7,11 +7,12 @@ whose own step "." says that the item is there. Which lists are maps is known by
 https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
 
-import copy
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from hearth.emulators.store import copied
 
 KubeObject = dict[str, Any]
 Step = str
@@ -133,7 +134,7 @@ def applied(owners: Owners, manager: Manager, live: KubeObject, wanted: KubeObje
         for other, owned in owners.items()
         if other != manager
     }
-    result = _merged(copy.deepcopy(live), wanted)
+    result = _merged(copied(live), wanted)
     of_others: set[Path] = set().union(*kept.values())
     unsaid = owners.get(manager, frozenset()) - says - of_others
     # Whole items first: one that loses the field by which it is known can't be found any more.
@@ -218,9 +219,9 @@ def _merged(live: Any, wanted: Any, path: Path = ()) -> Any:
             if step in places:
                 live[places[step]] = _merged(live[places[step]], item, (*path, step))
             else:
-                live.append(copy.deepcopy(item))
+                live.append(copied(item))
         return live
-    return copy.deepcopy(wanted)
+    return copied(wanted)
 
 
 def _names_item(path: Path) -> bool:

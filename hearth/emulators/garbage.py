@@ -55,11 +55,14 @@ class GarbageCollector:
 
     def _dependents(self, uid: str | None) -> list[Dependent]:
         """What names this uid as an owner; None: what names any."""
+
+        def owned(item: KubeObject) -> bool:
+            return any(uid in {None, owner["uid"]} for owner in item["metadata"].get("ownerReferences") or [])
+
         return [
             _place(kind.resource, item)
             for kind in self._kinds.kinds
-            for item in self._store.find(kind.resource)
-            if any(uid in {None, owner["uid"]} for owner in item["metadata"].get("ownerReferences") or [])
+            for item in self._store.find(kind.resource, selected=owned)
         ]
 
 

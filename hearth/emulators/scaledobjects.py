@@ -49,18 +49,18 @@ class KedaOperator:
 
     async def run(self) -> None:
         """Raises what goes wrong in here; a scaler that can't be reached does not."""
-        async with asyncio.TaskGroup() as group:
-            stop = self._store.listen(lambda event: self._hear(group, event))
-            try:
-                for item in self._store.find("scaledobjects"):
-                    self._take(group, item)
-                await asyncio.Event().wait()
-            finally:
-                stop()
-                for task in self._tasks.values():
-                    task.cancel()
-                for channel in self._channels.values():
-                    await channel.close()
+        try:
+            async with asyncio.TaskGroup() as group:
+                stop = self._store.listen(lambda event: self._hear(group, event))
+                try:
+                    for item in self._store.find("scaledobjects"):
+                        self._take(group, item)
+                    await asyncio.Event().wait()
+                finally:
+                    stop()
+        finally:
+            for channel in self._channels.values():
+                await channel.close()
 
     async def external_metrics(self, namespace: str, metric: str, selected: Predicate) -> list[KubeObject]:
         """What the HPA would be told: asked of the scaler now. Raises Refusal."""
@@ -94,16 +94,11 @@ class KedaOperator:
             else:
                 self._take(group, event.object)
         elif event.resource == "deployments":
-            for scaler in (each for each, item in self._targets() if item == key):
-                if scaler in self._scalers:  # somebody scaled it by hand: the HPA goes on from there
-                    self._scalers[scaler].autoscaler.replicas = event.object["spec"].get("replicas", 1)
-
-    def _targets(self) -> list[tuple[Key, Key]]:
-        found = []
-        for item in self._store.find("scaledobjects"):
-            namespace = item["metadata"]["namespace"]
-            found.append(((namespace, item["metadata"]["name"]), (namespace, item["spec"]["scaleTargetRef"]["name"])))
-        return found
+            replicas = event.object["spec"].get("replicas", 1)
+            for item in self._store.find("scaledobjects", key[0], lambda item: _scales(item, key[1])):
+                scaler = self._scalers.get((key[0], item["metadata"]["name"]))
+                if scaler is not None:  # somebody may have scaled it by hand: the HPA goes on from there
+                    scaler.autoscaler.replicas = replicas
 
     def _take(self, group: asyncio.TaskGroup, item: KubeObject) -> None:
         """Begin with a ScaledObject, or begin anew where its spec has changed."""
@@ -210,6 +205,10 @@ def _ref(item: KubeObject) -> pb.ScaledObjectRef:
     return pb.ScaledObjectRef(
         name=metadata["name"], namespace=metadata["namespace"], scalerMetadata=trigger["metadata"]
     )
+
+
+def _scales(item: KubeObject, deployment: str) -> bool:
+    return bool(item["spec"]["scaleTargetRef"]["name"] == deployment)
 
 
 def _failed(message: str) -> KubeObject:

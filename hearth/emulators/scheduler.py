@@ -62,7 +62,7 @@ class Scheduler:
         return ()
 
     def _pending(self) -> list[tuple[str, str]]:
-        waiting = [pod for pod in self._store.find("pods") if not pod["spec"].get("nodeName")]
+        waiting = self._store.find("pods", selected=lambda pod: not pod["spec"].get("nodeName"))
         waiting.sort(key=lambda pod: int(pod["metadata"]["resourceVersion"]))
         return [(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in waiting]
 

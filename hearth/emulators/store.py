@@ -3,13 +3,12 @@
 It takes what it is given: what a client's request may change is decided in writes.py.
 """
 
-import copy
 import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from hearth.emulators.kinds import KubeObject
 from hearth.emulators.selectors import Predicate, everything
@@ -53,7 +52,7 @@ class ObjectStore:
         """Create or replace an object; with `generation`, a changed spec raises it. An unchanged object is no event."""
         key = key_of(item)
         old = self._objects.get(resource, {}).get(key)
-        new = copy.deepcopy(item)
+        new: KubeObject = copied(item)
         metadata = new["metadata"]
         if old is None:
             metadata["uid"] = str(uuid.uuid4())
@@ -67,7 +66,7 @@ class ObjectStore:
             if "generation" in kept:
                 metadata["generation"] = kept["generation"] + (old.get("spec") != new.get("spec"))
             if old == new:
-                return copy.deepcopy(old)
+                return new
         return self._record(resource, key, "MODIFIED" if old else "ADDED", new, old)
 
     def delete(self, resource: str, namespace: str, name: str) -> bool:
@@ -75,17 +74,22 @@ class ObjectStore:
         item = self._objects.get(resource, {}).pop((namespace, name), None)
         if item is None:
             return False
-        self._record(resource, (namespace, name), "DELETED", copy.deepcopy(item), item)
+        self._record(resource, (namespace, name), "DELETED", copied(item), item)
         return True
 
     def get(self, resource: str, namespace: str, name: str) -> KubeObject | None:
-        found = self._objects.get(resource, {}).get((namespace, name))
-        return copy.deepcopy(found)
+        found: KubeObject | None = copied(self._objects.get(resource, {}).get((namespace, name)))
+        return found
+
+    def count(self, resource: str) -> int:
+        """How many objects of a resource there are."""
+        return len(self._objects.get(resource, {}))
 
     def find(self, resource: str, namespace: str | None = None, selected: Predicate = everything) -> list[KubeObject]:
-        """The objects of a resource that are selected, sorted by namespace and name."""
+        """The objects of a resource that are selected, sorted by namespace and name. The predicate sees what the store
+        holds, and must not change it."""
         return [
-            copy.deepcopy(item)
+            copied(item)
             for key, item in sorted(self._objects.get(resource, {}).items(), key=lambda pair: pair[0])
             if namespace in {None, key[0]} and selected(item)
         ]
@@ -111,11 +115,12 @@ class ObjectStore:
         item["metadata"]["resourceVersion"] = str(self.version)
         if kind != "DELETED":
             self._objects.setdefault(resource, {})[key] = item
-        event = Event(self.version, resource, kind, copy.deepcopy(item), before)
+        event = Event(self.version, resource, kind, copied(item), before)
         self._history.append(event)
         self._untold.append(event)
         self._tell()
-        return copy.deepcopy(item)
+        result: KubeObject = copied(item)
+        return result
 
     def _tell(self) -> None:
         """Tell every listener what happened, in its order: what a listener writes is told after what it heard."""
@@ -129,6 +134,15 @@ class ObjectStore:
                     listener(event)
         finally:
             self._telling = False
+
+
+def copied(value: Any) -> Any:
+    """A copy of JSON's data that shares nothing with it; copy.deepcopy takes ten times as long."""
+    if type(value) is dict:
+        return {name: copied(inner) for name, inner in value.items()}
+    if type(value) is list:
+        return [copied(inner) for inner in value]
+    return value
 
 
 def key_of(item: KubeObject) -> tuple[str, str]:

@@ -8,7 +8,6 @@ beyond the fields that are immutable. Kinds from CRDs are checked by the admissi
 https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 
-import copy
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 from hearth.emulators.fields import Manager, applied, conflicts, managed_fields, owners_of, readable, updated
 from hearth.emulators.kinds import Kind, KindTable, KubeObject
 from hearth.emulators.refusals import Refusal, already_exists, bad_request, conflict, invalid, not_found, stale
-from hearth.emulators.store import ObjectStore, timestamp
+from hearth.emulators.store import ObjectStore, copied, timestamp
 
 Admission = Callable[[Kind, KubeObject], KubeObject]
 """The object with its defaults filled in. Raises Refusal where it may not be stored."""
@@ -204,7 +203,7 @@ class Writes:
         kind = target.kind
         if not isinstance(body, dict) or not isinstance(body.get("metadata", {}), dict):
             raise bad_request("the body of the request is no object of the API")
-        item: KubeObject = {"metadata": {}, **copy.deepcopy(body)}
+        item: KubeObject = {"metadata": {}, **copied(body)}
         for field, expected in (("apiVersion", kind.api_version), ("kind", kind.name)):
             if item.get(field) != expected:
                 raise bad_request(f"{field}: found {item.get(field)!r}; the path is that of {expected!r}")
@@ -266,7 +265,7 @@ class Writes:
         said = (scale.get("metadata") or {}).get("resourceVersion")
         if said and said != live["metadata"]["resourceVersion"]:
             raise stale(kind, target.name)
-        new = copy.deepcopy(live)
+        new = copied(live)
         at = new
         for step in kind.scale[:-1]:
             at = at.setdefault(step, {})

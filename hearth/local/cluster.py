@@ -103,10 +103,11 @@ class LocalCluster:
     def run(self, start: Start) -> None:
         """Start everything but KEDA, which waits for a scaler."""
         self.store.put("nodes", node_object(NODE, {name: str(count) for name, count in self.options.devices.items()}))
-        start("the garbage collector", GarbageCollector(self.store, self.kinds).run())
+        # They hear an event in this order; a held request waits for the first.
+        start("the EndpointSlice controller", EndpointSlices(self.store).run())
         start("the Deployment controller", Deployments(self.store, self.kinds).run())
         start("the scheduler", Scheduler(self.store).run())
-        start("the EndpointSlice controller", EndpointSlices(self.store).run())
+        start("the garbage collector", GarbageCollector(self.store, self.kinds).run())
         start("the kubelet", self.kubelet.run())
 
 

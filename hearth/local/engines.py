@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hearth.api.labels import LLMSERVICE_LABEL
 from hearth.emulators.container import Image, Start, start_of
-from hearth.emulators.listening import Place, beside
+from hearth.emulators.listening import Place
 from hearth.emulators.pod import PodSpec
 
 EngineKind = Literal["sim", "command"]
@@ -39,21 +39,21 @@ class EngineOptions:
             grace_seconds=pod["spec"]["terminationGracePeriodSeconds"],
             backoff_first=self.backoff_first_seconds,
             address=place.address,
-            enter=beside(place.address),
+            enter=place.enter,
         )
 
     def _image(self) -> Image:
         """This machine in the place of an image: where its programs and libraries are. The simulated engine stands for
         every image's entry point; a real one is the container's own command."""
         env = {name: os.environ[name] for name in _IMAGE_VARIABLES if name in os.environ}
-        return Image(("sim",) if self.kind == "sim" else (), (), env)
+        return Image(("vllm", "serve") if self.kind == "sim" else (), (), env)
 
     def _command(self, pod: dict[str, Any], start: Start, place: Place) -> list[str]:
         if self.kind == "command":
             return start.argv
         model = pod["metadata"]["labels"][LLMSERVICE_LABEL]
         engine = [sys.executable, "-m", "hearth.emulators.engine", "--model", model]
-        return [*engine, "--host", place.address, "--port", str(place.port), *self.sim_arguments]
+        return [*engine, "--pod-address", place.address, *self.sim_arguments, "--", *start.argv]
 
 
 def _without_secrets(container: dict[str, Any]) -> dict[str, Any]:

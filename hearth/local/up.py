@@ -28,6 +28,7 @@ from hearth.local.cluster import NAMESPACE, ClusterOptions, LocalCluster, local_
 from hearth.local.engines import EngineOptions
 from hearth.local.parts import Announcements, PartDied, Role, parts
 from hearth.local.rights import rights
+from hearth.process import collect_rarely
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
 from hearth.scaler.listener import DemandListener
@@ -96,7 +97,12 @@ class LocalHearth:
     def url(self) -> str:
         """Where the OpenAI endpoint is, without /v1."""
         host = "127.0.0.1" if self.config.host == "0.0.0.0" else self.config.host
-        return f"http://{host}:{self.roles['activator'].ports['http']}"
+        return f"http://{host}:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """Of the OpenAI endpoint."""
+        return self.roles["activator"].ports["http"]
 
     @property
     def scaler_address(self) -> str:
@@ -173,6 +179,7 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
             controller = hearth.roles["controller"]
             words = "\n".join([*waiting, f"the end of {controller.log_file}:", controller.tail()])
             raise StartFailed(f"not served after {START_SECONDS:g} s:\n{words}") from None
+        collect_rarely()  # a walk through the store's history would hold up whoever waits for a replica
         yield hearth
 
 

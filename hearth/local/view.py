@@ -76,13 +76,13 @@ def describe(view: ServiceView) -> str:
 
 async def _lines(hearth: LocalHearth, console: Console) -> None:
     """A line for each change."""
-    shown: dict[str, str] = {}
+    shown: dict[tuple[str, str], str] = {}
     while True:
         hearth.changed.clear()
         for view in hearth.view():
             line = describe(view)
-            if shown.get(view.name) != line:
-                shown[view.name] = line
+            if shown.get((view.namespace, view.name)) != line:
+                shown[view.namespace, view.name] = line
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
         with contextlib.suppress(TimeoutError):  # a display's rate: what the activator holds is no event of the store
             async with asyncio.timeout(_REFRESH_SECONDS):

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hearth.emulators.ports import free_port
 from tests.builders import SEED
 
 PATIENCE = 60.0
@@ -22,9 +21,14 @@ class Hearth:
     """A running `hearth up`."""
 
     process: "subprocess.Popen[str]"
-    port: int
     lines: list[str] = field(default_factory=list)
     _more: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def port(self) -> int:
+        found = re.search(r"OpenAI endpoint: http://127\.0\.0\.1:(\d+)/v1", self.text)
+        assert found is not None
+        return int(found[1])
 
     @property
     def url(self) -> str:
@@ -34,8 +38,7 @@ class Hearth:
     @contextlib.contextmanager
     def up(cls, folder: Path, *arguments: str, manifests: Sequence[Path] = (SEED,)) -> Iterator["Hearth"]:
         """Run it until the context is left; then it must end by itself, with 0 and without leaving a process."""
-        port = free_port()
-        command = [sys.executable, "-m", "hearth", "up", "--port", str(port), *arguments]
+        command = [sys.executable, "-m", "hearth", "up", "--port", "0", *arguments]
         command += [word for path in manifests for word in ("-f", str(path))]
         process = subprocess.Popen(
             command,
@@ -46,7 +49,7 @@ class Hearth:
             text=True,
             start_new_session=True,
         )
-        running = cls(process, port)
+        running = cls(process)
         reader = threading.Thread(target=running._read)
         reader.start()
         try:

@@ -3,14 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hearth.emulators.ports import free_port
 from tests.builders import SEED
 
 
 def demo(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """`hearth demo` on the example, to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "hearth", "demo", "-f", str(SEED), "--port", str(free_port()), *arguments],
+        [sys.executable, "-m", "hearth", "demo", "-f", str(SEED), "--port", "0", *arguments],
         env={**os.environ, "TMPDIR": str(folder)},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -169,7 +169,7 @@ def test_an_applied_change_does_what_it_does_in_a_cluster(cluster: Cluster) -> N
         f"{SERVICES}/{MODEL}", content=changed, headers=APPLY, params={"fieldManager": "curl", "force": "true"}
     )
     assert made.status_code == 200, made.text
-    cluster.until(SCALED, '"maxReplicaCount": 3'.replace(" ", ""))
+    cluster.until(SCALED, '"maxReplicaCount":3')
 
 
 def test_a_wrong_one_is_refused_in_words(cluster: Cluster) -> None:
