@@ -52,3 +52,13 @@ def test_a_back_off_is_a_number_after_any_number_of_failures(failures: int) -> N
     assert 0.1 <= seconds <= 60.0
     if failures >= 10:
         assert seconds >= 30.0
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(0, 0.2), (1, 0.2), (2, 0.4), (3, 0.8), (9, 51.2), (10, 60.0)])
+def test_a_back_off_doubles_up_to_its_limit_and_is_jittered_down_by_half(
+    failures: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    assert backoff(failures, 0.2, 60.0) == pytest.approx(seconds)
+    monkeypatch.setattr("random.uniform", lambda low, high: low)
+    assert backoff(failures, 0.2, 60.0) == pytest.approx(seconds / 2)

@@ -13,7 +13,7 @@ from hearth.activator.directory import Directory
 from hearth.faults import counted
 from hearth.kube import informer as module
 from hearth.kube.client import KubeClient, Listed
-from hearth.kube.errors import Unavailable
+from hearth.kube.errors import Expired, KubeError, Unanswered, Unavailable
 from hearth.kube.informer import Informer
 from hearth.kube.objects import KubeObject, ObjectKey, name_of
 from hearth.scaler.discovery import ActivatorDirectory
@@ -166,6 +166,61 @@ async def test_what_has_no_name_is_left_out(item: Any) -> None:
         kube.changes.put_nowait(("ADDED", item))
         kube.changes.put_nowait(("ADDED", thing("b", "2")))
         await told.until(lambda: told.taken == ["a", "b"])
+
+
+@pytest.fixture
+def failures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float, float]]:
+    """What is asked of the back-off: failures in a row, the first and the longest wait. Nobody waits for it."""
+    asked: list[tuple[int, float, float]] = []
+
+    def backoff(count: int, first: float, last: float) -> float:
+        asked.append((count, first, last))
+        return 0.001
+
+    monkeypatch.setattr(module, "backoff", backoff)
+    return asked
+
+
+async def test_a_callback_is_called_again_after_half_a_second_and_then_later_and_later(
+    failures: list[tuple[int, float, float]],
+) -> None:
+    told, kube = Told("bad"), Scripted(thing("bad"))
+    async with informing(kube, told):
+        await told.until(lambda: len(told.calls) == 3)
+        told.bad.clear()
+        await told.until(lambda: told.taken == ["bad"])
+        assert failures == [(1, 0.5, 60.0), (2, 0.5, 60.0), (3, 0.5, 60.0)]
+        told.bad.add("bad")
+        kube.changes.put_nowait(("MODIFIED", thing("bad", "2")))
+        await told.until(lambda: len(told.calls) == 5)
+    assert failures[3] == (1, 0.5, 60.0), "one that went well begins anew"
+
+
+async def test_a_server_that_fails_is_asked_later_and_later_until_it_answers(
+    failures: list[tuple[int, float, float]],
+) -> None:
+    told, kube = Told(), Scripted(thing("a"))
+    async with informing(kube, told):
+        for _ in range(3):
+            kube.changes.put_nowait(("BREAK", Unanswered("no answer")))
+        kube.changes.put_nowait(("ADDED", thing("b", "2")))
+        kube.changes.put_nowait(("BREAK", Unanswered("no answer")))
+        kube.changes.put_nowait(("ADDED", thing("c", "3")))
+        await told.until(lambda: "c" in told.taken)
+    assert failures == [(count, 0.2, 30.0) for count in (1, 2, 3, 1)]
+    assert kube.lists == 1, "a connection that broke is no reason to list"
+
+
+@pytest.mark.usefixtures("failures")
+@pytest.mark.parametrize("error", [Unavailable("503: etcd", 503), Expired("410: too old", 410)])
+async def test_an_answer_may_be_about_our_version_so_it_is_listed_anew(error: KubeError) -> None:
+    told, kube = Told(), Scripted(thing("a"), thing("b"))
+    async with informing(kube, told):
+        kube.items = [thing("b"), thing("c", "2")]
+        kube.changes.put_nowait(("BREAK", error))
+        await told.until(lambda: "c" in told.taken)
+    assert told.taken == ["a", "b", "-a", "c"], "what has not changed is not told again"
+    assert kube.lists == 2
 
 
 strange_specs = st.dictionaries(st.sampled_from(["spec", "status", "ports", "endpoints", "kind"]), anything, max_size=4)
