@@ -324,7 +324,7 @@ func held(to *url.URL) {
 			lines, last := bufio.NewScanner(answer.Body), ""
 			for lines.Scan() {
 				line := lines.Bytes()
-				if bytes.HasPrefix(line, []byte(": hearth")) {
+				if bytes.HasPrefix(line, []byte(`data: {"hearth":`)) {
 					beats.Add(1)
 				} else if bytes.HasPrefix(line, []byte("data: [DONE]")) {
 					answered.Add(1)
