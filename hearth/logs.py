@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from queue import Full, Queue
 from typing import Final, Literal
 
+_STANDARD_ERROR: Final = 2
+
 LogFormat = Literal["auto", "json", "text"]
 
 QUEUED_RECORDS: Final = 10_000
@@ -124,7 +126,7 @@ def dropped_lines() -> int:
 def configure(log_format: LogFormat = "auto", level: str = "INFO") -> None:
     """Send all logs to standard error, written by a thread. `auto` is text on a terminal and JSON elsewhere."""
     text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
-    writer = _Writer(sys.stderr.fileno(), TextFormatter() if text else JsonFormatter())
+    writer = _Writer(_STANDARD_ERROR, TextFormatter() if text else JsonFormatter())
     _writers.append(writer)
     writer.start()
     atexit.register(writer.close)

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,5 +148,9 @@ def test_an_unknown_option_is_a_usage_error() -> None:
 
 
 def test_the_activator_says_why_it_cannot_serve(tmp_path: Path) -> None:
-    result = run("activator", "--kubeconfig", str(tmp_path / "none"), "--listen", "127.0.0.1:0")
-    assert result.exit_code == 1
+    command = [sys.executable, "-m", "hearth", "activator", "--kubeconfig", str(tmp_path / "none")]
+    ended = subprocess.run(
+        [*command, "--listen", "127.0.0.1:0"], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "no way to the API server" in json.loads(ended.stderr.splitlines()[-1])["reason"]
