@@ -55,8 +55,8 @@ up: .venv/installed ## Run the example LLMService on this machine, without a clu
 demo: .venv/installed ## The same without a person: cold requests, a burst, silence, zero
 	@$(BIN)/hearth demo -f $(SEED)
 
-test: .venv/installed ## Unit, component and local end-to-end tests
-	@$(BIN)/python -m pytest
+test: .venv/installed ## Unit, component and local end-to-end tests, a module at a time on each core
+	@$(BIN)/python -m pytest -n logical --dist loadfile
 
 e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest --import-mode=append tests/component)

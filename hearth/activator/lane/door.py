@@ -24,7 +24,7 @@ from hearth.activator.lane.hold import Hold
 from hearth.activator.lane.inference import Inference
 from hearth.activator.metrics import ActivatorMetrics
 from hearth.activator.origins import Origins
-from hearth.activator.paths import Path, dialect_of, is_own, likely, path_of, unknown_service
+from hearth.activator.paths import GET, Path, dialect_of, is_own, likely, path_of, unknown_service
 from hearth.api.key import ServiceKey
 from hearth.http1 import asgi
 from hearth.http1.limits import Budget, Limits
@@ -265,6 +265,8 @@ def _known(method: str, path: str, entry: Entry | None) -> Path:
     """What is known of a path. Raises ApiError for one that is not served, or not so."""
     known = path_of(path, entry.paths if entry is not None else frozenset())
     if known is None:
+        if is_own(path) and method not in GET:
+            raise errors.method_not_allowed(method, GET)
         if entry is None and (service := unknown_service(path)) is not None:
             raise errors.model_not_found(service)
         raise errors.unknown_path(path, likely(path))
