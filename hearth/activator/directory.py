@@ -114,6 +114,7 @@ class Directory:
             cold_start_percent=status.cold_start.percent if status.cold_start else None,
             cold_start_history=status.cold_start_history or (),
             ready=self._ready(key),
+            paths=frozenset(status.engine_paths),
         )
         self._entries[key] = entry
         self._by_name[key[1]].add(key)

@@ -205,6 +205,11 @@ class Metrics(ApiModel):
     ttft: Word | None = Field(None, description="The histogram of the time to the first token.")
 
 
+MAX_PATHS = 32
+
+EnginePath = Annotated[str, Field(min_length=2, max_length=128, pattern=r"^(/[A-Za-z0-9_-]+)+$")]
+
+
 class InferenceRuntimeSpec(ApiModel):
     family: str = Field(min_length=1, max_length=63, description="vllm, sglang, mindie, llamacpp, or any string.")
     vendor: str = Field(
@@ -219,6 +224,11 @@ class InferenceRuntimeSpec(ApiModel):
     health: Health = Field(default_factory=Health)
     lifecycle: Lifecycle = Field(default_factory=Lifecycle, description="How an engine ends.")
     metrics: Metrics = Field(default_factory=Metrics)
+    paths: list[EnginePath] = Field(
+        default_factory=list,
+        max_length=MAX_PATHS,
+        description="Paths of the engine that clients may POST to, beside those of OpenAI's and Anthropic's inference.",
+    )
 
     @model_validator(mode="after")
     def _mounts_have_volumes(self) -> Self:

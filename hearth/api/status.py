@@ -57,6 +57,9 @@ class LLMServiceStatus(StatusModel):
     resolved_runtime: str | None = Field(
         None, max_length=253, description="The InferenceRuntime that serves the model."
     )
+    engine_paths: list[Annotated[str, Field(max_length=128)]] = Field(
+        default_factory=list, max_length=32, description="What its runtime serves beside the paths of inference."
+    )
     replicas: Count | None = Field(None, description="Pods that there are.")
     ready_replicas: Count | None = Field(None, description="Pods that answer.")
     queue_depth: Count | None = Field(None, description="Requests waiting and in flight over all activators.")

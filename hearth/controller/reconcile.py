@@ -112,12 +112,12 @@ class Reconciler:
             self._settled.pop(key, None)
             self._fleet.forget(key)
             return None  # what it owned goes with it: the garbage collector follows the owner references
-        runtime: str | None = None
+        runtime: InferenceRuntime | None = None
         again: float | None = None
         try:
             service = parse_llmservice(item, "API server")
             rendered = render(service, self._runtimes(), self._facts())
-            runtime = rendered.runtime.metadata.name
+            runtime = rendered.runtime
             keda = True
             try:
                 again = await self._settle(service, item, rendered)
@@ -127,7 +127,7 @@ class Reconciler:
             if wanted_replicas(world) > 0:
                 again = min(again or LOOK_SECONDS, LOOK_SECONDS)
             self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
-            found = verdicts(world, runtime, keda=keda)
+            found = verdicts(world, runtime.metadata.name, keda=keda)
         except ManifestError as error:
             world = self._world(key)
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
@@ -289,7 +289,7 @@ class Reconciler:
         return nudged(wanted)
 
     async def _write_status(
-        self, key: ServiceKey, item: KubeObject, world: World, found: list[Verdict], runtime: str | None
+        self, key: ServiceKey, item: KubeObject, world: World, found: list[Verdict], runtime: InferenceRuntime | None
     ) -> None:
         old = mapping(item, "status")
         now = datetime.now(UTC)
@@ -297,11 +297,12 @@ class Reconciler:
             world,
             found,
             old,
-            runtime=runtime,
+            runtime=runtime.metadata.name if runtime is not None else None,
             selector=f"{LLMSERVICE_LABEL}={key.name},{COMPONENT_LABEL}=engine",
             url=f"http://{key.name}.{key.namespace}.svc/v1",
             generation=number(item, "metadata", "generation"),
             now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            paths=runtime.spec.paths if runtime is not None else (),
         )
         if status == old:
             return

@@ -71,6 +71,7 @@ def llmservice_status(
     url: str,
     generation: int,
     now: str,
+    paths: Sequence[str] = (),
 ) -> KubeObject:
     """The whole status; `old` is the one that stands, whose times are kept where nothing changed. `now`: RFC 3339."""
     before = {text(condition, "type"): condition for condition in conditions_of({"status": old})}
@@ -99,6 +100,8 @@ def llmservice_status(
     }
     if runtime is not None:
         made["resolvedRuntime"] = runtime
+    if paths:
+        made["enginePaths"] = list(paths)
     if world.queue_depth is not None:
         made["queueDepth"] = world.queue_depth
     start, history = progress(world, old, now)

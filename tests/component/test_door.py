@@ -203,3 +203,11 @@ async def test_health_and_readiness(activator: ActivatorHarness) -> None:
     client = await activator.client()
     assert (await client.ask("GET", "/healthz")).body == b"ok\n"
     assert (await client.ask("GET", "/readyz")).status == 200
+
+
+async def test_a_runtime_may_serve_more(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+    activator.service(enginePaths=["/infill"])
+    activator.ready(engine)
+    client = await activator.client()
+    assert (await client.ask("POST", "/ai/qwen/infill", {"input_prefix": "x"})).json == {"asked": "/infill"}
+    assert (await client.ask("POST", "/ai/qwen/props", {})).status == 404

@@ -160,3 +160,10 @@ def test_a_service_that_keda_has_given_up_is_not_asleep() -> None:
     found = {v.type: v for v in verdicts(world, "r")}
     assert (phase_of(world), found["Ready"].reason) == ("Degraded", "NotScaled")
     assert "no such thing" in found["Ready"].message
+
+
+def test_what_a_runtime_serves_beside_is_told_to_activators() -> None:
+    about: Any = {"runtime": "cpu-llamacpp", "selector": "", "url": "", "generation": 1, "now": "2026-01-01T00:00:00Z"}
+    world = World(None, None, [])
+    assert llmservice_status(world, [], {}, **about, paths=["/infill"])["enginePaths"] == ["/infill"]
+    assert "enginePaths" not in llmservice_status(world, [], {}, **about)
