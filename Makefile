@@ -42,7 +42,7 @@ endef
 build/bench/installed: pyproject.toml constraints.txt
 	$(call install,$(BENCH_PYTHON))
 
-SOURCES := tools/compile.py $(wildcard hearth/*.py hearth/*/*.py)
+SOURCES := tools/compile.py $(wildcard hearth/*.py hearth/*/*.py hearth/*/*/*.py)
 build/compiled: .venv/installed $(SOURCES)
 	$(call compile,$(BIN)/python)
 

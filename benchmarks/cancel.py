@@ -32,7 +32,7 @@ async def measure() -> list[Figure]:
 
     engine = await asyncio.start_server(stream, "127.0.0.1", 0)
     service, samples = llmservice("bench-0"), []
-    body = json.dumps({"model": "bench-0", "stream": True}).encode()
+    body = json.dumps({"model": "bench-0", "stream": True, "messages": [{"role": "user", "content": "x"}]}).encode()
     ask = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
     with tempfile.TemporaryDirectory() as folder:
         async with local_roles(UpConfig([service], (), Path(folder), port=0)) as hearth:

@@ -7,12 +7,19 @@ seconds of its phases. The controller keeps it in an LLMService's status; the ac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Literal, get_args
 
-PHASES = ("requested", "scheduling", "pulling-image", "starting", "loading")
-"""requested: asked of KEDA, no pod yet; then as the controller writes them to status.coldStart.phase."""
+StartPhase = Literal["scheduling", "pulling-image", "starting", "loading"]
+"""How far a start is, as the controller writes it to status.coldStart.phase."""
+
+PHASES: tuple[str, ...] = ("requested", *get_args(StartPhase))
+"""requested: asked of KEDA, no pod yet; then those."""
 
 REMEMBERED = 5
 """Starts in a history."""
+
+MAX_SECONDS = 31_536_000.0
+"""A year: no phase of a start takes as long, and what says so is no history of ours."""
 
 Took = Mapping[str, float]
 

@@ -6,17 +6,17 @@ same model would cost without Hearth, on for ever with max(scaling.min, 1) repli
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
+from hearth.api.key import ServiceKey
 from hearth.api.llmservice import LLMService
+from hearth.api.status import Phase
 from hearth.metrics import SERVICE_LABELS, Collected, Metric
 
-ServiceKey = tuple[str, str]
-"""(namespace, name) of an LLMService."""
-
-PHASES = ("Pending", "Loading", "Ready", "ScaledToZero", "Degraded")
+PHASES: tuple[Phase, ...] = get_args(Phase)
 
 PHASE = Metric("gauge", "hearth_llmservice_phase", "1 for the phase that it is in.", (*SERVICE_LABELS, "phase"))
 REPLICAS = Metric("gauge", "hearth_llmservice_replicas", "Replicas that KEDA and the HPA want.", SERVICE_LABELS)
@@ -49,7 +49,7 @@ _HOUR = 3600.0
 class Seen:
     """One LLMService as it was seen last."""
 
-    phase: str
+    phase: Phase
     replicas: int
     ready: int
     minimum: int
@@ -58,7 +58,7 @@ class Seen:
     accelerators: float
 
     @classmethod
-    def of(cls, service: LLMService, phase: str, replicas: int, ready: int) -> "Seen":
+    def of(cls, service: LLMService, phase: Phase, replicas: int, ready: int) -> "Seen":
         """What it wants is in its spec; the rest is what is."""
         scaling = service.spec.scaling
         accelerators = service.spec.resources.accelerators

@@ -5,15 +5,22 @@ names, counts, durations and status codes.
 """
 
 import atexit
+import contextlib
 import json
 import logging
+import os
 import sys
+import threading
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener
-from queue import SimpleQueue
-from typing import Literal
+from queue import Full, Queue
+from typing import Final, Literal
 
 LogFormat = Literal["auto", "json", "text"]
+
+QUEUED_RECORDS: Final = 10_000
+"""Lines that wait to be written, at most."""
+LAST_LINES_SECONDS: Final = 1.0
+"""What the last lines get to be written when the process ends."""
 
 
 def fields(**values: object) -> dict[str, object]:
@@ -47,18 +54,79 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure(log_format: LogFormat = "auto", level: str = "INFO", *, access_log: bool = False) -> None:
-    """Send all logs to standard error. `auto` is text on a terminal and JSON elsewhere. With `access_log`, what goes to
-    the logger hearth.access is formatted and written by a thread: a line for each request must hold up none."""
-    handler = logging.StreamHandler(sys.stderr)
+class _Writer(threading.Thread):
+    """Formats and writes records, in a thread of its own: whoever logs waits for nobody who reads.
+
+    A pipe that nobody empties stops this thread alone. What does not fit into the queue meanwhile is dropped and
+    counted, and the count is written when there is room again.
+    """
+
+    def __init__(self, descriptor: int, formatter: logging.Formatter) -> None:
+        super().__init__(name="logs", daemon=True)
+        self.dropped = 0
+        self._records: Queue[logging.LogRecord | None] = Queue(QUEUED_RECORDS)
+        self._descriptor = descriptor
+        self._formatter = formatter
+
+    def put(self, record: logging.LogRecord) -> None:
+        try:
+            self._records.put_nowait(record)
+        except Full:
+            self.dropped += 1
+
+    def run(self) -> None:
+        told = 0
+        while (record := self._records.get()) is not None:
+            self._write(record)
+            if self.dropped > told:
+                lost, told = self.dropped - told, self.dropped
+                made = {
+                    "name": __name__,
+                    "levelno": logging.WARNING,
+                    "levelname": "WARNING",
+                    "msg": "log lines dropped",
+                }
+                self._write(logging.makeLogRecord(made | fields(lines=lost)))
+
+    def _write(self, record: logging.LogRecord) -> None:
+        # Not through sys.stderr, whose lock would be held while the pipe is full, also at the end of the process.
+        line = memoryview(f"{self._formatter.format(record)}\n".encode(errors="backslashreplace"))
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError:
+            self.dropped += 1  # a pipe whose reader is gone, a full disk
+
+    def close(self) -> None:
+        """Write what is in the queue, as long as somebody reads it."""
+        with contextlib.suppress(Full):
+            self._records.put(None, timeout=LAST_LINES_SECONDS)
+        self.join(LAST_LINES_SECONDS)
+
+
+class _Queued(logging.Handler):
+    def __init__(self, writer: _Writer) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._writer.put(record)
+
+
+_writers: list[_Writer] = []
+
+
+def dropped_lines() -> int:
+    """Lines of log that were lost since nobody read them fast enough."""
+    return sum(writer.dropped for writer in _writers)
+
+
+def configure(log_format: LogFormat = "auto", level: str = "INFO") -> None:
+    """Send all logs to standard error, written by a thread. `auto` is text on a terminal and JSON elsewhere."""
     text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
-    handler.setFormatter(TextFormatter() if text else JsonFormatter())
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    writer = _Writer(sys.stderr.fileno(), TextFormatter() if text else JsonFormatter())
+    _writers.append(writer)
+    writer.start()
+    atexit.register(writer.close)
+    logging.basicConfig(handlers=[_Queued(writer)], level=level.upper(), force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    if access_log:
-        lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
-        access = logging.getLogger("hearth.access")
-        access.handlers, access.propagate = [QueueHandler(lines)], False
-        listener = QueueListener(lines, handler)
-        listener.start()
-        atexit.register(listener.stop)

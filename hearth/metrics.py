@@ -16,6 +16,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 
 from hearth import __version__
+from hearth.faults import counted
+from hearth.logs import dropped_lines
 
 Sample = tuple[Sequence[str], float]
 """The values of a metric's labels, in their order, and its own."""
@@ -64,12 +66,28 @@ class Collected:
 
 
 BUILD_INFO = Metric("gauge", "hearth_build_info", "1, with what runs as labels.", ("role", "version", "python"))
+FAULTS = Metric(
+    "counter",
+    "hearth_faults_total",
+    "Errors of Hearth's own that ended what was done for one object, update, timer or request, and nothing else.",
+    ("role", "where"),
+)
+
+
+DROPPED_LINES = Metric(
+    "counter",
+    "hearth_log_lines_dropped_total",
+    "Lines of log that were lost, since nobody read standard error fast enough.",
+    ("role",),
+)
 
 
 def role_registry(role: str) -> CollectorRegistry:
-    """A registry with what every role tells: its build, and its process as prometheus-client tells it."""
+    """A registry with what every role tells: its build, its faults, and its process as prometheus-client tells it."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     info = Gauge(BUILD_INFO.name, BUILD_INFO.help, BUILD_INFO.labels, registry=registry)
     info.labels(role, __version__, platform.python_version()).set(1)
+    registry.register(Collected(lambda: [FAULTS.of(((role, where), count) for where, count in counted().items())]))
+    registry.register(Collected(lambda: [DROPPED_LINES.of([((role,), dropped_lines())])]))
     return registry

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import Coroutine
@@ -49,3 +50,10 @@ def collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def descriptors() -> int:
+    """File descriptors that this process may have, after its soft limit was raised to the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 2**20

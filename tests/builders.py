@@ -29,6 +29,22 @@ def llmservice(*assignments: str, name: str = "qwen", namespace: str = "ai") -> 
     return parse_llmservice(llmservice_manifest(name, namespace, *assignments))
 
 
+def runtime_manifest(*assignments: str, name: str = "r") -> dict[str, Any]:
+    """A small InferenceRuntime as plain data, with `path=value` assignments applied."""
+    manifest = {
+        "apiVersion": "serving.hearth.dev/v1alpha1",
+        "kind": "InferenceRuntime",
+        "metadata": {"name": name},
+        "spec": {
+            "family": "vllm",
+            "vendor": "nvidia",
+            "container": {"image": "nvidia:1", "args": ["{{ .Model.Path }}"]},
+            "accelerator": {"resourceName": "nvidia.com/gpu"},
+        },
+    }
+    return set_fields(manifest, assignments)
+
+
 def runtime(name: str = "r", vendor: str = "nvidia", priority: int = 0, **spec: Any) -> InferenceRuntime:
     return InferenceRuntime.model_validate(
         {

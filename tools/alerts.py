@@ -105,6 +105,13 @@ ALERTS = (
         "No scaler is scraped: KEDA can't learn of demand, and sleeping models stay asleep.",
     ),
     Alert(
+        "HearthFault",
+        "sum by (role, where) (increase(hearth_faults_total[15m])) > 0",
+        "1m",
+        "warning",
+        "A {{ $labels.role }} met an error of its own ({{ $labels.where }}): one object or request is not served; the others are.",
+    ),
+    Alert(
         "HearthNoLeader",
         "(sum(hearth_controller_leader) < 1) or absent(hearth_controller_leader)",
         "1m",

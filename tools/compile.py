@@ -14,35 +14,22 @@ from mypyc.build import mypycify
 from setuptools import Distribution
 from setuptools.command.build_ext import build_ext
 
-MODULES = (
-    "balance",
-    "chunked",
-    "client",
-    "exchange",
-    "gate",
-    "headers",
-    "heartbeat",
-    "hold",
-    "journey",
-    "protocol",
-    "relay",
-    "request",
-    "tally",
-    "upstream",
-)
+FOLDERS = ("hearth/http1", "hearth/activator/lane")
 
 
 def compile_in(folder: Path) -> None:
-    """Write the extension modules into FOLDER/hearth/activator. Raises SystemExit with what mypy says."""
+    """Write the extension modules into FOLDER, beside their sources. Raises SystemExit with what mypy says."""
     folder = folder.resolve()
-    if not (folder / "hearth/activator").is_dir():
-        sys.exit(f"{folder} has no hearth/activator: give the folder that Hearth is installed in")
+    if not all((folder / place).is_dir() for place in FOLDERS):
+        sys.exit(f"{folder} has no {' or '.join(FOLDERS)}: give the folder that Hearth is installed in")
     # Alone, so that mypy does not take what else is installed there for sources.
     with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
         shutil.copytree(folder / "hearth", "hearth")
         # The types are checked by `make lint`, with everything installed; here foreign packages may be missing.
         flags = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent", f"--cache-dir={work}/mypy"]
-        sources = [f"hearth/activator/{module}.py" for module in MODULES]
+        sources = sorted(
+            str(module) for place in FOLDERS for module in Path(place).glob("*.py") if module.stem != "__init__"
+        )
         extensions = mypycify([*flags, *sources], opt_level="3", target_dir=f"{work}/c")
         command = build_ext(Distribution({"name": "hearth", "ext_modules": extensions}))
         command.build_temp, command.build_lib = f"{work}/objects", str(folder)

@@ -19,7 +19,7 @@ INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
 _ANY_OBJECT: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _NOT_BUILT_TYPE: dict[str, Schema] = {"catalogRef": {"type": "string"}}  # the others are objects
 
-_DROPPED = ("title", "additionalProperties")
+_DROPPED = ("title", "additionalProperties", "propertyNames")
 
 
 def _column(name: str, path: str, kind: str = "string", priority: int = 0) -> Schema:
@@ -142,8 +142,10 @@ def _structural(
         return _structural({**defs[name], **beside}, defs, classes.get(name), classes)
     options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
     if [option.get("type") for option in options] == ["integer", "string"]:
-        # The one union that a CRD may have.
-        return {**_without(node, *_DROPPED, "anyOf", "default" if node.get("default") is None else ""), **INT_OR_STRING}
+        # The one union that a CRD may have; what bounds either side of it stands beside it.
+        bounds: Schema = {key: value for option in options for key, value in option.items() if key != "type"}
+        beside = _without(node, *_DROPPED, "anyOf", "default" if node.get("default") is None else "")
+        return {**beside, **bounds, **INT_OR_STRING}
     if options:
         (option,) = options  # an optional value
         return _structural({**_without(node, "anyOf", "default"), **option}, defs, model, classes)

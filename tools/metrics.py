@@ -6,7 +6,7 @@ import hearth.activator.metrics
 import hearth.controller.metrics
 import hearth.fleet
 import hearth.scaler.metrics
-from hearth.metrics import BUILD_INFO, Metric
+from hearth.metrics import BUILD_INFO, DROPPED_LINES, FAULTS, Metric
 
 _HEAD = """# Metrics
 
@@ -20,7 +20,7 @@ are an LLMService's; a name that no LLMService has is never a label. Beside thes
 """
 
 ROLES: dict[str, list[Metric]] = {
-    "all": [BUILD_INFO],
+    "all": [BUILD_INFO, FAULTS, DROPPED_LINES],
     "activator": hearth.activator.metrics.METRICS,
     "scaler": hearth.scaler.metrics.METRICS,
     "controller": [*hearth.controller.metrics.METRICS, *hearth.fleet.METRICS],

@@ -6,6 +6,8 @@ from typing import Any
 
 Schema = dict[str, Any]
 
+_INT32 = 2**31 - 1
+
 _HEAD = "<!-- Generated from hearth/api by `make generate`. -->\n"
 
 
@@ -59,9 +61,14 @@ def _type(field: Schema) -> str:
     kind = str(field.get("type", "any"))
     if kind == "array":
         return f"list of {_type(field['items'])}"
-    low, high = field.get("minimum"), field.get("maximum")
+    low, high = (_said(field.get(bound)) for bound in ("minimum", "maximum"))
     bounds = [f"≥ {low}"] * (low is not None) + [f"≤ {high}"] * (high is not None)
     return _cell(" ".join([kind, ", ".join(bounds)]).strip())
+
+
+def _said(bound: float | None) -> float | None:
+    """A bound that is worth saying: that a number has 32 bits is Kubernetes' habit, not the field's."""
+    return None if bound is None or abs(bound) >= _INT32 else bound
 
 
 def _rules(path: str, schema: Schema) -> list[str]:

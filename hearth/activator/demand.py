@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from grpc.aio import ServicerContext
 
-from hearth.activator.directory import ServiceKey
-from hearth.activator.hold import Hold
+from hearth.activator.lane.hold import Hold
+from hearth.api.key import ServiceKey
 from hearth.logs import fields
 from hearth.proto import demand_pb2 as pb
 from hearth.proto.demand_pb2_grpc import DemandServicer

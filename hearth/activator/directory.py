@@ -6,12 +6,13 @@ Pure state, fed with objects as the API server has them.
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hearth.activator.errors import model_not_found
+from hearth.activator.paths import RESERVED
+from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL
-from hearth.api.llmservice import LLMService
+from hearth.api.llmservice import LLMService, Progress
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.status import LLMServiceStatus
 from hearth.coldstart import Took
@@ -19,9 +20,6 @@ from hearth.kube.endpoints import addresses
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
-
-ServiceKey = tuple[str, str]
-"""(namespace, name) of an LLMService."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ class Policy:
     mode: Literal["keepalive", "reject"]
     heartbeat_interval: float
     whitespace_after: float
-    progress: Literal["comment", "reasoning", "event"]
+    progress: Progress
     activation_timeout: float
     max_queue: int
     concurrency: int
@@ -39,21 +37,25 @@ class Policy:
     listed: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One LLMService: its policy, what its status says, and the addresses (host:port) of its ready replicas."""
 
     key: ServiceKey
     policy: Policy
-    name: str = field(init=False)  # NAMESPACE/NAME
     created: str = ""
     phase: str = "Pending"
     cold_start_phase: str | None = None
+    cold_start_percent: int | None = None
     cold_start_history: Sequence[Took] = ()
-    ready: frozenset[str] = field(default_factory=frozenset)
+    ready: frozenset[str] = frozenset()
+    paths: frozenset[str] = frozenset()
+    """What its runtime serves beside the paths that every engine may have."""
 
-    def __post_init__(self) -> None:
-        self.name = "/".join(self.key)
+    @property
+    def name(self) -> str:
+        """NAMESPACE/NAME."""
+        return str(self.key)
 
 
 def policy_of(service: LLMService) -> Policy:
@@ -86,11 +88,12 @@ class Directory:
         """The entries, sorted by namespace and name."""
         return iter(sorted(self._entries.values(), key=lambda entry: entry.key))
 
-    def get(self, key: ServiceKey) -> Entry | None:
-        return self._entries.get(key)
+    def get(self, key: tuple[str, str]) -> Entry | None:
+        return self._entries.get(ServiceKey(*key))
 
-    def put_service(self, key: ServiceKey, item: dict[str, Any] | None) -> None:
+    def put_service(self, at: tuple[str, str], item: dict[str, Any] | None) -> None:
         """Take an LLMService as it is now; None: it is gone. One that can't be read is kept as it was."""
+        key = ServiceKey(*at)
         if item is None:
             if self._entries.pop(key, None) is not None:
                 self._by_name[key[1]].discard(key)
@@ -108,6 +111,7 @@ class Directory:
             created=item["metadata"].get("creationTimestamp") or "",
             phase=status.phase,
             cold_start_phase=status.cold_start.phase if status.cold_start else None,
+            cold_start_percent=status.cold_start.percent if status.cold_start else None,
             cold_start_history=status.cold_start_history or (),
             ready=self._ready(key),
         )
@@ -121,50 +125,60 @@ class Directory:
         if item is not None:
             name = (item["metadata"].get("labels") or {}).get(LLMSERVICE_LABEL)
             if name:
-                self._slices[slice_key] = ((slice_key[0], name), addresses(item))
+                self._slices[slice_key] = (ServiceKey(slice_key[0], name), addresses(item))
         new = self._slices.get(slice_key)
         for key in {owner for owner, _ in filter(None, (old, new))}:
             entry = self._entries.get(key)
             if entry is not None and (ready := self._ready(key)) != entry.ready:
-                entry.ready = ready
-                self._on_change(key, entry)
+                self._entries[key] = changed = replace(entry, ready=ready)
+                self._on_change(key, changed)
 
     def by_host(self, host: str) -> Entry | None:
-        """The LLMService whose Service a Host header names: NAME.NAMESPACE, NAME.NAMESPACE.svc…, or a NAME alone
-        that stands in one namespace only (a client in the same namespace)."""
-        labels = host.split(":", maxsplit=1)[0].lower().split(".")
-        if len(labels) == 2 or (len(labels) > 2 and labels[2] == "svc"):
-            return self._entries.get((labels[1], labels[0]))
-        if len(labels) == 1 and len(keys := self._by_name.get(labels[0], set())) == 1:
+        """The LLMService whose Service a Host field names in full: NAME.NAMESPACE.svc or longer."""
+        labels = _labels(host)
+        return self._entries.get(ServiceKey(labels[1], labels[0])) if len(labels) > 2 and labels[2] == "svc" else None
+
+    def by_short_host(self, host: str) -> Entry | None:
+        """The LLMService that a Host field may mean: NAME.NAMESPACE, or the NAME of one in a single namespace (from a
+        client there). Other names look alike, `localhost` and `api.example`: so this counts only where nothing else
+        says whose a request is."""
+        labels = _labels(host)
+        if len(labels) == 2:
+            return self._entries.get(ServiceKey(labels[1], labels[0]))
+        if len(labels) == 1 and len(keys := self._by_name.get(labels[0], ())) == 1:
             return self._entries[next(iter(keys))]
         return None
 
     def by_path(self, path: str) -> tuple[Entry, str] | None:
-        """The LLMService of a path /NAMESPACE/NAME/…, and what is left of the path."""
+        """The LLMService of a path /NAMESPACE/NAME/…, and what is left of the path. The API's own paths come first."""
         parts = path.split("/", 3)
-        if len(parts) == 4 and (entry := self._entries.get((parts[1], parts[2]))):
+        if (
+            len(parts) == 4
+            and parts[1] not in RESERVED
+            and (entry := self._entries.get(ServiceKey(parts[1], parts[2])))
+        ):
             return entry, f"/{parts[3]}"
         return None
 
-    def by_model(self, model: str) -> Entry:
-        """The LLMService that `model` names, as NAME or NAMESPACE/NAME. Raises ApiError 404."""
+    def by_model(self, model: str) -> Entry | None:
+        """The LLMService that `model` names, as NAME or NAMESPACE/NAME; a NAME alone is the oldest one's."""
         namespace, separator, name = model.partition("/")
-        if separator:
-            entry = self._entries.get((namespace, name))
-        else:
-            keys = {key for key in self._by_name.get(model, set()) if self._entries[key].policy.listed}
-            if len(keys) > 1:
-                names = ", ".join(sorted("/".join(key) for key in keys))
-                raise model_not_found(model, f" by that name alone; say which one: {names}")
-            entry = self._entries[next(iter(keys))] if keys else None
-        if entry is None or not entry.policy.listed:
-            raise model_not_found(model)
-        return entry
+        entry = self._entries.get(ServiceKey(namespace, name)) if separator else self._oldest(model)
+        return entry if entry is not None and entry.policy.listed else None
 
     def model_id(self, entry: Entry) -> str:
-        """What a client writes as `model`: the name, or namespace/name where the name stands in two namespaces."""
-        same = [key for key in self._by_name[entry.key[1]] if self._entries[key].policy.listed]
-        return entry.key[1] if len(same) == 1 else "/".join(entry.key)
+        """What a client writes as `model`: the name, or namespace/name where an older LLMService has the name."""
+        return entry.key[1] if self._oldest(entry.key[1]) is entry else "/".join(entry.key)
+
+    def _oldest(self, name: str) -> Entry | None:
+        """Who came first keeps a name: what somebody makes elsewhere takes nobody's clients away."""
+        entries = [self._entries[key] for key in self._by_name.get(name, ())]
+        listed = [entry for entry in entries if entry.policy.listed]
+        return min(listed, key=lambda entry: (entry.created, entry.key), default=None)
 
     def _ready(self, key: ServiceKey) -> frozenset[str]:
         return frozenset(address for owner, ready in self._slices.values() if owner == key for address in ready)
+
+
+def _labels(host: str) -> list[str]:
+    return host.split(":", maxsplit=1)[0].lower().rstrip(".").split(".")

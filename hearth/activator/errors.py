@@ -7,17 +7,23 @@ Anthropic's, on /v1/messages: {"type": "error", "error": {"type", "message"}}, h
 import json
 import math
 from dataclasses import dataclass
-from typing import Literal
 
-Dialect = Literal["openai", "anthropic"]
+from hearth.activator.paths import Dialect
+from hearth.http1.message import Refusal
 
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
 }
+
+
+MAX_RETRY_AFTER_SECONDS = 60
+"""No answer says more. openai 3.x gives up at once where it is told to wait for more than 120 s."""
 
 
 def error_event(body: bytes, dialect: Dialect) -> bytes:
@@ -35,6 +41,7 @@ class ApiError(Exception):
     code: str | None = None
     param: str | None = None
     retry_after: float | None = None
+    allow: tuple[str, ...] = ()
 
     def body(self, dialect: Dialect = "openai") -> bytes:
         if dialect == "anthropic":
@@ -51,17 +58,39 @@ class ApiError(Exception):
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"content-type", b"application/json")]
-        if self.status == 405:
-            headers.append((b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))  # RFC 9110, 15.5.6
+        if self.allow:
+            headers.append((b"allow", ", ".join(self.allow).encode()))  # RFC 9110, 15.5.6
+        if self.status == 415:
+            headers.append((b"accept-encoding", b"gzip, deflate, zstd"))  # RFC 9110, 15.5.16
         if self.retry_after is not None:
-            headers.append((b"retry-after", str(max(1, math.ceil(self.retry_after))).encode()))
+            headers.append((b"retry-after", b"%d" % min(max(1, math.ceil(self.retry_after)), MAX_RETRY_AFTER_SECONDS)))
         return headers
+
+
+EVERY_METHOD = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+
+_SHOWN = 200  # characters of a client's own words that an error says back
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+def of_refusal(refusal: Refusal) -> ApiError:
+    """What HTTP itself refuses, as an API's error."""
+    status = refusal.status
+    kind = "invalid_request_error" if status < 500 or status == 505 else "server_error"
+    return ApiError(
+        *(status, refusal.text, kind, refusal.code),
+        retry_after=1.0 if status == 503 else None,
+        allow=EVERY_METHOD if status == 405 else (),
+    )
 
 
 def model_not_found(model: str, hint: str = "") -> ApiError:
     return ApiError(
         404,
-        f"The model {model!r} does not exist{hint or '; GET /v1/models lists those that do'}.",
+        f"The model {_shown(model)} does not exist{hint or '; GET /v1/models lists those that do'}.",
         "invalid_request_error",
         "model_not_found",
         "model",
@@ -102,13 +131,43 @@ def bad_request(message: str) -> ApiError:
     return ApiError(400, message, "invalid_request_error", "bad_request")
 
 
-def method_not_allowed(method: str) -> ApiError:
-    return ApiError(405, f"{method} requests are not served here.", "invalid_request_error", "method_not_allowed")
-
-
-def http_version_not_supported(version: str) -> ApiError:
+def method_not_allowed(method: str, allowed: tuple[str, ...]) -> ApiError:
     return ApiError(
-        505, f"HTTP/{version} is not spoken here; use HTTP/1.1.", "invalid_request_error", "http_version_not_supported"
+        405,
+        f"{method[:32]} requests are not served at this path; allowed: {', '.join(allowed)}.",
+        "invalid_request_error",
+        "method_not_allowed",
+        allow=allowed,
+    )
+
+
+def unknown_path(path: str, meant: str | None) -> ApiError:
+    hint = f"did you mean {meant}?" if meant else "the paths of inference are served, such as /v1/chat/completions."
+    return ApiError(404, f"The path {_shown(path)} is not served: {hint}", "invalid_request_error", "unknown_path")
+
+
+def asks_nothing(needs: tuple[str, ...]) -> ApiError:
+    return ApiError(
+        400,
+        f"The request asks nothing: its body has no {' or '.join(needs)}.",
+        "invalid_request_error",
+        "missing_required_parameter",
+        needs[0],
+    )
+
+
+def too_many_listeners() -> ApiError:
+    return ApiError(
+        503, "Too many listen to the feed of changes already.", "server_error", "overloaded", retry_after=10.0
+    )
+
+
+def unsupported_encoding(coding: str) -> ApiError:
+    return ApiError(
+        415,
+        f"The content-encoding {_shown(coding)} is not read here: send the body as it is, in gzip, deflate or zstd.",
+        "invalid_request_error",
+        "unsupported_content_encoding",
     )
 
 
@@ -126,11 +185,12 @@ def queue_full(service: str, limit: int, retry_after: float) -> ApiError:
     )
 
 
-def activation_timed_out(service: str, seconds: float, retry_after: float) -> ApiError:
+def activation_timed_out(service: str, seconds: float, retry_after: float, why: str) -> ApiError:
+    """`why`: what its replicas are doing."""
     return ApiError(
         503,
-        f"LLMService {service} had no replica for this request within {seconds:g} s (scaling.activationTimeout); "
-        "it is still starting, try again.",
+        f"LLMService {service} had no replica for this request within {seconds:g} s (scaling.activationTimeout): "
+        f"{why}; try again.",
         "server_error",
         "activation_timeout",
         retry_after=retry_after,
@@ -158,6 +218,39 @@ def asleep(service: str, method: str) -> ApiError:
 
 def service_deleted(service: str) -> ApiError:
     return ApiError(503, f"LLMService {service} was deleted.", "server_error", "model_deleted")
+
+
+def engine_failed(service: str, reason: str) -> ApiError:
+    return ApiError(
+        502,
+        f"No replica of LLMService {service} answered this request: {reason}.",
+        "server_error",
+        "engine_failed",
+    )
+
+
+def exhausted(service: str) -> ApiError:
+    return ApiError(
+        503,
+        f"LLMService {service}: this activator can open no more connections just now; try again.",
+        "server_error",
+        "overloaded",
+        retry_after=1.0,
+    )
+
+
+def over_share(service: str) -> ApiError:
+    return ApiError(
+        429,
+        f"The requests that wait for LLMService {service} hold all the memory that is its share; try again later.",
+        "rate_limit_error",
+        "queue_full",
+        retry_after=1.0,
+    )
+
+
+def internal(service: str) -> ApiError:
+    return ApiError(500, f"LLMService {service}: a fault of the activator's.", "server_error", "internal_error")
 
 
 def engine_died(service: str) -> ApiError:

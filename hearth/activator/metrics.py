@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
-from hearth.activator.directory import ServiceKey
-from hearth.activator.tally import REASONS, Tally
+from hearth.activator.lane.tally import REASONS, Tally
+from hearth.api.key import ServiceKey
 from hearth.coldstart import PHASES
+from hearth.http1.limits import Budget
 from hearth.metrics import SERVICE_LABELS, Collected, Metric
 
 if TYPE_CHECKING:
-    from hearth.activator.gate import Gate
+    from hearth.activator.lane.gate import Gate
 
 WAITING = Metric("gauge", "hearth_activator_waiting_requests", "Requests held, waiting for a replica.", SERVICE_LABELS)
 IN_FLIGHT = Metric("gauge", "hearth_activator_in_flight_requests", "Requests being answered.", SERVICE_LABELS)
@@ -91,11 +92,22 @@ EXPECTED = Metric(
     "What earlier cold starts took in all; not there before the first one was seen.",
     SERVICE_LABELS,
 )
+BUFFERED = Metric("gauge", "hearth_activator_buffered_bytes", "Requests' bodies that are held in memory.")
+BUDGET = Metric("gauge", "hearth_activator_buffered_bytes_limit", "--buffer-bytes: how many may be.")
+OVER_BUDGET = Metric(
+    "counter", "hearth_activator_over_budget_total", "Requests refused since the bodies of all are over their limit."
+)
+TURNED_AWAY = Metric(
+    "counter",
+    "hearth_activator_connections_refused_total",
+    "Clients' connections refused, over the limit of descriptors.",
+)
 STREAMS = Metric("gauge", "hearth_activator_demand_streams", "Scalers that listen to this activator's demand.")
 
 METRICS = [
     *(WAITING, IN_FLIGHT, MAX_QUEUE, ENDPOINTS, ADMITTED, REJECTED, UNROUTED, RESPONSES, BYTES, EVENTS, HEARTBEATS),
-    *(RETRIES, BROKEN, LEFT, HELD, FIRST_BYTE, COLD_START, PHASE, ELAPSED, EXPECTED, STREAMS),
+    *(RETRIES, BROKEN, LEFT, HELD, FIRST_BYTE, COLD_START, PHASE, ELAPSED, EXPECTED, STREAMS, BUFFERED, BUDGET),
+    *(OVER_BUDGET, TURNED_AWAY),
 ]
 
 
@@ -108,8 +120,11 @@ class ActivatorMetrics:
         gates: "Mapping[ServiceKey, Gate]",
         now: Callable[[], float],
         streams: Callable[[], int],
+        budget: Budget,
     ) -> None:
         self.unrouted: Counter[str] = Counter()
+        self.turned_away = 0
+        self._budget = budget
         self._gates = gates
         self._now = now
         self._streams = streams
@@ -158,3 +173,7 @@ class ActivatorMetrics:
         )
         yield UNROUTED.of(((reason,), count) for reason, count in self.unrouted.items())
         yield STREAMS.of([((), self._streams())])
+        yield BUFFERED.of([((), self._budget.used)])
+        yield BUDGET.of([((), self._budget.limit)])
+        yield OVER_BUDGET.of([((), self._budget.refused)])
+        yield TURNED_AWAY.of([((), self.turned_away)])

@@ -3,28 +3,37 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import uvicorn
 
-from hearth.activator.app import ActivatorApp
 from hearth.activator.demand import Demand, DemandBoard
-from hearth.activator.door import MAX_BODY_BYTES, Door
-from hearth.activator.journey import AccessLog, Journeys, Observer
-from hearth.activator.protocol import ActivatorProtocol
+from hearth.activator.journeys import AccessLog, Journeys, Observer
+from hearth.activator.lane.door import BUDGET_BYTES, Door
+from hearth.activator.origins import Origins
+from hearth.activator.web.app import create_app
 from hearth.api.base import GROUP, VERSION
 from hearth.api.labels import ENGINE_SELECTOR
+from hearth.http1.connection import Connection
+from hearth.http1.limits import Budget, Limits
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.logs import fields
 from hearth.metrics import role_registry
 from hearth.operations import EmbeddedServer, bind, operations_server
-from hearth.process import announce, collect_rarely, stop_signal
+from hearth.process import announce, collect_rarely, descriptors, stop_signal
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 
+if TYPE_CHECKING:
+    from hearth.activator.tracing import Tracing
+
 log = logging.getLogger(__name__)
+
+_KEPT_DESCRIPTORS = 128
 
 LLMSERVICES = f"/apis/{GROUP}/{VERSION}/llmservices"
 ENDPOINT_SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
@@ -39,46 +48,48 @@ class ActivatorConfig:
     demand_listen: str
     operations_listen: str
     kubeconfig: Path | None
-    max_body_bytes: int = MAX_BODY_BYTES
+    limits: Limits = field(default_factory=Limits)
+    buffer_bytes: int = BUDGET_BYTES
+    origins: tuple[str, ...] = ()
     access_log: bool = False
     otlp_endpoint: str | None = None
+    drain_delay_seconds: float = 0.0
     grace_seconds: float = 120.0
 
 
 def http_server(door: Door, ready: Callable[[], bool], grace_seconds: float) -> EmbeddedServer:
     """The clients' server; `ready` is what /readyz says."""
+    door.app = create_app(door, ready)
+    connection = partial(Connection, handler=door, limits=door.limits, budget=door.budget)
     return EmbeddedServer(
         uvicorn.Config(
-            ActivatorApp(door, ready),
-            http=ActivatorProtocol,
+            door.app,
+            http=cast("Any", connection),  # uvicorn calls it as it would a class
             ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,
             proxy_headers=False,  # X-Forwarded-* is passed on, never believed
-            # Longer than the idle time of common clients' pools, so that they close first.
-            timeout_keep_alive=75,
             timeout_graceful_shutdown=int(grace_seconds),
         )
     )
 
 
 async def run_activator(config: ActivatorConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError where an address can't be bound, ApiUnavailable without a way
+    """Serve until SIGTERM or SIGINT. Raises OSError where an address can't be bound, KubeError without a way
     to the API server."""
     stop = stop_signal()
     kube = await KubeClient.connect(config.kubeconfig)
     board = DemandBoard()
     registry = role_registry("activator")
     observers: list[Observer] = [AccessLog()] if config.access_log else []
-    tracing = None
-    if config.otlp_endpoint is not None:
-        from hearth.activator.tracing import Tracing  # an optional extra
-
-        tracing = Tracing(config.otlp_endpoint)
-        observers.append(tracing)
-    door = Door(board, registry, config.max_body_bytes, Journeys(*observers))
+    tracing = _tracing(config)
+    observers += [tracing] if tracing is not None else []
+    door = Door(
+        *(board, registry, within_descriptors(config.limits), Budget(config.buffer_bytes)),
+        *(Journeys(*observers), Origins(config.origins)),
+    )
     services = Informer(kube, LLMSERVICES, door.directory.put_service)
     slices = Informer(kube, ENDPOINT_SLICES, door.directory.put_slice, ENGINE_SELECTOR)
     ready = False
@@ -107,7 +118,10 @@ async def run_activator(config: ActivatorConfig) -> None:
                 log.info("activator serving", extra=fields(port=port, demand_port=demand_port))
                 announce("activator", http=port, demand=demand_port, operations=operations_port)
                 await _first(stop.wait(), asyncio.shield(serving))
+                # Not ready, and accepting still: until whoever sends requests here has heard it.
                 ready = False
+                if not serving.done() and config.drain_delay_seconds:
+                    await asyncio.wait({serving}, timeout=config.drain_delay_seconds)
                 http.should_exit = True
                 await serving
             for watch in watches:
@@ -121,6 +135,20 @@ async def run_activator(config: ActivatorConfig) -> None:
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
     log.info("activator stopped")
+
+
+def _tracing(config: ActivatorConfig) -> "Tracing | None":
+    if config.otlp_endpoint is None:
+        return None
+    from hearth.activator.tracing import Tracing  # an optional extra
+
+    return Tracing(config.otlp_endpoint)
+
+
+def within_descriptors(limits: Limits) -> Limits:
+    """The limits, with no more connections than this process has descriptors for: a request takes two, and some are
+    kept for probes, scalers and the API server."""
+    return replace(limits, connections=min(limits.connections, max(16, (descriptors() - _KEPT_DESCRIPTORS) // 2)))
 
 
 async def _synced(*informers: Informer) -> None:

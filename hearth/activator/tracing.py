@@ -13,7 +13,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hearth import __version__
-from hearth.activator.journey import Journey
+from hearth.activator.journeys import Journey
 
 _SPAN = "span"
 

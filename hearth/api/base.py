@@ -1,15 +1,23 @@
 """What every API object shares: the group, the strictness, metadata, and the one shape of a rule's error."""
 
 import re
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-GROUP = "serving.hearth.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
+from hearth.group import API_VERSION, GROUP, VERSION
+
+__all__ = ["API_VERSION", "GROUP", "VERSION"]
+
+MAX_INT32 = 2**31 - 1
+# What one object may hold of what we pass on as it is. etcd takes 1.5 MiB; these bound one text, list or map of it.
+MAX_WORD = 317  # a label's or an extended resource's name: a prefix of 253, a slash, 63
+MAX_VALUE = 32_768
+MAX_ITEMS = 256
+MAX_DEPTH = 16
+MAX_PARTS = 1024
 
 # RFC 1035 label, as Kubernetes asks of a Service's name: every LLMService gets a Service of its own name.
 _DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
@@ -59,6 +67,46 @@ DnsLabel = Annotated[str, AfterValidator(_dns_label)]
 ObjectName = Annotated[
     str, AfterValidator(_dns_subdomain), Field(json_schema_extra={"maxLength": 253, "pattern": _DNS_SUBDOMAIN.pattern})
 ]
+Word = Annotated[str, Field(max_length=MAX_WORD)]
+"""A name of somebody else's: a label's, a resource's, a metric's."""
+Value = Annotated[str, Field(max_length=MAX_VALUE)]
+"""An argument, a script, the value of a variable."""
+LabelValue = Annotated[str, Field(max_length=63)]
+Labels = Annotated[dict[Word, LabelValue], Field(max_length=64)]
+Count = Annotated[int, Field(ge=0, le=MAX_INT32)]
+Positive = Annotated[int, Field(ge=1, le=MAX_INT32)]
+Int32 = Annotated[int, Field(ge=-MAX_INT32 - 1, le=MAX_INT32)]
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _in_bounds(value: dict[str, Any]) -> dict[str, Any]:
+    """A part that Kubernetes reads and we don't: as deep and as large as its own objects ever are.
+
+    No recursion: a part that is nested too deep is what this is for.
+    """
+    parts, level = 0, [cast("object", value)]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+        parts += len(level)
+        if parts > MAX_PARTS:
+            refuse("", "more than that", f"expected at most {MAX_PARTS} fields and items in it")
+        if not level:
+            return value
+    refuse("", "more than that", f"expected it nested at most {MAX_DEPTH} deep")
+
+
+def _inside(part: object) -> list[object]:
+    if isinstance(part, dict):
+        if any(len(name) > MAX_WORD for name in part):
+            refuse("", "a longer one", f"expected names of at most {MAX_WORD} characters in it")
+        return list(part.values())
+    if isinstance(part, str) and len(part) > MAX_VALUE:
+        refuse("", "a longer one", f"expected texts of at most {MAX_VALUE} characters in it")
+    return part if isinstance(part, list) else []
+
+
+FreeForm = Annotated[dict[str, Any], AfterValidator(_in_bounds)]
+"""A part of a pod that is passed on as it is."""
 
 
 class ApiModel(BaseModel):

@@ -1,14 +1,31 @@
 """InferenceRuntime: how one vendor's accelerator runs one engine. Adding a vendor is adding such a manifest."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hearth.api.base import ApiModel, ObjectName, Resource, refuse
+from hearth.api.base import (
+    MAX_ITEMS,
+    MAX_VALUE,
+    ApiModel,
+    Count,
+    FreeForm,
+    Int32,
+    Labels,
+    LabelValue,
+    ObjectName,
+    PortNumber,
+    Positive,
+    Resource,
+    Value,
+    Word,
+    refuse,
+)
 from hearth.api.quantity import Quantity
 
-PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+# Without a brace inside, so that any text is looked through in one pass.
+PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
 PLACEHOLDERS = (
     ".Model.Path",
     ".Model.Name",
@@ -19,48 +36,60 @@ PLACEHOLDERS = (
 
 
 def _known_placeholders(text: str) -> str:
-    for name in PLACEHOLDER.findall(text):
+    allowed = ", ".join(f"{{{{ {known} }}}}" for known in PLACEHOLDERS)
+    for name in map(str.strip, PLACEHOLDER.findall(text)):
         if name not in PLACEHOLDERS:
-            allowed = ", ".join(f"{{{{ {known} }}}}" for known in PLACEHOLDERS)
             refuse("", f"{{{{ {name} }}}}", f"unknown placeholder; allowed: {allowed}")
+    if (begins := PLACEHOLDER.sub("", text).find("{{")) >= 0:
+        found = PLACEHOLDER.sub("", text)[begins : begins + 40]
+        refuse("", found, f"a placeholder that does not end, or braces in one; allowed: {allowed}")
     return text
 
 
-Template = Annotated[str, AfterValidator(_known_placeholders)]
+Template = Annotated[str, Field(max_length=MAX_VALUE), AfterValidator(_known_placeholders)]
+PortRef = Annotated[int, Field(ge=1, le=65535)] | Annotated[str, Field(max_length=63)]
+"""A port by number or name."""
 
 
 class EnvVar(ApiModel):
     """A Kubernetes EnvVar."""
 
-    name: str = Field(min_length=1, description="The variable's name.")
+    name: str = Field(min_length=1, max_length=256, description="The variable's name.")
     value: Template | None = Field(None, description="Its value; placeholders are substituted as in args.")
-    value_from: dict[str, Any] | None = Field(None, description="A Kubernetes EnvVarSource.")
+    value_from: FreeForm | None = Field(None, description="A Kubernetes EnvVarSource.")
 
 
 class Port(ApiModel):
-    name: str = Field("http", pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$", description="The port's name.")
-    container_port: int = Field(8000, ge=1, le=65535, description="Where the engine listens.")
+    name: str = Field(
+        "http", max_length=15, pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$", description="The port's name."
+    )
+    container_port: PortNumber = Field(8000, description="Where the engine listens.")
 
 
 class Container(ApiModel):
     """The engine's container."""
 
-    image: str = Field(min_length=1, description="The engine's image.")
-    command: list[Template] = Field(default_factory=list, description="The image's entry point where empty.")
+    image: str = Field(min_length=1, max_length=1024, description="The engine's image.")
+    command: list[Template] = Field(
+        default_factory=list, max_length=MAX_ITEMS, description="The image's entry point where empty."
+    )
     args: list[Template] = Field(
         default_factory=list,
+        max_length=MAX_ITEMS,
         description="Arguments, with {{ .Model.Path }}, {{ .Model.Name }}, {{ .Service.Name }}, "
         "{{ .Service.Namespace }} and {{ .Resources.Accelerators }} substituted.",
     )
-    env: list[EnvVar] = Field(default_factory=list, description="Environment variables of the engine.")
+    env: list[EnvVar] = Field(
+        default_factory=list, max_length=MAX_ITEMS, description="Environment variables of the engine."
+    )
     port: Port = Field(default_factory=Port, description="The port of the engine's OpenAI endpoint.")
 
 
 class SharingResources(ApiModel):
     """The extended resources that a fraction of a device is asked for with (such as HAMi's)."""
 
-    memory: str | None = Field(None, description="Resource that counts MiB of device memory.")
-    cores: str | None = Field(None, description="Resource that counts percent of a device's compute.")
+    memory: Word | None = Field(None, description="Resource that counts MiB of device memory.")
+    cores: Word | None = Field(None, description="Resource that counts percent of a device's compute.")
 
 
 class Sharing(ApiModel):
@@ -78,27 +107,29 @@ class Sharing(ApiModel):
 class Toleration(ApiModel):
     """A Kubernetes Toleration."""
 
-    key: str | None = Field(None, description="The taint's key; none: every key, with operator Exists.")
+    key: Word | None = Field(None, description="The taint's key; none: every key, with operator Exists.")
     operator: Literal["Exists", "Equal", "Lt", "Gt"] | None = Field(None, description="Equal where not given.")
-    value: str | None = Field(None, description="The taint's value.")
+    value: LabelValue | None = Field(None, description="The taint's value.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         None, description="The taint's effect; none: all."
     )
-    toleration_seconds: int | None = Field(None, description="How long a NoExecute taint is tolerated.")
+    toleration_seconds: Int32 | None = Field(None, description="How long a NoExecute taint is tolerated.")
 
 
 class Scheduler(ApiModel):
-    name: str = Field(description="The pod's schedulerName.")
-    queue: str | None = Field(None, description="Volcano's queue.")
+    name: Word = Field(description="The pod's schedulerName.")
+    queue: Word | None = Field(None, description="Volcano's queue.")
 
 
 class Accelerator(ApiModel):
-    resource_name: str | None = Field(
+    resource_name: Word | None = Field(
         None, description="Extended resource of the device plugin, such as nvidia.com/gpu. None: runs on the CPU."
     )
     sharing: Sharing = Field(default_factory=Sharing, description="How a share of a device is asked for.")
-    node_selector: dict[str, str] = Field(default_factory=dict, description="Labels of the nodes to run on.")
-    tolerations: list[Toleration] = Field(default_factory=list, description="Taints of such nodes to tolerate.")
+    node_selector: Labels = Field(default_factory=dict, description="Labels of the nodes to run on.")
+    tolerations: list[Toleration] = Field(
+        default_factory=list, max_length=64, description="Taints of such nodes to tolerate."
+    )
     runtime_class_name: ObjectName | None = Field(
         None, description="The RuntimeClass that gives devices to containers."
     )
@@ -113,17 +144,19 @@ class RuntimeResources(ApiModel):
 
 
 class HttpGet(ApiModel):
-    path: str = Field("/", description="What is asked for.")
-    port: int | str | None = Field(None, description="The container's port where not given.")
+    path: str = Field("/", max_length=1024, description="What is asked for.")
+    port: PortRef | None = Field(None, description="The container's port where not given.")
     scheme: Literal["HTTP", "HTTPS"] | None = Field(None, description="HTTP where not given.")
 
 
 class TcpSocket(ApiModel):
-    port: int | str = Field(description="The port to connect to, by number or name.")
+    port: PortRef = Field(description="The port to connect to, by number or name.")
 
 
 class Exec(ApiModel):
-    command: list[str] = Field(min_length=1, description="Run in the container; 0 is a success.")
+    command: list[Value] = Field(
+        min_length=1, max_length=MAX_ITEMS, description="Run in the container; 0 is a success."
+    )
 
 
 class Probe(ApiModel):
@@ -132,11 +165,11 @@ class Probe(ApiModel):
     http_get: HttpGet | None = Field(None, description="A GET that answers 200 to 399; of /health where none is given.")
     tcp_socket: TcpSocket | None = Field(None, description="A port that takes connections.")
     exec: Exec | None = Field(None, description="A command that succeeds.")
-    initial_delay_seconds: int | None = Field(None, ge=0, description="Seconds before the first look.")
-    period_seconds: int | None = Field(None, ge=1, description="Seconds between two looks; Kubernetes: 10.")
-    timeout_seconds: int | None = Field(None, ge=1, description="Seconds that an answer may take; Kubernetes: 1.")
-    success_threshold: int | None = Field(None, ge=1, description="Successes in a row that count; Kubernetes: 1.")
-    failure_threshold: int | None = Field(None, ge=1, description="Failures in a row that count; Kubernetes: 3.")
+    initial_delay_seconds: Count | None = Field(None, description="Seconds before the first look.")
+    period_seconds: Positive | None = Field(None, description="Seconds between two looks; Kubernetes: 10.")
+    timeout_seconds: Positive | None = Field(None, description="Seconds that an answer may take; Kubernetes: 1.")
+    success_threshold: Positive | None = Field(None, description="Successes in a row that count; Kubernetes: 1.")
+    failure_threshold: Positive | None = Field(None, description="Failures in a row that count; Kubernetes: 3.")
 
     @model_validator(mode="after")
     def _one_handler(self) -> Self:
@@ -157,32 +190,32 @@ class Health(ApiModel):
 
 
 class Lifecycle(ApiModel):
-    termination_grace_period_seconds: int = Field(
-        30, ge=1, description="Widened where scaling.drainTimeout needs more."
-    )
+    termination_grace_period_seconds: Positive = Field(30, description="Widened where scaling.drainTimeout needs more.")
     pre_stop_drain: bool = Field(True, description="Wait for running requests before the engine is told to stop.")
 
 
 class Metrics(ApiModel):
     """Where the engine's metrics are, and what it calls them."""
 
-    path: str = Field("/metrics", description="Where the engine tells its metrics.")
-    port: int | None = Field(None, description="The container's port where not given.")
-    queue_depth: str | None = Field(None, description="The metric of requests that wait in the engine.")
-    kv_cache_util: str | None = Field(None, description="The metric of the KV cache's use, 0 to 1.")
-    running: str | None = Field(None, description="The metric of requests that run; the drain waits until it is 0.")
-    ttft: str | None = Field(None, description="The histogram of the time to the first token.")
+    path: str = Field("/metrics", max_length=1024, description="Where the engine tells its metrics.")
+    port: PortNumber | None = Field(None, description="The container's port where not given.")
+    queue_depth: Word | None = Field(None, description="The metric of requests that wait in the engine.")
+    kv_cache_util: Word | None = Field(None, description="The metric of the KV cache's use, 0 to 1.")
+    running: Word | None = Field(None, description="The metric of requests that run; the drain waits until it is 0.")
+    ttft: Word | None = Field(None, description="The histogram of the time to the first token.")
 
 
 class InferenceRuntimeSpec(ApiModel):
-    family: str = Field(min_length=1, description="vllm, sglang, mindie, llamacpp, or any string.")
-    vendor: str = Field(min_length=1, description="Any string: nvidia, ascend, amd, moorethreads, biren, …")
-    priority: int = Field(0, description="Higher wins.")
+    family: str = Field(min_length=1, max_length=63, description="vllm, sglang, mindie, llamacpp, or any string.")
+    vendor: str = Field(
+        min_length=1, max_length=63, description="Any string: nvidia, ascend, amd, moorethreads, biren, …"
+    )
+    priority: Int32 = Field(0, description="Higher wins.")
     container: Container
     accelerator: Accelerator = Field(default_factory=Accelerator, description="The device, and the nodes that have it.")
     resources: RuntimeResources = Field(default_factory=RuntimeResources)
-    volumes: list[dict[str, Any]] = Field(default_factory=list, description="Kubernetes Volumes.")
-    volume_mounts: list[dict[str, Any]] = Field(default_factory=list, description="Kubernetes VolumeMounts.")
+    volumes: list[FreeForm] = Field(default_factory=list, max_length=64, description="Kubernetes Volumes.")
+    volume_mounts: list[FreeForm] = Field(default_factory=list, max_length=64, description="Kubernetes VolumeMounts.")
     health: Health = Field(default_factory=Health)
     lifecycle: Lifecycle = Field(default_factory=Lifecycle, description="How an engine ends.")
     metrics: Metrics = Field(default_factory=Metrics)

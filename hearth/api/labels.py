@@ -1,6 +1,6 @@
 """Labels by which the roles find what belongs to an LLMService."""
 
-from hearth.api.base import GROUP
+from hearth.group import GROUP
 
 LLMSERVICE_LABEL = f"{GROUP}/llmservice"
 COMPONENT_LABEL = "app.kubernetes.io/component"

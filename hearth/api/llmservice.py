@@ -7,7 +7,21 @@ from zoneinfo import available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hearth.api.base import ApiModel, DnsLabel, ObjectMeta, ObjectName, Resource, SecretRef, cel, refuse
+from hearth.api.base import (
+    MAX_ITEMS,
+    ApiModel,
+    Count,
+    DnsLabel,
+    ObjectMeta,
+    ObjectName,
+    Positive,
+    Resource,
+    SecretRef,
+    Value,
+    cel,
+    refuse,
+)
+from hearth.api.key import ServiceKey
 from hearth.api.modelsource import SHAPES, URI_PATTERN, ModelURI, parse_model_uri
 from hearth.api.quantity import Duration, Quantity, format_duration
 from hearth.api.status import LLMServiceStatus
@@ -55,10 +69,10 @@ def _metric(value: object) -> object:
 # What CEL can say of each; the controller's validation says the rest.
 ModelUriText = Annotated[
     str,
+    Field(max_length=1024),
     AfterValidator(_model_uri),
     Field(
         json_schema_extra={
-            "maxLength": 1024,
             "x-kubernetes-validations": [
                 {"rule": f"self.matches('{URI_PATTERN}')", "message": f"expected one of {SHAPES}"}
             ],
@@ -67,10 +81,10 @@ ModelUriText = Annotated[
 ]
 Cron = Annotated[
     str,
+    Field(max_length=128),
     AfterValidator(_cron),
     Field(
         json_schema_extra={
-            "maxLength": 128,
             "x-kubernetes-validations": [
                 {
                     "rule": r"self.matches('^\\S+( \\S+){4}$')",
@@ -80,7 +94,7 @@ Cron = Annotated[
         }
     ),
 ]
-TimeZone = Annotated[str, AfterValidator(_timezone), Field(json_schema_extra={"maxLength": 64})]
+TimeZone = Annotated[str, Field(max_length=64), AfterValidator(_timezone)]
 
 
 class ModelSource(ApiModel):
@@ -108,8 +122,9 @@ class Model(ApiModel):
 class RuntimeSelector(ApiModel):
     """Which InferenceRuntimes may serve the model."""
 
-    vendor: list[str] = Field(
+    vendor: list[Annotated[str, Field(min_length=1, max_length=63)]] = Field(
         min_length=1,
+        max_length=16,
         description="Accelerator vendors in order of preference; the first that the cluster has nodes for is taken.",
     )
 
@@ -121,7 +136,9 @@ class RuntimeChoice(ApiModel):
 
     name: ObjectName | None = Field(None, description="One InferenceRuntime by name.")
     selector: RuntimeSelector | None = Field(None, description="Choose by vendor, then by the runtime's priority.")
-    args_override: list[str] = Field(default_factory=list, description="Engine arguments, added last.")
+    args_override: list[Value] = Field(
+        default_factory=list, max_length=MAX_ITEMS, description="Engine arguments, added last."
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -168,7 +185,7 @@ class Schedule(ApiModel):
     start: Cron = Field(description="When the window opens, in cron notation.")
     end: Cron = Field(description="When it closes, in cron notation.")
     timezone: TimeZone = Field("UTC", description="IANA time zone.")
-    replicas: int = Field(1, ge=1, description="Replicas in the window.")
+    replicas: Positive = Field(1, description="Replicas in the window.")
 
     @model_validator(mode="after")
     def _window(self) -> Self:
@@ -199,12 +216,12 @@ class Scaling(ApiModel):
         ),
     )
 
-    min: int = Field(0, ge=0, description="Replicas that stay without demand; 0 is the point of Hearth.")
-    max: int = Field(1, ge=1, description="Replicas at the most.")
+    min: Count = Field(0, description="Replicas that stay without demand; 0 is the point of Hearth.")
+    max: Positive = Field(1, description="Replicas at the most.")
     metric: Annotated[Literal["queueDepth"], BeforeValidator(_metric)] = Field(
         "queueDepth", description="What is scaled on: requests waiting and in flight over all activators."
     )
-    target: int = Field(10, ge=1, description="The metric's value per replica.")
+    target: Positive = Field(10, description="The metric's value per replica.")
     activation_timeout: Duration = Field(timedelta(minutes=5), description="How long a request is held.")
     scale_down_stabilization: Duration = Field(
         timedelta(minutes=5), description="Silence before a replica goes; at most 1h."
@@ -252,6 +269,10 @@ class Cache(ApiModel):
         return self
 
 
+Progress = Literal["chunk", "comment", "reasoning", "event"]
+"""What a sign of life looks like to a streaming client."""
+
+
 class ColdStart(ApiModel):
     """What a client sees while the model comes up."""
 
@@ -270,10 +291,13 @@ class ColdStart(ApiModel):
         timedelta(seconds=25),
         description="Non-streaming requests: silence before the first keep-alive byte; 0s: always silent.",
     )
-    progress: Literal["comment", "reasoning", "event"] = Field(
-        "comment",
-        description="How a streaming client learns of the wait: comment (invisible), reasoning (chat completions: "
-        "reasoning_content deltas that chat UIs show), event (a named event, hearth.status).",
+    progress: Progress = Field(
+        "chunk",
+        description="How a streaming client of /v1/chat/completions or /v1/completions learns of the wait: chunk (an "
+        "empty chunk, which every client that was tried reads; its field `hearth` has phase, elapsed, eta), comment (a "
+        "line that the SSE standard tells clients to skip, and some do not), reasoning (chat completions: "
+        "reasoning_content deltas that chat UIs show), event (a named event, hearth.status). Other paths get comments, "
+        "/v1/messages gets pings. docs/clients.md says which client reads what.",
     )
 
     @model_validator(mode="after")
@@ -290,10 +314,10 @@ class Endpoint(ApiModel):
         True, alias="openAICompatible", description="False: not listed in /v1/models, reached by Host or path alone."
     )
     cold_start: ColdStart = Field(default_factory=ColdStart)
-    max_queue: int = Field(
-        1000, ge=1, description="Requests that one activator admits at a time, waiting and in flight; over it 429."
+    max_queue: Positive = Field(
+        1000, description="Requests that one activator admits at a time, waiting and in flight; over it 429."
     )
-    concurrency: int = Field(256, ge=1, description="Requests that one activator sends to one replica at a time.")
+    concurrency: Positive = Field(256, description="Requests that one activator sends to one replica at a time.")
     balancing: Literal["leastOutstanding", "prefix"] = Field(
         "leastOutstanding",
         description="leastOutstanding: the replica with the fewest requests; prefix: the one that has seen what the "
@@ -309,7 +333,7 @@ class LLMServiceSpec(ApiModel):
     cache: Cache = Field(default_factory=Cache)
     endpoint: Endpoint = Field(default_factory=Endpoint)
     image_pull_secrets: list[SecretRef] = Field(
-        default_factory=list, description="Secrets of the registries that the engine's image comes from."
+        default_factory=list, max_length=16, description="Secrets of the registries that the engine's image comes from."
     )
 
 
@@ -334,6 +358,5 @@ class LLMService(Resource):
     status: LLMServiceStatus | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
-        """(namespace, name)."""
-        return (self.metadata.namespace, self.metadata.name)
+    def key(self) -> ServiceKey:
+        return ServiceKey(self.metadata.namespace, self.metadata.name)

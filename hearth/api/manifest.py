@@ -20,6 +20,9 @@ from hearth.api.llmservice import NOT_BUILT, LLMService
 
 R = TypeVar("R", bound=Resource)
 
+_MAX_BITS = 256
+_MAX_SHOWN = 80
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -196,9 +199,9 @@ def _documents(file: str | Path) -> list[tuple[int, object]]:
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ManifestError([Problem(name, number + 1, "", "", f"broken YAML{where}: {error.problem}")]) from error
-    except (yaml.YAMLError, ValueError) as error:
-        message = f"broken YAML: {' '.join(str(error).split())}"
-        raise ManifestError([Problem(name, number + 1, "", "", message)]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        why = "nested too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise ManifestError([Problem(name, number + 1, "", "", f"broken YAML: {why}")]) from error
     if not documents:
         raise ManifestError([Problem(name, 1, "", "", "found no document; expected one")])
     return documents
@@ -260,6 +263,10 @@ def _path_and_message(model: type[BaseModel], details: ErrorDetails) -> tuple[st
             return path, f"{found}; allowed: {context['expected']}"
         case "model_type" | "dict_type":
             return path, f"{found}; expected a mapping"
+        case "string_too_long":
+            return path, f"found {len(details['input'])} characters; expected at most {context['max_length']}"
+        case "too_long":
+            return path, f"found {len(details['input'])} items; expected at most {context['max_length']}"
         case "value_error":
             return path, f"{found}; {context['error']}"
         case _:
@@ -298,5 +305,7 @@ def _brief(value: object) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        return "a number of very many digits"  # Python refuses to write them
+    text = repr(value[:_MAX_SHOWN] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."

@@ -1,7 +1,8 @@
-"""Durations and resource quantities in Kubernetes' notation.
+"""Durations and resource quantities in Kubernetes' notation, and how large they may be.
 
 Durations follow Go's `time.ParseDuration` as Kubernetes uses it in its APIs ("90s", "1h30m", "250ms"),
 without a sign. Quantities follow k8s.io/apimachinery's `resource.Quantity` ("8", "500m", "50Gi", "1e3").
+The patterns bound digits and exponents, so that whatever they let through is a number that every reader can hold.
 """
 
 import re
@@ -11,9 +12,26 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
-DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
-QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]*)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?$"
+MAX_TEXT = 32
+"""Characters of a duration or a quantity."""
 
+# As many digits of each unit as 32 characters can repeat without leaving the 292 years of Go's int64 of nanoseconds:
+# beyond them the API server's CEL can't say what is wrong.
+DURATION_PATTERN = (
+    r"^([0-9]{1,9}(\.[0-9]{1,9})?ms|[0-9]{1,9}(\.[0-9]{1,9})?s|[0-9]{1,7}(\.[0-9]{1,9})?m|[0-9]{1,5}(\.[0-9]{1,9})?h)+$"
+)
+QUANTITY_PATTERN = r"^[0-9]{1,19}(\.[0-9]{0,9})?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]{1,2})?$"
+
+MAX_DURATION = timedelta(hours=24)
+"""The longest that anybody waits for anything here."""
+
+MAX_QUANTITY = Decimal(2) ** 60
+"""1Ei. Kubernetes holds what is over 2^63-1 for 2^63-1, so a bound has to lie below."""
+
+_ANY_DURATION = "expected a duration such as 30s, 5m or 1h30m"
+_ANY_QUANTITY = "expected a Kubernetes quantity such as 4, 500m or 50Gi"
+_BOUNDED_QUANTITY = "expected a quantity above zero and at most 1Ei"
+_MAX_BITS = 64
 _DURATION = re.compile(DURATION_PATTERN)
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
@@ -32,8 +50,8 @@ def parse_duration(text: str) -> timedelta:
 
     Raises ValueError where `text` is not such a duration.
     """
-    if not _DURATION.fullmatch(text):
-        raise ValueError("expected a duration such as 30s, 5m or 1h30m")
+    if len(text) > MAX_TEXT or not _DURATION.fullmatch(text):
+        raise ValueError(_ANY_DURATION)
     seconds = sum(Decimal(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(text))
     return timedelta(milliseconds=int(seconds * 1000))
 
@@ -54,8 +72,8 @@ def parse_quantity(text: str) -> Decimal:
 
     Raises ValueError where `text` is not a quantity.
     """
-    if not _QUANTITY_RE.fullmatch(text):
-        raise ValueError("expected a Kubernetes quantity such as 4, 500m or 50Gi")
+    if len(text) > MAX_TEXT or not _QUANTITY_RE.fullmatch(text):
+        raise ValueError(_ANY_QUANTITY)
     match = _QUANTITY.fullmatch(text)
     assert match is not None
     number, suffix = match.groups()
@@ -64,36 +82,83 @@ def parse_quantity(text: str) -> Decimal:
     return Decimal(number) * _SUFFIX[suffix]
 
 
+def amount(written: object) -> Decimal | None:
+    """The number of a quantity that somebody else wrote; None where it is none, or below zero."""
+    if isinstance(written, int) and not isinstance(written, bool):
+        return Decimal(written) if 0 <= written <= MAX_QUANTITY else None
+    try:
+        return parse_quantity(written) if isinstance(written, str) else None
+    except ValueError:
+        return None
+
+
 def _duration_in(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
-        raise ValueError("expected a duration such as 30s, 5m or 1h30m")
+        raise ValueError(_ANY_DURATION)
     return parse_duration(value)
+
+
+def _duration_checked(value: timedelta) -> timedelta:
+    if value > MAX_DURATION:
+        raise ValueError(f"must be at most {format_duration(MAX_DURATION)}")
+    return value
 
 
 def _quantity_in(value: Any) -> str:
     # Kubernetes lets a quantity be written as a bare number (x-kubernetes-int-or-string).
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("expected a Kubernetes quantity such as 4, 500m or 50Gi")
+        raise ValueError(_ANY_QUANTITY)
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise ValueError(_BOUNDED_QUANTITY)  # so many digits that Python refuses to write them
     return str(value)
 
 
 def _quantity_checked(value: str) -> str:
-    if parse_quantity(value) <= 0:
-        raise ValueError("expected a quantity above zero")
+    if not 0 < parse_quantity(value) <= MAX_QUANTITY:
+        raise ValueError(_BOUNDED_QUANTITY)
     return value
 
 
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration_in),
+    AfterValidator(_duration_checked),
     PlainSerializer(format_duration),
-    WithJsonSchema({"type": "string", "maxLength": 32, "pattern": DURATION_PATTERN}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": MAX_TEXT,
+            "pattern": DURATION_PATTERN,
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"duration(self) <= duration('{format_duration(MAX_DURATION)}')",
+                    "messageExpression": f"'found ' + self + '; must be at most {format_duration(MAX_DURATION)}'",
+                }
+            ],
+        }
+    ),
 ]
 Quantity = Annotated[
     str,
     BeforeValidator(_quantity_in),
     AfterValidator(_quantity_checked),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "maxLength": MAX_TEXT,
+            "pattern": QUANTITY_PATTERN,
+            "minimum": 1,
+            "maximum": int(MAX_QUANTITY),
+            "x-kubernetes-validations": [
+                {
+                    "rule": "type(self) == int || isQuantity(self) && quantity(self).isGreaterThan(quantity('0')) "
+                    "&& quantity(self).compareTo(quantity('1Ei')) <= 0",
+                    "message": _BOUNDED_QUANTITY,
+                }
+            ],
+        }
+    ),
 ]

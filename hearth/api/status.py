@@ -1,12 +1,25 @@
 """LLMService's status: written by the controller, read by the activator and by people, no input of the translator."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from hearth.api.base import ApiModel
+from hearth.api.base import MAX_WORD, ApiModel, Count
+from hearth.coldstart import MAX_SECONDS, StartPhase
 
 Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
+ConditionType = Literal["Ready", "RuntimeResolved", "ScaledObjectReady"]
+
+MAX_MESSAGE = 4096
+"""Characters of a message; who writes one cuts it."""
+MAX_STARTS = 16
+
+Message = Annotated[str, Field(max_length=MAX_MESSAGE)]
+Took = Annotated[
+    dict[Annotated[str, Field(max_length=32)], Annotated[float, Field(ge=0, le=MAX_SECONDS)]], Field(max_length=8)
+]
+Time = Annotated[str, Field(max_length=64, json_schema_extra={"type": "string", "format": "date-time"})]
+Generation = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class StatusModel(ApiModel):
@@ -18,49 +31,51 @@ class StatusModel(ApiModel):
 class ColdStartStatus(StatusModel):
     """The cold start that is under way."""
 
-    phase: str = Field(description="scheduling, pulling-image, starting or loading.")
-    took: dict[str, float] | None = Field(None, description="Seconds that the phases before this one took.")
-    since: str | None = Field(
-        None, description="When the phase began.", json_schema_extra={"type": "string", "format": "date-time"}
-    )
-    message: str | None = Field(None, description="What is being waited for.")
+    phase: StartPhase = Field(description="scheduling, pulling-image, starting or loading.")
+    took: Took | None = Field(None, description="Seconds that the phases before this one took.")
+    since: Time | None = Field(None, description="When the phase began.")
+    message: Message | None = Field(None, description="What is being waited for.")
     percent: int | None = Field(None, ge=0, le=100, description="How far it is, as far as earlier starts tell.")
-    eta: int | None = Field(None, ge=0, description="Seconds until ready, as far as earlier starts tell.")
+    eta: Count | None = Field(None, description="Seconds until ready, as far as earlier starts tell.")
 
 
 class Condition(StatusModel):
     """A metav1.Condition."""
 
-    type: str = Field(description="Ready, RuntimeResolved or ScaledObjectReady.")
+    type: str = Field(max_length=MAX_WORD, description="Ready, RuntimeResolved or ScaledObjectReady.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
-    reason: str = Field(description="Why, in one word for scripts.")
-    message: str = Field(description="Why, and what to do, for people.")
-    last_transition_time: str | None = Field(
-        None,
-        description="When the status changed last.",
-        json_schema_extra={"type": "string", "format": "date-time"},
-    )
-    observed_generation: int | None = Field(None, description="The generation of the spec that this is about.")
+    reason: str = Field(max_length=1024, description="Why, in one word for scripts.")
+    message: Message = Field(description="Why, and what to do, for people.")
+    last_transition_time: Time | None = Field(None, description="When the status changed last.")
+    observed_generation: Generation | None = Field(None, description="The generation of the spec that this is about.")
 
 
 class LLMServiceStatus(StatusModel):
     """What is."""
 
     phase: Phase = Field("Pending", description="Pending, Loading, Ready, ScaledToZero or Degraded.")
-    resolved_runtime: str | None = Field(None, description="The InferenceRuntime that serves the model.")
-    replicas: int | None = Field(None, description="Pods that there are.")
-    ready_replicas: int | None = Field(None, description="Pods that answer.")
-    queue_depth: int | None = Field(None, description="Requests waiting and in flight over all activators.")
-    selector: str | None = Field(None, description="Label selector of the engine's pods, for kubectl scale.")
-    endpoint_url: str | None = Field(None, alias="endpointURL", description="Where OpenAI clients find the service.")
-    observed_generation: int | None = Field(None, description="The generation of the spec that this is about.")
+    resolved_runtime: str | None = Field(
+        None, max_length=253, description="The InferenceRuntime that serves the model."
+    )
+    replicas: Count | None = Field(None, description="Pods that there are.")
+    ready_replicas: Count | None = Field(None, description="Pods that answer.")
+    queue_depth: Count | None = Field(None, description="Requests waiting and in flight over all activators.")
+    selector: str | None = Field(
+        None, max_length=1024, description="Label selector of the engine's pods, for kubectl scale."
+    )
+    endpoint_url: str | None = Field(
+        None, max_length=1024, alias="endpointURL", description="Where OpenAI clients find the service."
+    )
+    observed_generation: Generation | None = Field(None, description="The generation of the spec that this is about.")
     cold_start: ColdStartStatus | None = Field(None, description="The cold start that is under way.")
-    cold_start_history: list[dict[str, float]] | None = Field(
+    cold_start_history: list[Took] | None = Field(
         None,
+        max_length=MAX_STARTS,
         description="Seconds of each phase of the latest cold starts, the latest last; ETAs come from it.",
     )
     conditions: list[Condition] = Field(
         default_factory=list,
+        max_length=16,
         description="Ready, RuntimeResolved, ScaledObjectReady.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

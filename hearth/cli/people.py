@@ -159,11 +159,11 @@ def _ask_cluster(
     import asyncio
 
     from hearth.commands.access import Access
-    from hearth.kube.errors import ApiUnavailable
+    from hearth.kube.errors import KubeError
 
     try:
         code = asyncio.run(run(Access.find(kubeconfig, namespace)))
-    except ApiUnavailable as error:
+    except KubeError as error:
         refuse(f"{error}; give --kubeconfig, or set KUBECONFIG")
     except KeyboardInterrupt:
         code = 0

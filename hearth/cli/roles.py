@@ -32,6 +32,21 @@ def activator(
     operations_listen: OperationsListen = "0.0.0.0:8081",
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     max_body_bytes: Annotated[int, typer.Option(min=1, help="Largest request body.")] = 64 * 2**20,
+    buffer_bytes: Annotated[
+        int, typer.Option(min=2**20, help="Bodies of all requests together that are held in memory.")
+    ] = 512 * 2**20,
+    keep_alive_seconds: Annotated[
+        float, typer.Option(min=1, help="How long a client's idle connection stays; longer than its pool keeps it.")
+    ] = 75.0,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Origin whose web pages may read answers, such as https://chat.example, or *. Repeat for more."
+        ),
+    ] = None,
+    drain_delay_seconds: Annotated[
+        float, typer.Option(min=0, help="After SIGTERM: not ready, and accepting still, until others have heard it.")
+    ] = 0.0,
     grace_seconds: Annotated[float, typer.Option(min=0, help="For answers under way after SIGTERM.")] = 120.0,
     access_log: Annotated[bool, typer.Option("--access-log", help="A line of log for each request.")] = False,
     otlp_endpoint: Annotated[
@@ -45,6 +60,7 @@ def activator(
 ) -> None:
     """The HTTP door of every LLMService: admits, holds, keeps alive, relays."""
     from hearth.activator.server import ActivatorConfig, run_activator
+    from hearth.http1.limits import Limits
 
     if otlp_endpoint is not None:
         try:
@@ -52,10 +68,16 @@ def activator(
         except ImportError:
             refuse("--otlp-endpoint: OpenTelemetry is not installed; pip install 'hearth[otel]'")
     config = ActivatorConfig(
-        *(listen, demand_listen, operations_listen, kubeconfig, max_body_bytes, access_log, otlp_endpoint),
+        *(listen, demand_listen, operations_listen, kubeconfig),
+        limits=Limits(body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
+        buffer_bytes=buffer_bytes,
+        origins=tuple(cors_origin or ()),
+        access_log=access_log,
+        otlp_endpoint=otlp_endpoint,
+        drain_delay_seconds=drain_delay_seconds,
         grace_seconds=grace_seconds,
     )
-    _run_role(run_activator(config), log_format, log_level, access_log=access_log)
+    _run_role(run_activator(config), log_format, log_level)
 
 
 @app.command()
@@ -127,23 +149,21 @@ def _namespaced(option: str, given: str | None) -> tuple[str, str] | None:
     return namespace, name
 
 
-def _run_role(
-    role: "Coroutine[object, object, None]", log_format: LogFormatChoice, log_level: str, *, access_log: bool = False
-) -> None:
+def _run_role(role: "Coroutine[object, object, None]", log_format: LogFormatChoice, log_level: str) -> None:
     """Run a role until it is told to stop, on uvloop."""
     import logging
 
     import uvloop
 
-    from hearth.kube.errors import ApiUnavailable, LeadershipLost
+    from hearth.kube.errors import KubeError, LeadershipLost
     from hearth.logs import configure, fields
 
     if log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         role.close()
         refuse(f"--log-level: found {log_level!r}; allowed: debug, info, warning, error")
-    configure(log_format.value, log_level, access_log=access_log)
+    configure(log_format.value, log_level)
     try:
         uvloop.run(role)
-    except (OSError, ApiUnavailable, LeadershipLost) as error:
+    except (OSError, KubeError, LeadershipLost) as error:
         logging.getLogger("hearth").error("cannot serve", extra=fields(reason=str(error)))
         raise typer.Exit(1) from error

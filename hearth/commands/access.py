@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from hearth.kube.client import KubeClient, KubeObject
-from hearth.kube.errors import ApiUnavailable
+from hearth.kube.client import KubeClient
+from hearth.kube.errors import NotFound, Unanswered
+from hearth.kube.objects import KubeObject, mapping, mappings, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Access:
     def find(cls, kubeconfig: Path | None, namespace: str | None) -> "Access":
         """--kubeconfig, $KUBECONFIG, ~/.kube/config, the pod's account: the first that there is.
 
-        https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/ Raises ApiUnavailable
+        https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/ Raises KubeError
         where a file can't be read.
         """
         if kubeconfig is None and (named := os.environ.get("KUBECONFIG")):
@@ -37,7 +38,7 @@ class Access:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[KubeClient]:
-        """A client, closed when the context is left. Raises ApiUnavailable without a way to the API server."""
+        """A client, closed when the context is left. Raises KubeError without a way to the API server."""
         client = await KubeClient.connect(self.kubeconfig)
         try:
             yield client
@@ -48,19 +49,16 @@ class Access:
 def _namespace_of(kubeconfig: Path) -> str | None:
     try:
         document: Any = yaml.safe_load(kubeconfig.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ApiUnavailable(f"kubeconfig {kubeconfig} cannot be read: {error}") from error
-    current = document.get("current-context")
-    context: dict[str, Any] = next((c["context"] for c in document.get("contexts") or [] if c["name"] == current), {})
-    namespace: str | None = context.get("namespace")
-    return namespace
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise Unanswered(f"kubeconfig {kubeconfig} cannot be read: {error}") from error
+    current = text(document, "current-context")
+    context = next((mapping(c, "context") for c in mappings(document, "contexts") if c.get("name") == current), {})
+    return text(context, "namespace") or None
 
 
 async def listed(kube: KubeClient, path: str, label_selector: str = "") -> list[KubeObject]:
-    """A collection; empty where the API server does not know its kind. Raises ApiUnavailable."""
+    """A collection; empty where the API server does not know its kind. Raises KubeError."""
     try:
         return (await kube.list_objects(path, label_selector)).items
-    except ApiUnavailable as error:
-        if error.status == 404:
-            return []
-        raise
+    except NotFound:
+        return []

@@ -4,10 +4,33 @@ from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hearth.api.base import GROUP, VERSION
+from hearth.api.quantity import amount
+from hearth.api.reasons import troubles
 from hearth.commands.access import listed
-from hearth.kube.client import KubeClient, KubeObject
-from hearth.kube.errors import ApiUnavailable
+from hearth.group import GROUP
+from hearth.kube.client import KubeClient
+from hearth.kube.errors import Forbidden, KubeError, Unanswered, Unavailable
+from hearth.kube.kinds import (
+    ACCESS_REVIEW,
+    API_SERVICE,
+    DEPLOYMENT,
+    INFERENCE_RUNTIME,
+    LLMSERVICE,
+    NODE,
+    POD,
+    SCALED_OBJECT,
+)
+from hearth.kube.objects import (
+    KubeObject,
+    condition,
+    conditions_of,
+    mapping,
+    mappings,
+    name_of,
+    namespace_of,
+    number,
+    text,
+)
 
 ROLES = ("controller", "activator", "scaler")
 OLDEST_KUBERNETES, OLDEST_KEDA = (1, 31), (2, 17)
@@ -37,7 +60,7 @@ class Check:
 
 
 async def examine(kube: KubeClient) -> list[Check]:
-    """Every check, in the order in which to mend. Raises ApiUnavailable where the API server can't be reached."""
+    """Every check, in the order in which to mend. Raises KubeError where the API server can't be reached."""
     made = [await _kubernetes(kube)]
     checks: list[Callable[[KubeClient], Coroutine[Any, Any, list[Check]]]] = [
         *(_keda, _external_metrics, _crds, _roles, _scalers, _rights, _accelerators, _services),
@@ -45,19 +68,28 @@ async def examine(kube: KubeClient) -> list[Check]:
     for check in checks:
         try:
             made += await check(kube)
-        except ApiUnavailable as error:
-            if error.status is None:
-                raise
-            what = check.__name__.strip("_").replace("_", " ")
+        except Unanswered:
+            raise
+        except Unavailable as error:
             made.append(
-                Check(what, False, str(error), "use an account that may read this, such as the cluster's admin")
+                Check(_name_of(check), False, str(error), "kubectl get --raw /readyz says what the API server lacks")
+            )
+        except KubeError as error:
+            made.append(
+                Check(
+                    _name_of(check), False, str(error), "use an account that may read this, such as the cluster's admin"
+                )
             )
     return made
 
 
-def version_of(text: str) -> tuple[int, int] | None:
+def _name_of(check: Callable[..., object]) -> str:
+    return check.__name__.strip("_").replace("_", " ")
+
+
+def version_of(written: str) -> tuple[int, int] | None:
     """(major, minor) of v1.36.3 or 2.21.0; None for anything else."""
-    parts = text.lstrip("v").split(".")
+    parts = written.lstrip("v").split(".")
     try:
         return int(parts[0]), int(parts[1].rstrip("+"))
     except (ValueError, IndexError):
@@ -65,7 +97,7 @@ def version_of(text: str) -> tuple[int, int] | None:
 
 
 async def _kubernetes(kube: KubeClient) -> Check:
-    found = (await kube.get_object("/version") or {}).get("gitVersion", "")
+    found = text(await kube.get_object("/version"), "gitVersion")
     version = version_of(found)
     well = version is not None and version >= OLDEST_KUBERNETES
     return Check("Kubernetes", well, found or "no version said", "upgrade to 1.31 or newer")
@@ -73,36 +105,33 @@ async def _kubernetes(kube: KubeClient) -> Check:
 
 async def _keda(kube: KubeClient) -> list[Check]:
     install = "install KEDA: https://keda.sh/docs/latest/deploy/"
-    if await kube.get_object("/apis/keda.sh/v1alpha1") is None:
+    if await kube.get_object(SCALED_OBJECT.api) is None:
         return [Check("KEDA", False, "the API server knows no ScaledObjects", install)]
     operators = [
-        deployment
-        for deployment in await listed(kube, "/apis/apps/v1/deployments")
-        if deployment["metadata"]["name"] == "keda-operator"
+        deployment for deployment in await listed(kube, DEPLOYMENT.everywhere) if name_of(deployment) == "keda-operator"
     ]
     if not operators:
         return [Check("KEDA", True, "ScaledObjects are known; no Deployment keda-operator to tell its version")]
     (operator, *_) = operators
-    image = operator["spec"]["template"]["spec"]["containers"][0].get("image", "")
+    containers = mappings(operator, "spec", "template", "spec", "containers")
+    image = text(containers[0], "image") if containers else ""
     tag = image.rpartition(":")[2]
-    version, ready = version_of(tag), (operator.get("status") or {}).get("readyReplicas", 0)
+    version, ready = version_of(tag), number(operator, "status", "readyReplicas")
     if not ready:
-        where = operator["metadata"]["namespace"]
+        where = namespace_of(operator)
         return [Check("KEDA", False, f"{tag}, no replica ready", f"kubectl describe deploy/keda-operator -n {where}")]
     well = version is None or version >= OLDEST_KEDA
     return [Check("KEDA", well, f"{tag}, {ready} ready", "upgrade KEDA to 2.17 or newer")]
 
 
 async def _external_metrics(kube: KubeClient) -> list[Check]:
-    service = await kube.get_object("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.external.metrics.k8s.io")
+    service = await kube.get_object(API_SERVICE.path("", "v1beta1.external.metrics.k8s.io"))
     if service is None:
         return [
             Check("external metrics", False, "no APIService", "KEDA's metrics server is not installed: install KEDA")
         ]
-    available: KubeObject = next(
-        (c for c in (service.get("status") or {}).get("conditions") or [] if c["type"] == "Available"), {}
-    )
-    backend = (service["spec"].get("service") or {}).get("namespace", "keda")
+    available = condition(service, "Available")
+    backend = text(service, "spec", "service", "namespace") or "keda"
     return [
         Check(
             "external metrics",
@@ -114,9 +143,9 @@ async def _external_metrics(kube: KubeClient) -> list[Check]:
 
 
 async def _crds(kube: KubeClient) -> list[Check]:
-    known = await kube.get_object(f"/apis/{GROUP}/{VERSION}")
-    names = {resource["name"] for resource in (known or {}).get("resources", [])}
-    missing = sorted({"llmservices", "inferenceruntimes"} - names)
+    known = await kube.get_object(LLMSERVICE.api)
+    names = {text(resource, "name") for resource in mappings(known, "resources")}
+    missing = sorted({LLMSERVICE.plural, INFERENCE_RUNTIME.plural} - names)
     found = "LLMService and InferenceRuntime" if not missing else f"no {', '.join(missing)}"
     return [Check("CRDs", not missing, found, "kubectl apply --server-side -f deploy/crds")]
 
@@ -125,13 +154,13 @@ async def _roles(kube: KubeClient) -> list[Check]:
     made = []
     for role in ROLES:
         selector = f"app.kubernetes.io/name=hearth-{role}"
-        deployments = await listed(kube, "/apis/apps/v1/deployments", selector)
+        deployments = await listed(kube, DEPLOYMENT.everywhere, selector)
         if not deployments:
             made.append(Check(role, False, "no Deployment", "kubectl apply --server-side -k deploy/"))
             continue
-        ready = sum((deployment.get("status") or {}).get("readyReplicas", 0) for deployment in deployments)
-        wanted = sum(deployment["spec"].get("replicas", 1) for deployment in deployments)
-        where = deployments[0]["metadata"]["namespace"]
+        ready = sum(number(deployment, "status", "readyReplicas") for deployment in deployments)
+        wanted = sum(number(deployment, "spec", "replicas", default=1) for deployment in deployments)
+        where = namespace_of(deployments[0])
         fix = f"kubectl describe pods -n {where} -l {selector}; kubectl logs -n {where} -l {selector}"
         made.append(Check(role, ready > 0, f"{ready} of {wanted} ready", fix))
     return made
@@ -140,13 +169,13 @@ async def _roles(kube: KubeClient) -> list[Check]:
 async def _scalers(kube: KubeClient) -> list[Check]:
     """Asks each scaler, through the API server, as far as we may."""
     made = []
-    for pod in await listed(kube, "/api/v1/pods", "app.kubernetes.io/name=hearth-scaler"):
-        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    for pod in await listed(kube, POD.everywhere, "app.kubernetes.io/name=hearth-scaler"):
+        namespace, name = namespace_of(pod), name_of(pod)
         try:
-            said = await kube.get_text(f"/api/v1/namespaces/{namespace}/pods/{name}:8081/proxy/metrics")
-        except ApiUnavailable as error:
-            if error.status == 403:
-                continue  # pods/proxy is more than many accounts have
+            said = await kube.get_text(POD.path(namespace, f"{name}:8081", "proxy/metrics"))
+        except Forbidden:
+            continue  # pods/proxy is more than many accounts have
+        except KubeError as error:
             made.append(Check(f"scaler {name}", False, str(error), f"kubectl logs -n {namespace} {name}"))
             continue
         blind = "\nhearth_scaler_blind 1" in said
@@ -166,12 +195,11 @@ async def _rights(kube: KubeClient) -> list[Check]:
             attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
             user = f"system:serviceaccount:{namespace}:{account}"
             review = {
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SubjectAccessReview",
+                **ACCESS_REVIEW.names,
                 "spec": {"user": user, "resourceAttributes": attributes},
             }
-            answer = await kube.create_object("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
-            if not (answer.get("status") or {}).get("allowed"):
+            answer = await kube.create_object(ACCESS_REVIEW.everywhere, review)
+            if not mapping(answer, "status").get("allowed"):
                 lost.append(f"{verb} {resource}{f'/{subresource}' if subresource else ''}")
         found = "has its rights" if not lost else f"may not {', '.join(lost)}"
         made.append(Check(f"rights of {role}", not lost, found, "kubectl apply --server-side -k deploy/"))
@@ -179,15 +207,15 @@ async def _rights(kube: KubeClient) -> list[Check]:
 
 
 async def _account(kube: KubeClient, role: str) -> tuple[str, str | None]:
-    for deployment in await listed(kube, "/apis/apps/v1/deployments", f"app.kubernetes.io/name=hearth-{role}"):
-        spec = deployment["spec"]["template"]["spec"]
-        return deployment["metadata"]["namespace"], spec.get("serviceAccountName", "default")
+    for deployment in await listed(kube, DEPLOYMENT.everywhere, f"app.kubernetes.io/name=hearth-{role}"):
+        account = text(deployment, "spec", "template", "spec", "serviceAccountName")
+        return namespace_of(deployment), account or "default"
     return "", None
 
 
 async def _accelerators(kube: KubeClient) -> list[Check]:
-    runtimes = await listed(kube, f"/apis/{GROUP}/{VERSION}/inferenceruntimes")
-    nodes = await listed(kube, "/api/v1/nodes")
+    runtimes = await listed(kube, INFERENCE_RUNTIME.everywhere)
+    nodes = await listed(kube, NODE.everywhere)
     return accelerator_checks(nodes, runtimes)
 
 
@@ -195,35 +223,30 @@ def accelerator_checks(nodes: list[KubeObject], runtimes: list[KubeObject]) -> l
     """What can be allocated, and which runtimes it is for. Pure."""
     allocatable: dict[str, int] = {}
     for node in nodes:
-        for name, count in ((node.get("status") or {}).get("allocatable") or {}).items():
-            if "/" in name and str(count).isdigit():
-                allocatable[name] = allocatable.get(name, 0) + int(count)
+        for name, count in mapping(node, "status", "allocatable").items():
+            if "/" in name and (devices := amount(count)) is not None:
+                allocatable[name] = allocatable.get(name, 0) + int(devices)
     there = {name: count for name, count in allocatable.items() if count and not name.startswith("hugepages")}
     said = ", ".join(f"{count} {name}" for name, count in sorted(there.items()))
     made = [
         Check("accelerators", bool(there), said or "no node can allocate any", "install your vendor's device plugin"),
     ]
-    names = {item["metadata"]["name"]: _resource_of(item) for item in runtimes}
-    fitting = sorted(name for name, resource in names.items() if resource is None or resource in there)
+    names = {name_of(item): text(item, "spec", "accelerator", "resourceName") for item in runtimes}
+    fitting = sorted(name for name, resource in names.items() if not resource or resource in there)
     idle = ", ".join(sorted(f"{name} (no {resource})" for name, resource in names.items() if name not in fitting))
     found = f"{', '.join(fitting) or 'none'} can be used" + (f"; not here: {idle}" if idle else "")
     made.append(Check("InferenceRuntimes", bool(fitting), found, "kubectl apply -f runtimes/VENDOR-ENGINE.yaml"))
     return made
 
 
-def _resource_of(runtime: KubeObject) -> str | None:
-    name: str | None = ((runtime.get("spec") or {}).get("accelerator") or {}).get("resourceName")
-    return name
-
-
 async def _services(kube: KubeClient) -> list[Check]:
-    made = []
-    for item in await listed(kube, f"/apis/{GROUP}/{VERSION}/llmservices"):
-        namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
-        status = item.get("status") or {}
-        bad = [c for c in status.get("conditions") or [] if c["status"] == "False" and c["type"] != "Ready"]
-        phase = status.get("phase", "Pending")
-        found = phase if not bad else f"{phase}: {'; '.join(condition['reason'] for condition in bad)}"
-        well = phase != "Degraded" and not bad
-        made.append(Check(f"LLMService {namespace}/{name}", well, found, f"hearth status {name} -n {namespace}"))
-    return made
+    return [service_check(item) for item in await listed(kube, LLMSERVICE.everywhere)]
+
+
+def service_check(item: KubeObject) -> Check:
+    """What one LLMService says of itself. Pure."""
+    namespace, name = namespace_of(item), name_of(item)
+    phase = text(item, "status", "phase") or "Pending"
+    bad = troubles(conditions_of(item))
+    found = ": ".join([phase, "; ".join(f"{reason}: {message}" for reason, message in bad)]) if bad else phase
+    return Check(f"LLMService {namespace}/{name}", not bad, found, f"hearth status {name} -n {namespace}")

@@ -7,10 +7,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hearth.api.base import GROUP, VERSION
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
+from hearth.api.reasons import troubles
 from hearth.commands.access import listed
-from hearth.kube.client import KubeClient, KubeObject
+from hearth.kube.client import KubeClient
+from hearth.kube.kinds import DEPLOYMENT, HPA, LLMSERVICE, POD, SCALED_OBJECT
+from hearth.kube.objects import (
+    KubeObject,
+    condition,
+    conditions_of,
+    is_leaving,
+    mapping,
+    mappings,
+    name_of,
+    namespace_of,
+    number,
+    text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,52 +63,46 @@ class Explanation:
 
 
 async def find(kube: KubeClient, namespace: str, name: str) -> Found | None:
-    """Ask for all of it; None where there is no such LLMService. Raises ApiUnavailable."""
-    service = await kube.get_object(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/llmservices/{name}")
+    """Ask for all of it; None where there is no such LLMService. Raises KubeError."""
+    service = await kube.get_object(LLMSERVICE.path(namespace, name))
     if service is None:
         return None
-    scaled = await kube.get_object(f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects/{name}")
-    hpa_name = ((scaled or {}).get("status") or {}).get("hpaName") or f"keda-hpa-{name}"
+    scaled = await kube.get_object(SCALED_OBJECT.path(namespace, name))
+    hpa_name = text(scaled, "status", "hpaName") or f"keda-hpa-{name}"
     selector = f"{LLMSERVICE_LABEL}={name},{COMPONENT_LABEL}=engine"
     return Found(
         service,
         scaled,
-        await kube.get_object(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{hpa_name}"),
-        await kube.get_object(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"),
-        await listed(kube, f"/api/v1/namespaces/{namespace}/pods", selector),
+        await kube.get_object(HPA.path(namespace, hpa_name)),
+        await kube.get_object(DEPLOYMENT.path(namespace, name)),
+        await listed(kube, POD.within(namespace), selector),
     )
 
 
 def explain(found: Found) -> Explanation:
     """The chain in words. Pure."""
-    metadata, status = found.service["metadata"], found.service.get("status") or {}
-    phase = status.get("phase", "Pending")
-    ready = _condition(status, "Ready")
-    troubles = [
-        condition
-        for condition in status.get("conditions") or []
-        if condition["status"] == "False" and condition["type"] != "Ready"
-    ]
-    why = ready.get("message") or "the controller has not looked at it yet: is one running? (hearth doctor)"
-    if troubles:
-        why = "; ".join(f"{condition['reason']}: {condition['message']}" for condition in troubles)
-    well = phase != "Degraded" and not troubles and bool(ready) and ready.get("reason") != "Unschedulable"
-    says = f"{phase}: {_cold_start(status) or why}"
-    links = [Link("LLMService", metadata["name"], says, well), _scaled_object(found, metadata["name"])]
+    name, phase = name_of(found.service), text(found.service, "status", "phase") or "Pending"
+    ready = condition(found.service, "Ready")
+    bad = troubles(conditions_of(found.service))
+    why = text(ready, "message") or "the controller has not looked at it yet: is one running? (hearth doctor)"
+    if bad:
+        why = "; ".join(f"{reason}: {message}" for reason, message in bad)
+    well = bool(ready) and not bad
+    start = None if bad else _cold_start(mapping(found.service, "status", "coldStart"))
+    links = [Link("LLMService", name, f"{phase}: {start or why}", well), _scaled_object(found, name)]
     if found.hpa is not None:
         links.append(_hpa(found.hpa))
-    links.append(_deployment(found, metadata["name"]))
-    links += [_pod(pod) for pod in sorted(found.pods, key=lambda pod: pod["metadata"]["name"])]
-    return Explanation(metadata["namespace"], metadata["name"], phase, why, well, tuple(links))
+    links.append(_deployment(found, name))
+    links += [_pod(pod) for pod in sorted(found.pods, key=name_of)]
+    return Explanation(namespace_of(found.service), name, phase, why, well, tuple(links))
 
 
-def _cold_start(status: KubeObject) -> str | None:
-    start = status.get("coldStart")
+def _cold_start(start: KubeObject) -> str | None:
     if not start:
         return None
-    words = f"{start['phase']}: {start.get('message', '')}".rstrip(": ")
-    if start.get("eta") is not None:
-        words += f", about {start['eta']} s to go ({start.get('percent', 0)} %)"
+    words = f"{text(start, 'phase')}: {text(start, 'message')}".rstrip(": ")
+    if "eta" in start:
+        words += f", about {number(start, 'eta')} s to go ({number(start, 'percent')} %)"
     return words
 
 
@@ -103,70 +110,62 @@ def _scaled_object(found: Found, name: str) -> Link:
     scaled = found.scaled_object
     if scaled is None:
         return Link("ScaledObject", name, "there is none: is KEDA installed? (hearth doctor)", well=False)
-    if any(key.startswith("autoscaling.keda.sh/paused") for key in scaled["metadata"].get("annotations") or {}):
+    if any(key.startswith("autoscaling.keda.sh/paused") for key in mapping(scaled, "metadata", "annotations")):
         return Link("ScaledObject", name, "paused by its annotation: KEDA scales nothing", well=False)
-    status = scaled.get("status") or {}
-    ready = _condition(status, "Ready")
+    ready = condition(scaled, "Ready")
     if not ready:
         return Link("ScaledObject", name, "KEDA has not said anything about it", well=True)
-    words = [f"Ready {ready['status']}"]
-    words += [f"{kind} {_condition(status, kind).get('status', 'Unknown')}" for kind in ("Active", "Fallback")]
-    well = ready["status"] == "True"
-    message = "" if well else f" ({ready.get('reason')}: {ready.get('message')})"
+    words = [f"Ready {text(ready, 'status')}"]
+    words += [f"{kind} {text(condition(scaled, kind), 'status') or 'Unknown'}" for kind in ("Active", "Fallback")]
+    well = text(ready, "status") == "True"
+    message = "" if well else f" ({text(ready, 'reason')}: {text(ready, 'message')})"
     return Link("ScaledObject", name, ", ".join(words) + message, well)
 
 
 def _hpa(hpa: KubeObject) -> Link:
-    spec, status = hpa["spec"], hpa.get("status") or {}
     words = (
-        f"wants {status.get('desiredReplicas', 0)} of {spec.get('minReplicas', 1)} to {spec['maxReplicas']} replicas"
+        f"wants {number(hpa, 'status', 'desiredReplicas')} of {number(hpa, 'spec', 'minReplicas', default=1)} "
+        f"to {number(hpa, 'spec', 'maxReplicas')} replicas"
     )
-    for metric in status.get("currentMetrics") or []:
-        external = metric.get("external") or {}
-        if current := (external.get("current") or {}).get("averageValue") or (external.get("current") or {}).get(
-            "value"
-        ):
-            words += f", {external['metric']['name']} {current} for each"
-    active = _condition(status, "ScalingActive")
+    for metric in mappings(hpa, "status", "currentMetrics"):
+        current = mapping(metric, "external", "current")
+        if value := text(current, "averageValue") or text(current, "value"):
+            words += f", {text(metric, 'external', 'metric', 'name')} {value} for each"
+    active = condition(hpa, "ScalingActive")
     # KEDA takes a Deployment to zero itself, and the HPA then says ScalingDisabled.
     well = active.get("status") != "False" or active.get("reason") == "ScalingDisabled"
     if active.get("status") == "False":
-        words += f" ({active.get('reason')}: {active.get('message')})"
-    return Link("HorizontalPodAutoscaler", hpa["metadata"]["name"], words, well)
+        words += f" ({text(active, 'reason')}: {text(active, 'message')})"
+    return Link("HorizontalPodAutoscaler", name_of(hpa), words, well)
 
 
 def _deployment(found: Found, name: str) -> Link:
     deployment = found.deployment
     if deployment is None:
         return Link("Deployment", name, "there is none: the conditions of the LLMService say why", well=False)
-    wanted = deployment["spec"].get("replicas", 1)
-    status = deployment.get("status") or found.service.get("status") or {}
-    return Link("Deployment", name, f"{status.get('readyReplicas', 0)} of {wanted} replicas are ready", well=True)
+    wanted = number(deployment, "spec", "replicas", default=1)
+    status = mapping(deployment, "status") or mapping(found.service, "status")
+    return Link("Deployment", name, f"{number(status, 'readyReplicas')} of {wanted} replicas are ready", well=True)
 
 
 def _pod(pod: KubeObject) -> Link:
-    status = pod.get("status") or {}
-    name, node = pod["metadata"]["name"], pod.get("spec", {}).get("nodeName")
+    name, node = name_of(pod), text(pod, "spec", "nodeName")
     where = f" on {node}" if node else ""
-    if pod["metadata"].get("deletionTimestamp"):
+    if is_leaving(pod):
         return Link("Pod", name, f"ending{where}", well=True)
-    for container in status.get("containerStatuses") or []:
-        state = container.get("state") or {}
-        restarts = f", {container['restartCount']} restarts" if container.get("restartCount") else ""
-        if waiting := state.get("waiting"):
-            words = f"{waiting.get('reason')}{where}{restarts}"
-            if waiting.get("message"):
-                words += f": {waiting['message']}"
-            return Link("Pod", name, words, waiting.get("reason") in ("ContainerCreating", "PodInitializing"))
-        if terminated := state.get("terminated"):
-            return Link("Pod", name, f"exited with {terminated.get('exitCode')}{where}{restarts}", well=False)
+    for container in mappings(pod, "status", "containerStatuses"):
+        state = mapping(container, "state")
+        restarts = f", {number(container, 'restartCount')} restarts" if number(container, "restartCount") else ""
+        if waiting := mapping(state, "waiting"):
+            reason, message = text(waiting, "reason"), text(waiting, "message")
+            words = f"{reason or 'waiting'}{where}{restarts}" + (f": {message}" if message else "")
+            return Link("Pod", name, words, reason in ("ContainerCreating", "PodInitializing"))
+        if terminated := mapping(state, "terminated"):
+            words = f"exited with {number(terminated, 'exitCode')}{where}{restarts}"
+            return Link("Pod", name, words, well=False)
         if "running" in state:
             return Link("Pod", name, f"{'ready' if container.get('ready') else 'loading'}{where}{restarts}", well=True)
-    scheduled = _condition(status, "PodScheduled")
+    scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
-        return Link("Pod", name, f"{scheduled.get('reason')}: {scheduled.get('message')}", well=False)
-    return Link("Pod", name, f"{status.get('phase', 'Pending')}{where}", well=True)
-
-
-def _condition(status: KubeObject, kind: str) -> KubeObject:
-    return next((c for c in status.get("conditions") or [] if c["type"] == kind), {})
+        return Link("Pod", name, f"{text(scheduled, 'reason')}: {text(scheduled, 'message')}", well=False)
+    return Link("Pod", name, f"{text(pod, 'status', 'phase') or 'Pending'}{where}", well=True)

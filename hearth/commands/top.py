@@ -11,10 +11,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hearth.api.base import GROUP, VERSION
-from hearth.kube.client import KubeClient, KubeObject
+from hearth.api.key import ServiceKey
+from hearth.kube.client import KubeClient
+from hearth.kube.kinds import LLMSERVICE
+from hearth.kube.objects import KubeObject, mapping, name_of, namespace_of, number, text
 
-LLMSERVICES = f"/apis/{GROUP}/{VERSION}"
 REFRESH_SECONDS = 1.0
 _BARS = "▁▂▃▄▅▆▇█"
 _HISTORY = 30
@@ -41,27 +42,26 @@ class Row:
 
 
 async def rows(kube: KubeClient, namespace: str | None) -> list[Row]:
-    """Every LLMService as it is now, of one namespace or of all. Raises ApiUnavailable."""
-    where = f"namespaces/{namespace}/" if namespace else ""
-    items = (await kube.list_objects(f"{LLMSERVICES}/{where}llmservices")).items
+    """Every LLMService as it is now, of one namespace or of all. Raises KubeError."""
+    items = (await kube.list_objects(LLMSERVICE.within(namespace) if namespace else LLMSERVICE.everywhere)).items
     return sorted((row(item) for item in items), key=lambda row: (row.namespace, row.name))
 
 
 def row(item: KubeObject) -> Row:
     """Of an LLMService as the API server has it."""
-    status, scaling = item.get("status") or {}, (item.get("spec") or {}).get("scaling") or {}
-    start = status.get("coldStart") or {}
+    status, scaling = mapping(item, "status"), mapping(item, "spec", "scaling")
+    start = mapping(status, "coldStart")
     return Row(
-        item["metadata"]["namespace"],
-        item["metadata"]["name"],
-        status.get("phase", "Pending"),
-        status.get("replicas", 0),
-        status.get("readyReplicas", 0),
-        scaling.get("min", 0),
-        scaling.get("max", 1),
-        status.get("queueDepth"),
-        start.get("phase"),
-        start.get("eta"),
+        namespace_of(item),
+        name_of(item),
+        text(status, "phase") or "Pending",
+        number(status, "replicas"),
+        number(status, "readyReplicas"),
+        number(scaling, "min"),
+        number(scaling, "max", default=1),
+        number(status, "queueDepth") if "queueDepth" in status else None,
+        text(start, "phase") or None,
+        number(start, "eta") if "eta" in start else None,
     )
 
 
@@ -71,7 +71,7 @@ def sparkline(values: "list[int] | deque[int]") -> str:
     return "".join(_BARS[min(len(_BARS) - 1, value * len(_BARS) // (most + 1))] for value in values)
 
 
-def table(found: list[Row], history: dict[tuple[str, str], "deque[int]"]) -> Table:
+def table(found: list[Row], history: dict[ServiceKey, "deque[int]"]) -> Table:
     """The rows, with what the queues were while we looked."""
     made = Table(box=None, header_style="bold")
     for column in ("NAMESPACE", "NAME", "PHASE", "READY", "MIN-MAX", "QUEUE", "", "COLD START"):
@@ -87,7 +87,7 @@ def table(found: list[Row], history: dict[tuple[str, str], "deque[int]"]) -> Tab
             f"{row.ready}/{row.replicas}",
             f"{row.minimum}-{row.maximum}",
             "" if row.queue_depth is None else str(row.queue_depth),
-            sparkline(history[row.namespace, row.name]),
+            sparkline(history[ServiceKey(row.namespace, row.name)]),
             start,
         )
     return made
@@ -95,11 +95,11 @@ def table(found: list[Row], history: dict[tuple[str, str], "deque[int]"]) -> Tab
 
 async def watch(console: Console, look: Callable[[], Any]) -> None:
     """Draw the table anew each second until cancelled; `look` is awaited for the rows."""
-    history: dict[tuple[str, str], deque[int]] = defaultdict(lambda: deque(maxlen=_HISTORY))
+    history: dict[ServiceKey, deque[int]] = defaultdict(lambda: deque(maxlen=_HISTORY))
     with Live(console=console, auto_refresh=False) as live:
         while True:
             found = await look()
             for row in found:
-                history[row.namespace, row.name].append(row.queue_depth or 0)
+                history[ServiceKey(row.namespace, row.name)].append(row.queue_depth or 0)
             live.update(table(found, history), refresh=True)
             await asyncio.sleep(REFRESH_SECONDS)  # a display's rate

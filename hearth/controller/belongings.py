@@ -2,12 +2,9 @@
 
 from collections import defaultdict
 
+from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL
-from hearth.kube.client import KubeObject
-
-ServiceKey = tuple[str, str]
-ObjectKey = tuple[str, str]
-"""Both (namespace, name)."""
+from hearth.kube.objects import KubeObject, ObjectKey, labels_of
 
 
 class Belongings:
@@ -19,19 +16,24 @@ class Belongings:
 
     def put(self, kind: str, key: ObjectKey, item: KubeObject | None) -> set[ServiceKey]:
         """Take an object as it is now, None: it is gone. Returns the LLMServices that this is about."""
-        place = (kind, key[1])
+        namespace, name = key
+        place = (kind, name)
         about = set()
         if (before := self._owners.pop((kind, key), None)) is not None:
             about.add(before)
             del self._objects[before][place]
             if not self._objects[before]:
                 del self._objects[before]
-        if item is not None and (name := (item["metadata"].get("labels") or {}).get(LLMSERVICE_LABEL)):
-            owner = (key[0], name)
+        if item is not None and (service := labels_of(item).get(LLMSERVICE_LABEL)):
+            owner = ServiceKey(namespace, service)
             about.add(owner)
             self._owners[kind, key] = owner
             self._objects[owner][place] = {**item, "kind": kind}  # a list leaves the kind out of its items
         return about
+
+    def get(self, service: ServiceKey, kind: str, name: str) -> KubeObject | None:
+        """One object of a service."""
+        return self._objects.get(service, {}).get((kind, name))
 
     def of(self, service: ServiceKey, *kinds: str) -> list[KubeObject]:
         """The objects of these kinds, by kind and name."""

@@ -5,17 +5,17 @@ it outlives every process of ours.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from typing import get_args
 
-from hearth.coldstart import remaining, remembered
+from hearth.coldstart import MAX_SECONDS, PHASES, StartPhase, Took, remaining, remembered
 from hearth.controller.world import NOT_PULLED, World, phase_of, unschedulable
-from hearth.kube.client import KubeObject
+from hearth.kube.objects import KubeObject, instant, mapping, mappings, name_of, text, uid_of
 
 # As far as a start can be: the pod that is furthest counts.
-_PHASES = ("scheduling", "pulling-image", "starting", "loading")
+_PHASES: tuple[StartPhase, ...] = get_args(StartPhase)
 
 # What Events say of a pod that is not running, by reason: the kubelet's and the cluster autoscaler's words.
-_EVENT_PHASES = {
+_EVENT_PHASES: dict[str, StartPhase] = {
     "TriggeredScaleUp": "scheduling",
     "NotTriggerScaleUp": "scheduling",
     "Pulling": "pulling-image",
@@ -33,24 +33,24 @@ def cold_start(world: World) -> KubeObject | None:
         return None
     if not world.pods:
         return {"phase": "scheduling", "message": "no pod yet"}
-    phases = {pod["metadata"]["name"]: _pod_phase(pod, world.events) for pod in world.pods}
+    phases = {name_of(pod): _pod_phase(pod, world.events) for pod in world.pods}
     name, (phase, message) = max(phases.items(), key=lambda pair: _PHASES.index(pair[1][0]))
     return {"phase": phase, "message": f"pod {name}: {message}"}
 
 
-def progress(world: World, old: KubeObject, now: str) -> tuple[KubeObject | None, list[KubeObject]]:
+def progress(world: World, old: KubeObject, now: str) -> tuple[KubeObject | None, list[Took]]:
     """(status.coldStart, status.coldStartHistory) after `old`, the status that stands. `now`: RFC 3339."""
-    history: list[KubeObject] = list(old.get("coldStartHistory") or [])
-    was: KubeObject = old.get("coldStart") or {}
+    history: list[Took] = [took for took in map(_took_of, mappings(old, "coldStartHistory")) if took]
+    was = mapping(old, "coldStart")
     start = cold_start(world)
     if start is None:
         # A start that ended at zero teaches nothing, nor does one that was never seen.
         if was and phase_of(world) == "Ready":
-            history = remembered(history, _took(was, now))  # type: ignore[assignment]
+            history = remembered(history, _took(was, now))
         return None, history
     same = was.get("phase") == start["phase"]
-    made = {**start, "since": was["since"] if same and "since" in was else now}
-    took = (was.get("took") or {}) if same else _took(was, now)
+    made = {**start, "since": was["since"] if same and instant(was.get("since")) else now}
+    took = _took_of(mapping(was, "took")) if same else _took(was, now)
     if took:
         made["took"] = took
     in_phase = _seconds(made["since"], now)
@@ -61,37 +61,48 @@ def progress(world: World, old: KubeObject, now: str) -> tuple[KubeObject | None
     return made, history
 
 
-def _took(was: KubeObject, now: str) -> KubeObject:
+def _took(was: KubeObject, now: str) -> dict[str, float]:
     """The seconds of each phase of a start until now, of which `was` is the last that was written."""
-    if "since" not in was:
+    phase, since = text(was, "phase"), text(was, "since")
+    if phase not in PHASES or not since:
         return {}
-    before: KubeObject = was.get("took") or {}
-    return {**before, was["phase"]: round(before.get(was["phase"], 0) + _seconds(was["since"], now), 1)}
+    before = _took_of(mapping(was, "took"))
+    return {**before, phase: round(min(before.get(phase, 0) + _seconds(since, now), MAX_SECONDS), 1)}
+
+
+def _took_of(written: KubeObject) -> dict[str, float]:
+    """What a status says that the phases of a start took, as far as that can be: a status is written by whoever may."""
+    return {
+        phase: seconds
+        for phase, seconds in written.items()
+        if phase in PHASES and isinstance(seconds, int | float) and 0 <= seconds <= MAX_SECONDS
+    }
 
 
 def _seconds(since: str, now: str) -> float:
-    return max(0.0, (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds())
+    began, ends = instant(since), instant(now)
+    return max(0.0, (ends - began).total_seconds()) if began is not None and ends is not None else 0.0
 
 
-def _pod_phase(pod: KubeObject, events: Sequence[KubeObject]) -> tuple[str, str]:
+def _pod_phase(pod: KubeObject, events: Sequence[KubeObject]) -> tuple[StartPhase, str]:
     """(phase, what is being waited for) of a pod that is not ready."""
-    told = [event for event in events if event["involvedObject"].get("uid") == pod["metadata"].get("uid")]
-    last = next((event for event in reversed(told) if event["reason"] in _EVENT_PHASES), None)
-    if (words := unschedulable(pod)) is not None or not pod.get("spec", {}).get("nodeName"):
-        if last is not None and last["reason"] == "TriggeredScaleUp":
-            return "scheduling", f"a node is being added: {last['message']}"
+    told = [event for event in events if text(event, "involvedObject", "uid") == uid_of(pod)]
+    last = next((event for event in reversed(told) if text(event, "reason") in _EVENT_PHASES), None)
+    if (words := unschedulable(pod)) is not None or not text(pod, "spec", "nodeName"):
+        if last is not None and text(last, "reason") == "TriggeredScaleUp":
+            return "scheduling", f"a node is being added: {text(last, 'message')}"
         return "scheduling", words or "waiting for a node"
-    for container in (pod.get("status") or {}).get("containerStatuses") or []:
-        state = container.get("state") or {}
-        if waiting := state.get("waiting"):
-            reason = waiting.get("reason", "")
+    for container in mappings(pod, "status", "containerStatuses"):
+        state = mapping(container, "state")
+        if waiting := mapping(state, "waiting"):
+            reason, message = text(waiting, "reason"), text(waiting, "message")
             if reason in NOT_PULLED:
-                return "pulling-image", waiting.get("message") or reason
+                return "pulling-image", message or reason
             if reason == "ContainerCreating":
                 if last is None:
                     return "pulling-image", reason  # the longest of what creating a container is
-                return _EVENT_PHASES[last["reason"]], last["message"]
-            return "starting", waiting.get("message") or reason or "waiting"
+                return _EVENT_PHASES[text(last, "reason")], text(last, "message")
+            return "starting", message or reason or "waiting"
         if "running" in state:
             # Ready is what ends it: a pod does not tell an engine that has no port yet from one that loads weights.
             return "loading", "the engine is loading the model"

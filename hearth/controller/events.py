@@ -6,10 +6,11 @@ https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 import hashlib
 
 from hearth.api.base import API_VERSION
-from hearth.kube.client import KubeObject
+from hearth.api.reasons import must_act
+from hearth.kube.objects import KubeObject, conditions_of, metadata, text
 
 REPORTER = "hearth-controller"
-_NOTE_LIMIT = 1024  # events.k8s.io/v1: the note is at most 1 KiB
+_NOTE_LIMIT = 1024  # events.k8s.io/v1: bytes, not characters
 
 
 def transitions(item: KubeObject, old: KubeObject, new: KubeObject, now: str, instance: str) -> list[KubeObject]:
@@ -18,7 +19,7 @@ def transitions(item: KubeObject, old: KubeObject, new: KubeObject, now: str, in
     `now`: RFC 3339 with microseconds. An Event's name is made of what it tells and of the LLMService's version that
     `old` was read from: where the informer lags and the same transition is seen again, it is the same Event.
     """
-    before = {condition["type"]: condition for condition in old.get("conditions") or []}
+    before = {text(condition, "type"): condition for condition in conditions_of({"status": old})}
     made = []
     for condition in new["conditions"]:
         was = before.get(condition["type"], {})
@@ -28,38 +29,36 @@ def transitions(item: KubeObject, old: KubeObject, new: KubeObject, now: str, in
 
 
 def _event(item: KubeObject, condition: KubeObject, now: str, instance: str) -> KubeObject:
-    metadata = item["metadata"]
-    told = "/".join((metadata["uid"], metadata["resourceVersion"], condition["type"], condition["reason"]))
+    about = metadata(item)
+    told = "/".join((about["uid"], about["resourceVersion"], condition["type"], condition["reason"]))
     note = f"{condition['type']}: {condition['message']}"
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{metadata['name']}.{hashlib.sha256(told.encode()).hexdigest()[:16]}",
-            "namespace": metadata["namespace"],
+            "name": f"{about['name']}.{hashlib.sha256(told.encode()).hexdigest()[:16]}",
+            "namespace": about["namespace"],
         },
         "eventTime": now,
         "reportingController": REPORTER,
         "reportingInstance": instance,
         "action": "Reconcile",
         "reason": condition["reason"],
-        "type": "Warning" if condition["reason"] in WARNINGS else "Normal",
-        "note": note if len(note) <= _NOTE_LIMIT else f"{note[: _NOTE_LIMIT - 2]} …",
+        "type": "Warning" if must_act(condition["status"], condition["reason"]) else "Normal",
+        "note": _cut(note),
         "regarding": {
             "apiVersion": API_VERSION,
             "kind": "LLMService",
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "uid": metadata["uid"],
+            "name": about["name"],
+            "namespace": about["namespace"],
+            "uid": about["uid"],
         },
     }
 
 
-WARNINGS = frozenset(
-    {
-        *("Invalid", "Refused", "RuntimeNotFound", "NoRuntimeForVendor", "AmbiguousPriority", "SharingNotSupported"),
-        *("KedaNotInstalled", "EngineCrashing", "ContainerNotCreated", "ImageNotPulled", "Unschedulable"),
-        *("SecretNotFound", "NotScaled", "ScaledObjectCheckFailed"),
-    }
-)
-"""Reasons on which somebody has to act."""
+def _cut(note: str) -> str:
+    """At most as many bytes as a note may have; no half of a character."""
+    written, more = note.encode(), " …"
+    if len(written) <= _NOTE_LIMIT:
+        return note
+    return written[: _NOTE_LIMIT - len(more.encode())].decode(errors="ignore") + more

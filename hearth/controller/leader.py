@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hearth.kube.client import KubeClient, KubeObject
-from hearth.kube.errors import ApiUnavailable, LeadershipLost
+from hearth.faults import contained
+from hearth.kube.client import KubeClient
+from hearth.kube.errors import Conflict, KubeError, LeadershipLost
+from hearth.kube.kinds import LEASE
+from hearth.kube.objects import KubeObject, mapping, number, text
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
@@ -41,8 +44,8 @@ class Observed:
     def may_take(self, identity: str, now: float) -> bool:
         """Whether the Lease is ours, nobody's, or its holder's time is over."""
         assert self.spec is not None
-        holder = self.spec.get("holderIdentity")
-        duration = float(self.spec.get("leaseDurationSeconds") or LEASE_SECONDS)
+        holder = text(self.spec, "holderIdentity")
+        duration = number(self.spec, "leaseDurationSeconds") or LEASE_SECONDS
         return not holder or holder == identity or now - self.since >= duration
 
 
@@ -51,7 +54,8 @@ class Election:
 
     def __init__(self, kube: KubeClient, namespace: str, name: str, identity: str) -> None:
         self._kube = kube
-        self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._collection = LEASE.within(namespace)
+        self._path = LEASE.path(namespace, name)
         self._name = name
         self._identity = identity
         self._observed = Observed()
@@ -90,45 +94,48 @@ class Election:
 
     async def _try(self) -> bool:
         """Take or renew the Lease, if that may be; whether it is held now."""
-        try:
-            async with asyncio.timeout(RENEW_SECONDS):
-                return await self._take()
-        except (ApiUnavailable, TimeoutError) as error:
-            if not (isinstance(error, ApiUnavailable) and error.status == 409):  # somebody else was quicker
+        with contained("lease", lease=self._name):
+            try:
+                async with asyncio.timeout(RENEW_SECONDS):
+                    return await self._take()
+            except Conflict:
+                pass  # somebody else was quicker
+            except (KubeError, TimeoutError) as error:
                 log.warning("Lease not reached", extra=fields(lease=self._name, reason=str(error) or "timed out"))
-            return False
+        return False
 
     async def _take(self) -> bool:
         now = asyncio.get_running_loop().time()
         stamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         mine = {"holderIdentity": self._identity, "leaseDurationSeconds": int(LEASE_SECONDS), "renewTime": stamp}
-        lease = await self._kube.get_object(f"{self._collection}/{self._name}")
+        lease = await self._kube.get_object(self._path)
         if lease is None:
             new = {**mine, "acquireTime": stamp, "leaseTransitions": 0}
             await self._kube.create_object(self._collection, self._document({"name": self._name}, new))
             return True
-        spec: KubeObject = lease.get("spec") or {}
+        spec = mapping(lease, "spec")
         self._observed.see(spec, now)
         if not self._observed.may_take(self._identity, now):
             return False
         fresh: KubeObject = {**spec, **mine}
-        if spec.get("holderIdentity") != self._identity:
-            fresh |= {"acquireTime": stamp, "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
+        if text(spec, "holderIdentity") != self._identity:
+            fresh |= {"acquireTime": stamp, "leaseTransitions": number(spec, "leaseTransitions") + 1}
         await self._replace(lease, fresh)
         return True
 
     async def _release(self) -> None:
         try:
             async with asyncio.timeout(RENEW_SECONDS):
-                lease = await self._kube.get_object(f"{self._collection}/{self._name}")
-                if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
-                    await self._replace(lease, {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1})
-        except (ApiUnavailable, TimeoutError) as error:
+                lease = await self._kube.get_object(self._path)
+                spec = mapping(lease, "spec")
+                if lease is not None and text(spec, "holderIdentity") == self._identity:
+                    await self._replace(lease, {**spec, "holderIdentity": "", "leaseDurationSeconds": 1})
+        except (KubeError, TimeoutError) as error:
             log.warning("Lease not given back", extra=fields(lease=self._name, reason=str(error) or "timed out"))
 
     async def _replace(self, lease: KubeObject, spec: KubeObject) -> None:
         """Write the Lease if it is still the one that was read: its resourceVersion is sent along."""
-        await self._kube.replace_object(f"{self._collection}/{self._name}", self._document(lease["metadata"], spec))
+        await self._kube.replace_object(self._path, self._document(lease["metadata"], spec))
 
     def _document(self, metadata: KubeObject, spec: KubeObject) -> KubeObject:
-        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+        return {**LEASE.names, "metadata": metadata, "spec": spec}

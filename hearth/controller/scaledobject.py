@@ -10,25 +10,25 @@ change of the spec: a nudge.
 import re
 
 from hearth.controller.verdict import Verdict
-from hearth.kube.client import KubeObject
+from hearth.kube.objects import KubeObject, condition, mapping, mappings, namespace_of, text, texts
 
 NUDGE = "nudge"
 _MISSING_SECRET = re.compile(r"resolving secret name \S*LocalObjectReference\{Name:([^,]+),\},Key:([^,]+),")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _OURS = "s0-"  # KEDA numbers the metrics by their triggers; ours is the first
 
 
 def metric_name(scaled_object: KubeObject | None) -> str | None:
     """What KEDA calls our metric in the external metrics API; None before it has one."""
-    names = ((scaled_object or {}).get("status") or {}).get("externalMetricNames") or []
-    return next((name for name in names if name.startswith(_OURS)), None)
+    return next((name for name in _metric_names(scaled_object) if name.startswith(_OURS)), None)
 
 
 def ready_verdict(scaled_object: KubeObject) -> Verdict:
     """The condition ScaledObjectReady, from KEDA's own."""
-    ready = _ready(scaled_object)
-    message = ready.get("message") or "KEDA has not looked at the ScaledObject yet"
+    ready = condition(scaled_object, "Ready")
+    message = text(ready, "message") or "KEDA has not looked at the ScaledObject yet"
     if secret := _MISSING_SECRET.search(message):
-        namespace, name, key = scaled_object["metadata"]["namespace"], secret[1], secret[2]
+        namespace, name, key = namespace_of(scaled_object), secret[1], secret[2]
         return Verdict(
             "ScaledObjectReady",
             False,
@@ -36,18 +36,25 @@ def ready_verdict(scaled_object: KubeObject) -> Verdict:
             f"KEDA can't read key {key} of Secret {namespace}/{name}, which the engine needs, and starts nothing: "
             f"kubectl create secret generic {name} -n {namespace} --from-literal={key}=…; Hearth looks again by itself",
         )
-    return Verdict("ScaledObjectReady", ready.get("status") == "True", ready.get("reason") or "Pending", message)
+    match ready.get("status"), text(ready, "reason"):
+        case "True", _:
+            return Verdict("ScaledObjectReady", True, "ScaledObjectReady", message)
+        case "False", "ScaledObjectCheckFailed":
+            return Verdict("ScaledObjectReady", False, "ScaledObjectCheckFailed", message)
+        case "False", reason:
+            return Verdict("ScaledObjectReady", False, "ScaledObjectNotReady", f"{reason}: {message}".lstrip(": "))
+        case _:
+            return Verdict("ScaledObjectReady", False, "NotSeen", message)
 
 
 def given_up(scaled_object: KubeObject) -> bool:
     """Whether KEDA will not act on our pushes, and does not look again soon."""
-    return not heard(scaled_object) or _ready(scaled_object).get("reason") == "ScaledObjectCheckFailed"
+    return not heard(scaled_object) or condition(scaled_object, "Ready").get("reason") == "ScaledObjectCheckFailed"
 
 
 def heard(scaled_object: KubeObject) -> bool:
     """Whether KEDA will listen to our pushes; true too while it has not made the HPA yet."""
-    names = (scaled_object.get("status") or {}).get("externalMetricNames") or []
-    return not names or metric_name(scaled_object) is not None
+    return not _metric_names(scaled_object) or metric_name(scaled_object) is not None
 
 
 def carried_over(wanted: KubeObject, found: KubeObject) -> KubeObject:
@@ -60,14 +67,15 @@ def nudged(wanted: KubeObject) -> KubeObject:
     return _with_nudge(wanted, _nudge(wanted) + 1)
 
 
-def _ready(scaled_object: KubeObject) -> KubeObject:
-    conditions = (scaled_object.get("status") or {}).get("conditions") or []
-    return next((condition for condition in conditions if condition["type"] == "Ready"), {})
+def _metric_names(scaled_object: KubeObject | None) -> list[str]:
+    return texts(scaled_object, "status", "externalMetricNames")
 
 
 def _nudge(scaled_object: KubeObject) -> int:
-    text = str(scaled_object["spec"]["triggers"][0]["metadata"].get(NUDGE, "0"))
-    return int(text) if text.isdecimal() else 0
+    """The number that stands; 0 where somebody wrote something else there."""
+    triggers = mappings(scaled_object, "spec", "triggers")
+    written = text(mapping(triggers[0], "metadata"), NUDGE) if triggers else ""
+    return int(written) if _NUMBER.fullmatch(written) else 0
 
 
 def _with_nudge(wanted: KubeObject, number: int) -> KubeObject:

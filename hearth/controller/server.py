@@ -9,19 +9,23 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from hearth.api.base import GROUP, VERSION
 from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.key import ServiceKey
 from hearth.api.labels import ENGINE_SELECTOR, LLMSERVICE_LABEL
 from hearth.api.manifest import ManifestError, parse_runtime
-from hearth.controller.belongings import Belongings, ServiceKey
+from hearth.api.quantity import amount
+from hearth.controller.belongings import Belongings
 from hearth.controller.leader import Election
 from hearth.controller.metrics import ControllerMetrics
-from hearth.controller.reconcile import COLLECTIONS, Reconciler
+from hearth.controller.reconcile import Reconciler
 from hearth.crd_translator import ClusterFacts
+from hearth.faults import contained
 from hearth.fleet import Fleet
-from hearth.kube.client import KubeClient, KubeObject
-from hearth.kube.errors import ApiUnavailable
-from hearth.kube.informer import Informer, ObjectKey
+from hearth.kube.client import KubeClient
+from hearth.kube.errors import KubeError
+from hearth.kube.informer import Informer
+from hearth.kube.kinds import INFERENCE_RUNTIME, LLMSERVICE, NODE, POD, RENDERED, SCALED_OBJECT
+from hearth.kube.objects import KubeObject, ObjectKey, mapping
 from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
 from hearth.metrics import role_registry
@@ -54,19 +58,19 @@ class Controller:
     def __init__(self, kube: KubeClient, config: ControllerConfig, registry: CollectorRegistry) -> None:
         self._config = config
         self.queue: WorkQueue[ServiceKey] = WorkQueue()
-        self._services = Informer(kube, f"/apis/{GROUP}/{VERSION}/llmservices", self._service_changed)
-        self._runtimes = Informer(kube, f"/apis/{GROUP}/{VERSION}/inferenceruntimes", self._runtime_changed)
+        self._services = Informer(kube, LLMSERVICE.everywhere, self._service_changed)
+        self._runtimes = Informer(kube, INFERENCE_RUNTIME.everywhere, self._runtime_changed)
         self._readable: dict[ObjectKey, InferenceRuntime] = {}
-        self._nodes = Informer(kube, "/api/v1/nodes", self._cluster_changed)
+        self._nodes = Informer(kube, NODE.everywhere, self._cluster_changed)
         self._belongings = Belongings()
         self._children = [
-            Informer(kube, f"{collection}/{kind.lower()}s", partial(self._child_changed, kind), LLMSERVICE_LABEL)
-            for kind, collection in COLLECTIONS.items()
-            if kind != "ScaledObject"
+            Informer(kube, kind.everywhere, partial(self._child_changed, kind.name), LLMSERVICE_LABEL)
+            for kind in RENDERED.values()
+            if kind is not SCALED_OBJECT
         ]
-        self._children.append(Informer(kube, "/api/v1/pods", partial(self._child_changed, "Pod"), ENGINE_SELECTOR))
-        scaled_objects = f"{COLLECTIONS['ScaledObject']}/scaledobjects"
-        self._scaled = Informer(kube, scaled_objects, partial(self._child_changed, "ScaledObject"), LLMSERVICE_LABEL)
+        self._children.append(Informer(kube, POD.everywhere, partial(self._child_changed, "Pod"), ENGINE_SELECTOR))
+        told = partial(self._child_changed, SCALED_OBJECT.name)
+        self._scaled = Informer(kube, SCALED_OBJECT.everywhere, told, LLMSERVICE_LABEL)
         self._fleet = Fleet(time.monotonic, config.accelerator_price).register(registry)
         self._metrics = ControllerMetrics(registry, lambda: len(self.queue), lambda: self._watching)
         self._reconciler = Reconciler(
@@ -75,7 +79,6 @@ class Controller:
             self._belongings,
             self.runtimes,
             self.facts,
-            self.queue.add_after,
             config.identity,
             self._fleet,
         )
@@ -104,16 +107,18 @@ class Controller:
     async def _work(self) -> None:
         while True:
             key = await self.queue.take()
-            failed = False
+            failed, again = True, None
             try:
-                with self._metrics.reconcile.time():
-                    await self._reconciler.reconcile(key)
-            except ApiUnavailable as error:
-                failed = True
-                self._metrics.errors += 1
-                log.warning("not reconciled", extra=fields(service="/".join(key), reason=str(error)))
+                with contained("reconcile", service=str(key)):
+                    try:
+                        with self._metrics.reconcile.time():
+                            again = await self._reconciler.reconcile(key)
+                        failed = False
+                    except KubeError as error:
+                        log.warning("not reconciled", extra=fields(service=str(key), reason=str(error)))
+                self._metrics.errors += failed
             finally:
-                self.queue.done(key, failed=failed)
+                self.queue.done(key, failed=failed, again=again)
 
     def runtimes(self) -> list[InferenceRuntime]:
         """The InferenceRuntimes that can be read, by name."""
@@ -124,13 +129,13 @@ class Controller:
         names = {
             name
             for node in self._nodes.objects.values()
-            for name, count in ((node.get("status") or {}).get("allocatable") or {}).items()
-            if "/" in name and count != "0"
+            for name, count in mapping(node, "status", "allocatable").items()
+            if "/" in name and (amount(count) or 0) > 0
         }
         return ClusterFacts(self._config.activator_host, self._config.scaler_address, frozenset(names) or None)
 
     def _service_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
-        self.queue.add(key)
+        self.queue.add(ServiceKey(*key))
 
     def _child_changed(self, kind: str, key: ObjectKey, item: KubeObject | None) -> None:
         for service in self._belongings.put(kind, key, item):
@@ -147,11 +152,11 @@ class Controller:
 
     def _cluster_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
         for service in self._services.objects:
-            self.queue.add(service)
+            self.queue.add(ServiceKey(*service))
 
 
 async def run_controller(config: ControllerConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ApiUnavailable without a way to the API server, OSError where the address
+    """Serve until SIGTERM or SIGINT. Raises KubeError without a way to the API server, OSError where the address
     can't be bound, LeadershipLost."""
     stop = stop_signal()
     registry = role_registry("controller")

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from hearth.api.reasons import ReasonName
+from hearth.api.status import MAX_MESSAGE
 from hearth.controller.coldstart import cold_start, progress
 from hearth.controller.scaledobject import ready_verdict
 from hearth.controller.verdict import Verdict
@@ -9,11 +11,12 @@ from hearth.controller.world import (
     World,
     phase_of,
     ready_replicas,
+    replicas,
     trouble,
     unschedulable,
     wanted_replicas,
 )
-from hearth.kube.client import KubeObject
+from hearth.kube.objects import KubeObject, conditions_of, text
 
 _NO_KEDA = (
     "the API server has no ScaledObjects: install KEDA (https://keda.sh/docs/latest/deploy/); "
@@ -21,7 +24,7 @@ _NO_KEDA = (
 )
 
 
-def runtime_not_resolved(reason: str, message: str) -> list[Verdict]:
+def runtime_not_resolved(reason: ReasonName, message: str) -> list[Verdict]:
     """The conditions of a service that no InferenceRuntime can serve, or more than one equally."""
     return [
         Verdict("RuntimeResolved", False, reason, message),
@@ -48,13 +51,13 @@ def verdicts(world: World, runtime: str, *, keda: bool = True) -> list[Verdict]:
             made.append(Verdict("Ready", False, reason, message))
         case "Loading":
             # A cluster autoscaler may be adding a node; if there is none, this is what a person must read.
-            reason = "Unschedulable" if world.pods and all(map(unschedulable, world.pods)) else "ColdStart"
+            why: ReasonName = "Unschedulable" if world.pods and all(map(unschedulable, world.pods)) else "ColdStart"
             start = cold_start(world) or {}
-            made.append(Verdict("Ready", False, reason, start.get("message", "the first replica is starting")))
+            made.append(Verdict("Ready", False, why, start.get("message", "the first replica is starting")))
         case "ScaledToZero":
             made.append(Verdict("Ready", False, "NoDemand", "the first request starts a replica"))
-        case phase:
-            made.append(Verdict("Ready", False, phase, "the Deployment is being made"))
+        case "Pending":
+            made.append(Verdict("Ready", False, "Pending", "the Deployment is being made"))
     return made
 
 
@@ -70,7 +73,7 @@ def llmservice_status(
     now: str,
 ) -> KubeObject:
     """The whole status; `old` is the one that stands, whose times are kept where nothing changed. `now`: RFC 3339."""
-    before = {condition["type"]: condition for condition in old.get("conditions") or []}
+    before = {text(condition, "type"): condition for condition in conditions_of({"status": old})}
     conditions = []
     for verdict in found:
         was = before.get(verdict.type, {})
@@ -80,14 +83,14 @@ def llmservice_status(
                 "type": verdict.type,
                 "status": status,
                 "reason": verdict.reason,
-                "message": verdict.message,
+                "message": cut(verdict.message),
                 "lastTransitionTime": was.get("lastTransitionTime", now) if was.get("status") == status else now,
                 "observedGeneration": generation,
             }
         )
     made: KubeObject = {
         "phase": phase_of(world),
-        "replicas": ((world.deployment or {}).get("status") or {}).get("replicas", 0),
+        "replicas": replicas(world),
         "readyReplicas": ready_replicas(world),
         "selector": selector,
         "endpointURL": url,
@@ -100,7 +103,12 @@ def llmservice_status(
         made["queueDepth"] = world.queue_depth
     start, history = progress(world, old, now)
     if start is not None:
-        made["coldStart"] = start
+        made["coldStart"] = {**start, "message": cut(start["message"])}
     if history:
         made["coldStartHistory"] = history
     return made
+
+
+def cut(message: str) -> str:
+    """At most as many characters as the status takes."""
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 2]} …"

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+from hearth.api.reasons import ReasonName
+from hearth.api.status import ConditionType
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A condition without its time."""
 
-    type: str
+    type: ConditionType
     status: bool
-    reason: str
+    reason: ReasonName
     message: str

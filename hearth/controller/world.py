@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hearth.api.reasons import ReasonName
+from hearth.api.status import Phase
 from hearth.controller.scaledobject import given_up
-from hearth.kube.client import KubeObject
+from hearth.kube.objects import KubeObject, condition, mapping, mappings, name_of, number, text
 
 # The kubelet's words: a missing Secret is a CreateContainerConfigError, whose message names it.
 _NOT_CREATED = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
@@ -23,17 +25,21 @@ class World:
     queue_depth: int | None = None
 
 
+def replicas(world: World) -> int:
+    """Pods that the Deployment has."""
+    return max(0, number(world.deployment, "status", "replicas"))
+
+
 def ready_replicas(world: World) -> int:
-    return int(((world.deployment or {}).get("status") or {}).get("readyReplicas") or 0)
+    return max(0, number(world.deployment, "status", "readyReplicas"))
 
 
 def wanted_replicas(world: World) -> int:
     """spec.replicas of the Deployment; 0 where there is none."""
-    return int(world.deployment["spec"].get("replicas", 1)) if world.deployment is not None else 0
+    return max(0, number(world.deployment, "spec", "replicas", default=1)) if world.deployment is not None else 0
 
 
-def phase_of(world: World) -> str:
-    """Pending, Loading, Ready, ScaledToZero or Degraded."""
+def phase_of(world: World) -> Phase:
     if world.deployment is None:
         return "Pending"
     if ready_replicas(world):
@@ -45,13 +51,14 @@ def phase_of(world: World) -> str:
     return "Degraded" if world.scaled_object is not None and given_up(world.scaled_object) else "ScaledToZero"
 
 
-def trouble(world: World) -> tuple[str, str] | None:
+def trouble(world: World) -> tuple[ReasonName, str] | None:
     """(reason, message) of the first engine that can't go on unless somebody does something."""
     for pod in world.pods:
-        for container in (pod.get("status") or {}).get("containerStatuses") or []:
-            waiting = (container.get("state") or {}).get("waiting") or {}
-            said, name = waiting.get("reason"), pod["metadata"]["name"]
-            detail = waiting.get("message") or said
+        name = name_of(pod)
+        for container in mappings(pod, "status", "containerStatuses"):
+            waiting = mapping(container, "state", "waiting")
+            said = text(waiting, "reason")
+            detail = text(waiting, "message") or said
             if said == "CrashLoopBackOff":
                 return "EngineCrashing", f"pod {name} keeps exiting; its log says why"
             if said in _NOT_CREATED:
@@ -66,7 +73,7 @@ def trouble(world: World) -> tuple[str, str] | None:
 
 def unschedulable(pod: KubeObject) -> str | None:
     """What the scheduler says of a pod that it finds no node for."""
-    for condition in (pod.get("status") or {}).get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] != "True":
-            return condition.get("message") or "waiting for a node"
-    return None
+    scheduled = condition(pod, "PodScheduled")
+    if not scheduled or scheduled.get("status") == "True":
+        return None
+    return text(scheduled, "message") or "waiting for a node"

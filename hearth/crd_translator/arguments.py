@@ -49,7 +49,7 @@ def substitute(text: str, service: LLMService) -> str:
         ".Service.Namespace": service.metadata.namespace,
         ".Resources.Accelerators": str(service.spec.resources.accelerators),
     }
-    return PLACEHOLDER.sub(lambda found: values[found[1]], text)
+    return PLACEHOLDER.sub(lambda found: values[found[1].strip()], text)
 
 
 def model_path(service: LLMService) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
+from hearth.api.reasons import ReasonName
 from hearth.crd_translator.facts import ClusterFacts
 
 
 class RuntimeNotResolved(Exception):
     """No runtime can be chosen. `reason` is a condition's CamelCase reason, the text says what to do."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: ReasonName, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 

@@ -11,6 +11,9 @@ from hearth.crd_translator.names import child_name, labels
 
 CACHE_PATH = "/models/cache"
 
+ACCESS_MODES = {"NodeLocalPVC": "ReadWriteOnce", "SharedPVC": "ReadWriteMany"}
+"""The access mode of the claim of each cache strategy that has one."""
+
 # Environment variables that keep a hub's downloads inside the cache:
 # https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables and ModelScope's own.
 _CACHE_ENV = {"hf": ("HF_HOME", f"{CACHE_PATH}/hf"), "modelscope": ("MODELSCOPE_CACHE", f"{CACHE_PATH}/modelscope")}
@@ -23,7 +26,7 @@ _DOWNLOAD = {
 
 def has_claim(service: LLMService) -> bool:
     """Whether the LLMService owns a PersistentVolumeClaim for its cache."""
-    return service.spec.model.source.parsed.hub and service.spec.cache.strategy in ("NodeLocalPVC", "SharedPVC")
+    return service.spec.model.source.parsed.hub and service.spec.cache.strategy in ACCESS_MODES
 
 
 def claim_name(service: LLMService, runtime: InferenceRuntime) -> str:
@@ -81,7 +84,7 @@ def render_claim(service: LLMService, runtime: InferenceRuntime) -> dict[str, An
     """The cache's PersistentVolumeClaim."""
     cache = service.spec.cache
     spec: dict[str, Any] = {
-        "accessModes": ["ReadWriteMany" if cache.strategy == "SharedPVC" else "ReadWriteOnce"],
+        "accessModes": [ACCESS_MODES[cache.strategy]],
         "resources": {"requests": {"storage": cache.size}},
     }
     if cache.storage_class_name is not None:

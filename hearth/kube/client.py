@@ -3,6 +3,7 @@
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ import msgspec
 from aiohttp import ClientError, ClientTimeout
 from kubernetes.aio import client, config
 
-from hearth.kube.errors import ApiUnavailable, Expired
+from hearth.kube.decode import decode
+from hearth.kube.errors import Conflict, KubeError, NotFound, Unanswered, error_of
+from hearth.kube.objects import KubeObject, mapping, mappings, number, text
 
-KubeObject = dict[str, Any]
+__all__ = ["KubeClient", "KubeObject", "Listed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class KubeClient:
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> "KubeClient":
-        """Use a kubeconfig file, or the pod's service account. Raises ApiUnavailable where there is neither."""
+        """Use a kubeconfig file, or the pod's service account. Raises Unanswered where there is neither."""
         configuration = client.Configuration()
         try:
             if kubeconfig is not None:
@@ -41,26 +44,26 @@ class KubeClient:
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
-            raise ApiUnavailable(f"no way to the API server: {error}") from error
+            raise Unanswered(f"no way to the API server: {error}") from error
         return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:
         await self._api.close()  # type: ignore[no-untyped-call]
 
     async def list_objects(self, path: str, label_selector: str = "", field_selector: str = "") -> Listed:
-        """The whole collection, or what the selectors leave of it. Raises ApiUnavailable."""
+        """The whole collection, or what the selectors leave of it. Raises KubeError."""
         query = [("fieldSelector", field_selector)] if field_selector else []
         request = self._request(path, label_selector, query, ClientTimeout(total=60))
         body = await self._read(path, request)
-        data = msgspec.json.decode(body)
-        return Listed(data.get("items") or [], data["metadata"]["resourceVersion"])
+        data = decode(body)
+        return Listed(mappings(data, "items"), text(data, "metadata", "resourceVersion"))
 
     async def watch_objects(
         self, path: str, resource_version: str, label_selector: str = "", timeout_seconds: int = 300
     ) -> AsyncIterator[tuple[str, KubeObject]]:
         """(type, object) of each change after `resource_version`, bookmarks too, until the server ends the watch.
 
-        Raises Expired, ApiUnavailable.
+        Raises Expired, KubeError.
         """
         query = [
             ("watch", "true"),
@@ -76,76 +79,71 @@ class KubeClient:
                 if response.status != 200:
                     _check(response.status, await response.read())
                 async for line in response.content:
-                    event = msgspec.json.decode(line)
-                    if event["type"] == "ERROR":
-                        status = event["object"]
-                        _check(int(status.get("code", 500)), msgspec.json.encode(status))
-                    yield event["type"], event["object"]
-        except (ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
-            raise ApiUnavailable(f"{path}: {error or type(error).__name__}") from error
+                    event = mapping(decode(line))
+                    item = mapping(event, "object")
+                    if text(event, "type") == "ERROR":
+                        _check(number(item, "code", default=500), msgspec.json.encode(item))
+                    yield text(event, "type"), item
+        except (ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: a line over 4 MiB
+            raise Unanswered(f"{path}: {error or type(error).__name__}") from error
 
     async def apply_object(self, path: str, item: KubeObject, manager: str) -> KubeObject:
         """Server-side apply of one object at its own path; what others own and we now say is taken over.
 
-        https://kubernetes.io/docs/reference/using-api/server-side-apply/ Raises ApiUnavailable, with the server's
-        status and words where it refused.
+        With metadata.uid in it, only the object that has this uid is written. With metadata.resourceVersion too, only
+        where it has not changed since: else Conflict or Refused, and nothing is made either.
+        https://kubernetes.io/docs/reference/using-api/server-side-apply/ Raises KubeError.
         """
         query = [("fieldManager", manager), ("force", "true")]
         return await self._exchange("PATCH", path, query, item, "application/apply-patch+yaml")
 
-    async def create_object(self, collection: str, item: KubeObject) -> KubeObject:
-        """Create an object. Raises ApiUnavailable; 409 where there is one already."""
-        return await self._exchange("POST", collection, [], item, "application/json")
+    async def create_object(self, collection: str, item: KubeObject, manager: str = "") -> KubeObject:
+        """Create an object. Raises AlreadyExists where there is one of this name, KubeError."""
+        query = [("fieldManager", manager)] if manager else []
+        return await self._exchange("POST", collection, query, item, "application/json")
 
     async def replace_object(self, path: str, item: KubeObject) -> KubeObject:
-        """Write an object that was read before. Raises ApiUnavailable; 409 where it has changed since."""
+        """Write an object that was read before. Raises Conflict where it has changed since, KubeError."""
         return await self._exchange("PUT", path, [], item, "application/json")
 
     async def delete_object(self, path: str, uid: str, grace_seconds: int | None = None) -> None:
         """Delete the object that has this uid, and in the background what it owns; one that is gone is gone.
 
-        Raises ApiUnavailable.
+        Raises KubeError.
         """
         options: KubeObject = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
-        try:
+        with contextlib.suppress(NotFound, Conflict):  # Conflict: another object has the name by now
             await self._exchange("DELETE", path, [], options, "application/json")
-        except ApiUnavailable as error:
-            if error.status not in (404, 409):  # 409: another object has the name by now
-                raise
 
     async def get_text(self, path: str) -> str:
-        """What a path answers that is no object, such as a pod's port through its proxy. Raises ApiUnavailable."""
+        """What a path answers that is no object, such as a pod's port through its proxy. Raises KubeError."""
         return (await self._read(path, self._request(path, "", [], ClientTimeout(total=10)))).decode(errors="replace")
 
     async def get_object(self, path: str, label_selector: str = "") -> KubeObject | None:
-        """One object as it is now; None where there is none. Raises ApiUnavailable."""
+        """One object as it is now; None where there is none. Raises KubeError."""
         query = [("labelSelector", label_selector)] if label_selector else []
         try:
             return await self._exchange("GET", path, query, None, "application/json")
-        except ApiUnavailable as error:
-            if error.status == 404:
-                return None
-            raise
+        except NotFound:
+            return None
 
     async def _exchange(
         self, method: str, path: str, query: list[tuple[str, str]], item: KubeObject | None, content_type: str
     ) -> KubeObject:
         request = self._request(path, "", query, ClientTimeout(total=30), method, item, content_type)
-        body = await self._read(path, request)
-        decoded: KubeObject = msgspec.json.decode(body)
-        return decoded
+        return mapping(decode(await self._read(path, request)))
 
     async def _read(self, path: str, request: Awaitable[Any]) -> bytes:
-        """The whole body of what `_request` is answered, where it is no error. Raises ApiUnavailable."""
+        """The whole body of what `_request` is answered, where it is no error. Raises KubeError."""
         try:
             response = await request
             async with response:
                 body: bytes = await response.read()
                 _check(response.status, body)
         except (ClientError, TimeoutError, OSError) as error:
-            raise ApiUnavailable(f"{path}: {error or type(error).__name__}") from error
+            raise Unanswered(f"{path}: {error or type(error).__name__}") from error
         return body
 
     async def _request(
@@ -175,9 +173,7 @@ def _check(status: int, body: bytes) -> None:
     if status < 400:
         return
     try:
-        message = msgspec.json.decode(body).get("message", "")
-    except (msgspec.DecodeError, AttributeError):
-        message = body[:200].decode(errors="replace")
-    if status == 410:
-        raise Expired(f"410: {message}", status)
-    raise ApiUnavailable(f"{status}: {message}", status)
+        said = mapping(decode(body))
+    except KubeError:
+        said = {"message": body[:200].decode(errors="replace").strip()}
+    raise error_of(status, text(said, "message"), reason=text(said, "reason"), about=text(said, "details", "name"))

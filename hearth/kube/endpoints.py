@@ -1,20 +1,20 @@
 """Reading EndpointSlices: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/"""
 
-from typing import Any
+from hearth.kube.objects import KubeObject, mapping, mappings, number, texts
 
 
-def addresses(item: dict[str, Any], *, drains: bool = False, port_name: str | None = None) -> frozenset[str]:
+def addresses(item: KubeObject, *, drains: bool = False, port_name: str | None = None) -> frozenset[str]:
     """The host:port of the ready endpoints of a slice, with `drains` also of those that terminate; of the port with
     this name, or else of the first."""
-    ports = [port for port in item.get("ports") or [] if port.get("port") and port_name in (None, port.get("name"))]
-    if not ports:
+    found = [port for port in mappings(item, "ports") if port_name in (None, port.get("name"))]
+    port = next((found_port for one in found if 0 < (found_port := number(one, "port")) < 2**16), None)
+    if port is None:
         return frozenset()
     hosts: list[str] = []
-    for endpoint in item.get("endpoints") or []:
-        conditions = endpoint.get("conditions") or {}
+    for endpoint in mappings(item, "endpoints"):
+        conditions = mapping(endpoint, "conditions")
         terminating = bool(conditions.get("terminating"))
         # A missing `ready` counts as true.
         if drains if terminating else conditions.get("ready") is not False:
-            hosts += endpoint.get("addresses") or []
-    port = ports[0]["port"]
+            hosts += texts(endpoint, "addresses")
     return frozenset(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts)

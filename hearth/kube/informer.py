@@ -1,7 +1,8 @@
 """Informer: a collection mirrored by list and watch, with one callback for each object that changed.
 
 Level-triggered: the callback gets the object as it is now, or None where it is gone; what happened in between is
-nobody's business. While the API server is down, the mirror keeps what it knows.
+nobody's business. While the API server is down, the mirror keeps what it knows. A callback that raises is about that
+object alone: it is called again later and later, while the others go on.
 """
 
 import asyncio
@@ -9,18 +10,21 @@ import logging
 import random
 from collections.abc import Callable
 
-from hearth.kube.client import KubeClient, KubeObject
-from hearth.kube.errors import ApiUnavailable, Expired
+from hearth.backoff import backoff
+from hearth.faults import contained
+from hearth.kube.client import KubeClient
+from hearth.kube.errors import Expired, KubeError, Unanswered
+from hearth.kube.objects import KubeObject, ObjectKey, key_of, version_of
 from hearth.logs import fields
+
+__all__ = ["Informer", "ObjectKey", "OnChange"]
 
 log = logging.getLogger(__name__)
 
-ObjectKey = tuple[str, str]
-"""(namespace, name)."""
-
 OnChange = Callable[[ObjectKey, KubeObject | None], None]
 
-_FIRST_RETRY, _LAST_RETRY = 0.2, 30.0  # seconds
+_FIRST_RETRY, _LAST_RETRY = 0.2, 30.0  # seconds, of a server that fails
+_FIRST_CALL, _LAST_CALL = 0.5, 60.0  # seconds, of a callback that raises
 _SHORT_WATCH = 1.0  # a server that ends watches sooner than this is failing
 
 
@@ -32,63 +36,88 @@ class Informer:
         self._path = path
         self._on_change = on_change
         self._label_selector = label_selector
+        self._failures: dict[ObjectKey, int] = {}
+        self._calls: dict[ObjectKey, asyncio.TimerHandle] = {}
         self.objects: dict[ObjectKey, KubeObject] = {}
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
         """List, watch, and begin again, until cancelled."""
+        try:
+            await self._follow()
+        finally:
+            for call in self._calls.values():
+                call.cancel()
+            self._calls.clear()
+
+    async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
-        delay = _FIRST_RETRY
-        version: str | None = None
+        failures = 0
+        version = ""
         while True:
-            try:
-                if version is None:
-                    listed = await self._kube.list_objects(self._path, self._label_selector)
-                    self._replace(listed.items)
-                    version = listed.resource_version
-                    self.synced.set()
-                # A random length keeps many watches from ending together.
-                seconds = random.randint(240, 360)
-                began = loop.time()
-                async for kind, item in self._kube.watch_objects(self._path, version, self._label_selector, seconds):
-                    version = item["metadata"]["resourceVersion"]
-                    delay = _FIRST_RETRY
-                    if kind != "BOOKMARK":
-                        self._set(item, gone=kind == "DELETED")
-                if loop.time() - began >= _SHORT_WATCH:
-                    delay = _FIRST_RETRY
-                    continue
-            except Expired:
-                log.info("watch expired, listing anew", extra=fields(path=self._path))
-                version = None
-            except ApiUnavailable as error:
-                log.warning("API server not reached", extra=fields(path=self._path, reason=str(error)))
-                if error.status is not None:
-                    version = None
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # jittered back-off of a failing server
-            delay = min(delay * 2, _LAST_RETRY)
+            with contained("watch", path=self._path) as attempt:
+                try:
+                    if not version:
+                        listed = await self._kube.list_objects(self._path, self._label_selector)
+                        self._replace(listed.items)
+                        version = listed.resource_version
+                        self.synced.set()
+                    # A random length keeps many watches from ending together.
+                    seconds = random.randint(240, 360)
+                    began = loop.time()
+                    changes = self._kube.watch_objects(self._path, version, self._label_selector, seconds)
+                    async for kind, item in changes:
+                        version = version_of(item) or version
+                        failures = 0
+                        if kind != "BOOKMARK":
+                            self._set(item, gone=kind == "DELETED")
+                    if loop.time() - began >= _SHORT_WATCH:
+                        failures = 0
+                        continue
+                except Expired:
+                    log.info("watch expired, listing anew", extra=fields(path=self._path))
+                    version = ""
+                except KubeError as error:
+                    log.warning("API server not reached", extra=fields(path=self._path, reason=str(error)))
+                    if not isinstance(error, Unanswered):  # what it answered may be about our version
+                        version = ""
+            if attempt.failed:
+                version = ""
+            failures += 1
+            await asyncio.sleep(backoff(failures, _FIRST_RETRY, _LAST_RETRY))  # of a failing server
 
     def _replace(self, items: list[KubeObject]) -> None:
-        fresh = {_key(item): item for item in items}
+        fresh: dict[ObjectKey, KubeObject] = {}
+        for item in items:
+            with contained("object", path=self._path):
+                fresh[key_of(item)] = item
         for key in [key for key in self.objects if key not in fresh]:
             del self.objects[key]
-            self._on_change(key, None)
+            self._tell(key)
         for key, item in fresh.items():
             old = self.objects.get(key)
-            if old is None or old["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
+            if old is None or version_of(old) != version_of(item) or not version_of(item):
                 self.objects[key] = item
-                self._on_change(key, item)
+                self._tell(key)
 
     def _set(self, item: KubeObject, *, gone: bool) -> None:
-        key = _key(item)
-        if gone:
-            self.objects.pop(key, None)
-            self._on_change(key, None)
+        with contained("object", path=self._path):
+            key = key_of(item)
+            if gone:
+                self.objects.pop(key, None)
+            else:
+                self.objects[key] = item
+            self._tell(key)
+
+    def _tell(self, key: ObjectKey) -> None:
+        """Call back with what is now. Where that raises, it is done again later, for this object alone."""
+        if (call := self._calls.pop(key, None)) is not None:
+            call.cancel()
+        with contained("object", path=self._path, object=str(key)) as told:
+            self._on_change(key, self.objects.get(key))
+        if told.failed:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            delay = backoff(failures, _FIRST_CALL, _LAST_CALL)
+            self._calls[key] = asyncio.get_running_loop().call_later(delay, self._tell, key)
         else:
-            self.objects[key] = item
-            self._on_change(key, item)
-
-
-def _key(item: KubeObject) -> ObjectKey:
-    metadata = item["metadata"]
-    return metadata.get("namespace", ""), metadata["name"]
+            self._failures.pop(key, None)

@@ -4,9 +4,10 @@ The habit of controller-runtime: a key says where to look, never what happened.
 """
 
 import asyncio
-import random
 from collections.abc import Hashable
 from typing import Generic, TypeVar
+
+from hearth.backoff import backoff
 
 K = TypeVar("K", bound=Hashable)
 
@@ -54,14 +55,17 @@ class WorkQueue(Generic[K]):
         self._taken.add(key)
         return key
 
-    def done(self, key: K, *, failed: bool = False) -> None:
-        """The look at `key` is over; a failed one is repeated after a jittered, growing while."""
+    def done(self, key: K, *, failed: bool = False, again: float | None = None) -> None:
+        """The look at `key` is over; a failed one is repeated after a jittered, growing while, another `again` seconds
+        later where it says so."""
         self._taken.discard(key)
         if failed:
-            count = self._failures[key] = self._failures.get(key, 0) + 1
-            self.add_after(key, min(_FIRST_RETRY * 2 ** (count - 1), _LAST_RETRY) * random.uniform(0.5, 1.0))
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            self.add_after(key, backoff(failures, _FIRST_RETRY, _LAST_RETRY))
         else:
             self._failures.pop(key, None)
+            if again is not None:
+                self.add_after(key, again)
         if key in self._again:
             self._again.discard(key)
             self.add(key)

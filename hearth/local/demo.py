@@ -97,13 +97,13 @@ async def _cold_streaming(client: httpx.AsyncClient, model: str, report: Report)
         async for line in response.aiter_lines():
             if first_byte is None:
                 first_byte = loop.time() - asked
-            if line.startswith(": hearth"):
-                beats.append(line)
-                report.console.print(f"[dim]  {line}[/]", highlight=False)
-            elif line == "data: [DONE]":
+            if line == "data: [DONE]":
                 done = True
             elif line.startswith("data: "):
                 chunk = json.loads(line.removeprefix("data: "))
+                if "hearth" in chunk:
+                    beats.append(line)
+                    report.console.print(f"[dim]  {escape(json.dumps(chunk['hearth']))}[/]", highlight=False)
                 words += [choice["delta"].get("content", "") for choice in chunk.get("choices", ())]
                 if "error" in chunk:
                     report.console.print(f"[red]  {escape(line)}[/]", highlight=False)

@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 
 from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.key import ServiceKey
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.emulators.keda import HPA_SYNC_SECONDS
@@ -126,7 +127,7 @@ class LocalHearth:
         """Every LLMService as it is now: what its status says, and what the activator holds at this moment."""
         views = []
         for item in self.store.find("llmservices"):
-            key = (item["metadata"]["namespace"], item["metadata"]["name"])
+            key = ServiceKey(item["metadata"]["namespace"], item["metadata"]["name"])
             status = item.get("status") or {}
             start = status.get("coldStart") or {}
             try:

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from hearth.kube.client import KubeObject
 from hearth.kube.endpoints import addresses
-from hearth.kube.informer import ObjectKey
+from hearth.kube.objects import KubeObject, ObjectKey
 
 PORT_NAME = "demand"
 

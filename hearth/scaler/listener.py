@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Iterable
 
 import grpc
 
+from hearth.api.key import ServiceKey
+from hearth.backoff import backoff
+from hearth.faults import contained
 from hearth.logs import fields
 from hearth.proto import demand_pb2 as pb
 from hearth.proto.demand_pb2_grpc import DemandStub
-from hearth.scaler.picture import DemandPicture, Figures, ServiceKey
+from hearth.scaler.picture import DemandPicture, Figures
 from hearth.scaler.pulses import Pulses
 
 log = logging.getLogger(__name__)
@@ -53,35 +55,42 @@ class DemandListener:
                 await self._changed.wait()
 
     async def _watch(self, address: str) -> None:
-        delay = _FIRST_RETRY
+        """Follow one activator, whatever happens: what nobody foresaw begins anew with a new channel."""
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
-        async with grpc.aio.insecure_channel(address, options=options) as channel:
-            while True:
-                try:
-                    stream = DemandStub(channel).Watch(pb.WatchRequest(scaler=self._identity))
-                    first = True
-                    while True:
-                        async with asyncio.timeout(_SILENCE_SECONDS):
-                            update = await stream.read()
-                        if not isinstance(update, pb.DemandUpdate):  # grpc.aio.EOF
-                            break
-                        if first:
-                            log.info("hearing activator", extra=fields(activator=update.activator, address=address))
-                            first, delay = False, _FIRST_RETRY
-                        self.hear(address, update)
-                    log.info("activator ended its stream", extra=fields(address=address))
-                except (grpc.aio.AioRpcError, TimeoutError) as error:
-                    stream.cancel()
-                    reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else "silent"
-                    log.warning("activator not heard", extra=fields(address=address, reason=reason))
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # jittered back-off of a broken connection
-                delay = min(delay * 2, _LAST_RETRY)
+        failures = 0
+        while True:
+            # An update that can't be taken breaks its stream: the next one begins with all that this one said.
+            with contained("update", address=address):
+                async with grpc.aio.insecure_channel(address, options=options) as channel:
+                    await self._follow(address, channel)
+            failures += 1
+            await asyncio.sleep(backoff(failures, _FIRST_RETRY, _LAST_RETRY))
+
+    async def _follow(self, address: str, channel: grpc.aio.Channel) -> None:
+        failures = 0
+        while True:
+            stream = DemandStub(channel).Watch(pb.WatchRequest(scaler=self._identity))
+            try:
+                first = True
+                while isinstance(update := await _next(stream), pb.DemandUpdate):
+                    if first:
+                        log.info("hearing activator", extra=fields(activator=update.activator, address=address))
+                        first, failures = False, 0
+                    self.hear(address, update)
+                log.info("activator ended its stream", extra=fields(address=address))
+            except (grpc.aio.AioRpcError, TimeoutError) as error:
+                reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else "silent"
+                log.warning("activator not heard", extra=fields(address=address, reason=reason))
+            finally:
+                stream.cancel()
+            failures += 1
+            await asyncio.sleep(backoff(failures, _FIRST_RETRY, _LAST_RETRY))  # of a broken connection
 
     def hear(self, address: str, update: pb.DemandUpdate) -> None:
         """Put one update into the picture and push what follows from it."""
         now = self._clock()
         figures: dict[ServiceKey, Figures] = {
-            (service.namespace, service.name): Figures(
+            ServiceKey(service.namespace, service.name): Figures(
                 waiting=service.waiting,
                 in_flight=service.in_flight,
                 lease=service.lease,
@@ -92,3 +101,9 @@ class DemandListener:
         self._pulses.pulse(
             self._picture.hear(address, figures, snapshot=update.snapshot, now=now, instance=update.activator)
         )
+
+
+async def _next(stream: "grpc.aio.UnaryStreamCall[pb.WatchRequest, pb.DemandUpdate]") -> object:
+    """The next update, or grpc.aio.EOF. Raises TimeoutError where the activator is silent for too long."""
+    async with asyncio.timeout(_SILENCE_SECONDS):
+        return await stream.read()

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
+from hearth.api.key import ServiceKey
 from hearth.metrics import FAST_BUCKETS, SERVICE_LABELS, Collected, Metric
-from hearth.scaler.picture import Blind, DemandPicture, ServiceKey
+from hearth.scaler.picture import Blind, DemandPicture
 from hearth.scaler.pulses import Pulses
 
 QUEUE_DEPTH = Metric(

@@ -8,8 +8,9 @@ silence that there is no demand.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-ServiceKey = tuple[str, str]
-"""(namespace, name) of an LLMService."""
+from hearth.api.key import ServiceKey
+
+__all__ = ["Blind", "Demand", "DemandPicture", "Figures", "ServiceKey"]
 
 STANDS_SECONDS = 10.0
 

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
+from hearth.kube.kinds import ENDPOINT_SLICE
 from hearth.logs import fields
 from hearth.metrics import role_registry
 from hearth.operations import operations_server
@@ -82,7 +83,7 @@ async def scaler_server(  # type: ignore[no-untyped-def]
 
 
 async def run_scaler(config: ScalerConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound, ApiUnavailable without a way to
+    """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound, KubeError without a way to
     the API server where one is needed."""
     stop = stop_signal()
     registry = role_registry("scaler")
@@ -118,8 +119,9 @@ async def _listen(config: ScalerConfig, listener: DemandListener, kube: KubeClie
         if kube is not None and config.activator_service is not None:
             namespace, name = config.activator_service
             directory = ActivatorDirectory(listener.list_activators)
-            path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-            informer = Informer(kube, path, directory.put_slice, f"kubernetes.io/service-name={name}")
+            informer = Informer(
+                kube, ENDPOINT_SLICE.within(namespace), directory.put_slice, f"kubernetes.io/service-name={name}"
+            )
             group.create_task(informer.run())
             await informer.synced.wait()
             directory.publish()

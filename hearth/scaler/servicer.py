@@ -3,6 +3,7 @@
 https://keda.sh/docs/latest/concepts/external-scalers/
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -11,13 +12,16 @@ from dataclasses import dataclass
 import grpc
 from grpc.aio import ServicerContext
 
+from hearth.api.key import ServiceKey
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerServicer
 from hearth.scaler.metrics import ScalerMetrics
-from hearth.scaler.picture import Blind, DemandPicture, ServiceKey
+from hearth.scaler.picture import Blind, DemandPicture
 from hearth.scaler.pulses import Pulses
 
 METRIC_NAME = "queueDepth"
+MAX_TARGET = 2**31 - 1
+"""KEDA's targetSize is a whole number; an LLMService's target is no larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ def parse_trigger(ref: pb.ScaledObjectRef) -> Trigger:
     The ScaledObject's own namespace and name stand in for the last two. Raises InvalidTrigger.
     """
     metadata = ref.scalerMetadata
-    key = (metadata.get("namespace") or ref.namespace, metadata.get("name") or ref.name)
+    key = ServiceKey(metadata.get("namespace") or ref.namespace, metadata.get("name") or ref.name)
     where = f"ScaledObject {ref.namespace}/{ref.name}: trigger metadata"
     if not all(key):
         raise InvalidTrigger(f"{where}: found no namespace or no name; expected those of an LLMService")
@@ -47,8 +51,10 @@ def parse_trigger(ref: pb.ScaledObjectRef) -> Trigger:
         target = float(found)
     except ValueError:
         target = 0.0
-    if not 0 < target < float("inf"):
-        raise InvalidTrigger(f"{where}: target: found {found!r}; expected a number above zero")
+    if not 0 < target <= MAX_TARGET:  # NaN is neither
+        raise InvalidTrigger(
+            f"{where}: target: found {found[:80]!r}; expected a number above zero, at most {MAX_TARGET}"
+        )
     return Trigger(key, target)
 
 
@@ -82,7 +88,8 @@ class ExternalScaler(ExternalScalerServicer):
         The stream ends with OK on shutdown, since KEDA's back-off grows with every other end.
         """
         trigger = await _trigger(request, context)
-        with self._pulses.listen(trigger.key) as queue:
+        queue: asyncio.Queue[float | None] = asyncio.Queue()
+        with self._pulses.listen(trigger.key, queue.put_nowait):
             await context.send_initial_metadata(())  # the caller learns that it is listened for, even from the blind
             with suppress(Blind):  # no state is said rather than a guess; the next pulse or KEDA's poll will say
                 yield pb.IsActiveResponse(result=self._picture.demand(trigger.key, self._clock()).active)
@@ -101,7 +108,8 @@ class ExternalScaler(ExternalScalerServicer):
     ) -> AsyncIterator[pb.GetMetricSpecResponse]:
         """The target on open. It can't change while the stream lasts: a changed ScaledObject gets a new stream."""
         trigger = await _trigger(request, context)
-        with self._pulses.listen(trigger.key) as queue:
+        queue: asyncio.Queue[float | None] = asyncio.Queue()
+        with self._pulses.listen(trigger.key, queue.put_nowait):
             yield _metric_spec(trigger)
             while await queue.get() is not None:
                 pass

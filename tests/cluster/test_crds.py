@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hearth.api.manifest import parse_llmservice
-from tests.builders import ROOT, SEED, llmservice_manifest
+from tests import refusals
+from tests.builders import ROOT, SEED, llmservice_manifest, runtime_manifest
 from tests.cluster.controlplane import CommandFailed, ControlPlane
 
 
@@ -62,52 +63,21 @@ def test_the_api_server_fills_in_the_defaults_that_the_models_have(crds: Control
         assert stored["spec"][part] == ours["spec"][part]
 
 
-REFUSED = {
-    "min over max": ("spec.scaling={min: 3, max: 2}", "min: must be at most max"),
-    "neither name nor selector": ("spec.runtime={argsOverride: []}", "give exactly one of name and selector"),
-    "both": ("spec.runtime={name: a, selector: {vendor: [b]}}", "give exactly one of name and selector"),
-    "no vendor": ("spec.runtime.selector.vendor=[]", "spec.runtime.selector.vendor"),
-    "a bad URI": ("spec.model.source.uri=qwen", "expected one of hf://ORG/NAME"),
-    "a hub without an org": ("spec.model.source.uri=hf://qwen", "expected one of hf://ORG/NAME"),
-    "silence over an hour": (
-        "spec.scaling.scaleDownStabilization=61m",
-        "scaleDownStabilization: found 61m; must be at most 1h",
-    ),
-    "too short a hold": ("spec.scaling.activationTimeout=500ms", "activationTimeout: found 500ms; must be at least 1s"),
-    "no duration": ("spec.scaling.drainTimeout=soon", "spec.scaling.drainTimeout"),
-    "another metric": ("spec.scaling.metric=kvCacheUtil", 'supported values: "queueDepth"'),
-    "a schedule over max": (
-        "spec.scaling={max: 2, schedules: [{start: 0 8 * * *, end: 0 9 * * *, replicas: 3}]}",
-        "schedules: replicas must be at most max",
-    ),
-    "an empty schedule": (
-        "spec.scaling.schedules=[{start: 0 8 * * *, end: 0 8 * * *}]",
-        "expected another time than start",
-    ),
-    "no cron": ("spec.scaling.schedules=[{start: monday, end: 0 8 * * *}]", "expected five cron fields"),
-    "a share of two": (
-        "spec.resources={accelerators: 2, fraction: {cores: 50}}",
-        "accelerators: with a fraction it must be 1",
-    ),
-    "too many devices": ("spec.resources.accelerators=65", "should be less than or equal to 64"),
-    "prewarm without a volume": ("spec.cache={strategy: HostPath, prewarm: true}", "HostPath has no claim to fill"),
-    "a beat too quick": (
-        "spec.endpoint.coldStart.heartbeatInterval=10ms",
-        "heartbeatInterval: found 10ms; must be at least 100ms",
-    ),
-    "an unknown field": ("spec.scaling.minimum=1", 'unknown field "spec.scaling.minimum"'),
-    "a catalog": ("spec.model.catalogRef=x", "catalogRef: not supported yet: there is no catalog"),
-    "keys": ("spec.endpoint.authentication={secretRef: {name: a, key: b}}", "authentication: not supported yet"),
-    "failover": ("spec.failover={url: 'https://example.com'}", "failover: not supported yet"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", refusals.LLMSERVICES)
 def test_wrong_objects_are_refused_by_the_api_server_in_words(crds: ControlPlane, case: str) -> None:
-    assignment, says = REFUSED[case]
+    refusal = refusals.LLMSERVICES[case]
     with pytest.raises(CommandFailed) as raised:
-        apply(crds, assignment)
-    assert says in str(raised.value)
+        apply(crds, refusal.assignment)
+    assert refusal.server in str(raised.value)
+
+
+@pytest.mark.parametrize("case", refusals.INFERENCE_RUNTIMES)
+def test_wrong_runtimes_are_refused_too(crds: ControlPlane, case: str) -> None:
+    refusal = refusals.INFERENCE_RUNTIMES[case]
+    manifest = json.dumps(runtime_manifest(refusal.assignment))
+    with pytest.raises(CommandFailed) as raised:
+        crds.kubectl("apply", "--dry-run=server", "-f", "-", stdin=manifest)
+    assert refusal.server in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["0qwen", "qwen.v2"])

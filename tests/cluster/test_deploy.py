@@ -41,6 +41,10 @@ MAY = {
         *["list llmservices.serving.hearth.dev", "watch inferenceruntimes.serving.hearth.dev", "list nodes"],
         *["patch llmservices.serving.hearth.dev/status", "create deployments.apps", "patch scaledobjects.keda.sh"],
         *[
+            "get services",
+            "get persistentvolumeclaims",
+            "get jobs.batch",
+            "get scaledobjects.keda.sh",
             "patch services",
             "create events.events.k8s.io",
             "create persistentvolumeclaims",

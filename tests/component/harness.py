@@ -10,20 +10,26 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from hearth.activator.demand import DemandBoard
-from hearth.activator.door import Door
-from hearth.activator.gate import Gate
-from hearth.activator.journey import Journeys
-from hearth.activator.protocol import ActivatorProtocol
+from hearth.activator.journeys import Journeys
+from hearth.activator.lane.door import Door
+from hearth.activator.lane.gate import Gate
+from hearth.activator.origins import Origins
 from hearth.activator.server import http_server
+from hearth.api.key import ServiceKey
+from hearth.http1.connection import Connection
+from hearth.http1.limits import Budget, Limits
 from hearth.operations import bind
 from tests.builders import endpoint_slice, llmservice_manifest
 
 PATIENCE = 10.0  # seconds for something that happens in milliseconds
+
+Server = Literal["ours", "uvicorn's"]
+BOTH: tuple[Server, ...] = ("ours", "uvicorn's")
 
 HELLO = {"model": "qwen", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -67,7 +73,7 @@ class Stream:
     async def message(self, *, head_only: bool = False) -> Message:
         """Read a message with its body, whichever way it is framed."""
         message = await self.head()
-        if head_only:
+        if head_only or message.start.split()[1:2] == ["204"]:
             return message
         if "content-length" in message.headers:
             message.body = await self.exactly(int(message.headers["content-length"]))
@@ -235,18 +241,23 @@ class ScriptedEngine:
 class ActivatorHarness:
     """The activator's door on a port of 127.0.0.1. `service` and `ready` are what the API server would tell it."""
 
-    max_body_bytes: int = 2**20
+    limits: Limits = field(default_factory=lambda: Limits(body_bytes=2**20))
+    budget: Budget = field(default_factory=lambda: Budget(64 * 2**20))
+    origins: Origins = field(default_factory=Origins)
+    server: Server = "ours"
     board: DemandBoard = field(default_factory=DemandBoard)
     journeys: Journeys = field(default_factory=Journeys)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     _clients: list[Client] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
-        self.door = Door(self.board, self.registry, self.max_body_bytes, self.journeys)
+        self.door = Door(self.board, self.registry, self.limits, self.budget, self.journeys, self.origins)
         self._listening: socket.socket = bind("127.0.0.1:0")
         self.port: int = self._listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = http_server(self.door, lambda: True, grace_seconds=1)
+        if self.server == "uvicorn's":
+            self._server.config.http = "httptools"
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._listening]))
         return self
 
@@ -265,9 +276,20 @@ class ActivatorHarness:
         """What SIGTERM does to the clients' server."""
         self._server.should_exit = True
 
-    def service(self, *assignments: str, name: str = "qwen", namespace: str = "ai", **status: Any) -> None:
+    async def stopped(self) -> None:
+        """The clients' server has ended."""
+        await asyncio.shield(self._serving)
+
+    def metrics(self) -> str:
+        """What Prometheus is told."""
+        return generate_latest(self.registry).decode()
+
+    def service(
+        self, *assignments: str, name: str = "qwen", namespace: str = "ai", created: str = "", **status: Any
+    ) -> None:
         """Create or change an LLMService."""
         manifest = llmservice_manifest(name, namespace, *assignments)
+        manifest["metadata"]["creationTimestamp"] = created or "2026-01-01T00:00:00Z"
         manifest["status"] = status
         self.door.directory.put_service((namespace, name), manifest)
 
@@ -282,14 +304,12 @@ class ActivatorHarness:
             self.door.directory.put_slice((namespace, f"{name}-{number}"), item)
 
     def gate(self, name: str = "qwen", namespace: str = "ai") -> Gate:
-        return self.door._gates[namespace, name]
+        return self.door.gates[ServiceKey(namespace, name)]
 
-    def connections(self) -> list[ActivatorProtocol]:
+    def connections(self) -> list[Connection]:
         """The activator's ends of the clients' connections."""
         return [
-            connection
-            for connection in self._server.server_state.connections
-            if isinstance(connection, ActivatorProtocol)
+            connection for connection in self._server.server_state.connections if isinstance(connection, Connection)
         ]
 
     async def client(self) -> Client:

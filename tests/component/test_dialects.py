@@ -6,8 +6,11 @@ import json
 import pytest
 from anthropic import APIStatusError, AsyncAnthropic
 
+from hearth.activator.origins import Origins
 from tests.component.harness import (
+    BOTH,
     EVENTS_HEAD,
+    HELLO,
     ActivatorHarness,
     Message,
     ScriptedEngine,
@@ -15,6 +18,8 @@ from tests.component.harness import (
     answer_events,
     chunked,
 )
+
+SERVERS = BOTH
 
 FAST = "spec.endpoint.coldStart.heartbeatInterval=100ms"
 MESSAGES = {"model": "qwen", "max_tokens": 5, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
@@ -152,33 +157,57 @@ class TestForms:
 
 
 class TestBrowsers:
-    async def test_a_preflight_of_a_cold_model_is_answered_and_wakes_nothing(self, activator: ActivatorHarness) -> None:
-        activator.service()
-        client = await activator.client()
-        target = "/ai/qwen/v1/chat/completions"
-        await client.send("OPTIONS", target, access_control_request_headers="authorization", **PREFLIGHT)
-        answer = await client.head()
-        assert answer.status == 204
-        assert answer.headers["access-control-allow-origin"] == "*"
-        assert answer.headers["access-control-allow-methods"] == "POST"
-        assert answer.headers["access-control-allow-headers"] == "authorization"
-        assert "content-length" not in answer.headers
-        assert activator.gate().hold.cold_since is None
+    """Off unless origins are given: a page of anybody's must not spend somebody's accelerators."""
 
-    async def test_a_warm_engine_answers_for_itself(self, activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+    async def test_without_origins_no_page_may_read_anything(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        async def answer(request: Message, stream: Stream) -> None:
+            await stream.write(b"HTTP/1.1 200 OK\r\naccess-control-allow-origin: *\r\ncontent-length: 2\r\n\r\n{}")
+
+        engine.handler = answer
         activator.service()
         activator.ready(engine)
         client = await activator.client()
-        answer = await client.ask("OPTIONS", "/ai/qwen/v1/chat/completions", **PREFLIGHT)
-        assert answer.json == {"asked": "/v1/chat/completions"}
+        preflight = await client.ask("OPTIONS", "/ai/qwen/v1/chat/completions", **PREFLIGHT)
+        assert (preflight.status, engine.requests) == (204, [])
+        assert "POST" in preflight.headers["allow"]
+        asked = await client.ask("POST", "/v1/chat/completions", HELLO, origin="https://chat.example")
+        for message in (preflight, asked):
+            assert not any(name.startswith("access-control") for name in message.headers)
 
-    async def test_a_page_may_read_heartbeats_and_errors(self, activator: ActivatorHarness) -> None:
-        activator.service(FAST)
-        client = await activator.client()
-        await client.send(
-            "POST", "/v1/chat/completions", {"model": "qwen", "stream": True}, origin="https://chat.example"
-        )
-        assert (await client.head()).headers["access-control-allow-origin"] == "*"
-        other = await activator.client()
-        refused = await other.ask("POST", "/v1/chat/completions", {"model": "nobody"}, origin="https://chat.example")
-        assert (refused.status, refused.headers["access-control-allow-origin"]) == (404, "*")
+    async def test_a_preflight_is_answered_here_and_wakes_nothing(self) -> None:
+        async with ActivatorHarness(origins=Origins(["https://chat.example"])) as activator:
+            activator.service()
+            client = await activator.client()
+            target = "/ai/qwen/v1/chat/completions"
+            answer = await client.ask("OPTIONS", target, access_control_request_headers="authorization", **PREFLIGHT)
+            assert answer.status == 200
+            assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+            assert "POST" in answer.headers["access-control-allow-methods"]
+            assert answer.headers["access-control-allow-headers"] == "authorization"
+            assert activator.gate().hold.cold_since is None
+
+    async def test_a_page_may_read_heartbeats_answers_and_errors(self, engine: ScriptedEngine) -> None:
+        async with ActivatorHarness(origins=Origins(["https://chat.example"])) as activator:
+            activator.service(FAST)
+            cold = await activator.client()
+            asks = {**HELLO, "stream": True}
+            await cold.send("POST", "/v1/chat/completions", asks, origin="https://chat.example")
+            heads = [await cold.head()]
+            activator.service(name="warm")
+            activator.ready(engine, name="warm")
+            other = await activator.client()
+            for model in ("warm", "nobody"):
+                ask = {**HELLO, "model": model}
+                heads.append(await other.ask("POST", "/v1/chat/completions", ask, origin="https://chat.example"))
+            heads.append(await other.ask("GET", "/v1/models", origin="https://chat.example"))
+            assert [head.status for head in heads] == [200, 200, 404, 200]
+            assert {head.headers["access-control-allow-origin"] for head in heads} == {"https://chat.example"}
+
+    async def test_a_page_of_another_origin_may_not(self) -> None:
+        async with ActivatorHarness(origins=Origins(["https://chat.example"])) as activator:
+            activator.service(FAST)
+            client = await activator.client()
+            answer = await client.ask("POST", "/v1/chat/completions", {"model": "x"}, origin="https://evil.example")
+            assert "access-control-allow-origin" not in answer.headers

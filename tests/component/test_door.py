@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from tests.component.harness import HELLO, ActivatorHarness, ScriptedEngine
+from tests.component.harness import BOTH, HELLO, ActivatorHarness, ScriptedEngine
+
+SERVERS = BOTH
 
 
 async def test_the_model_in_the_body_names_the_service(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
@@ -30,8 +32,8 @@ async def test_a_host_names_the_service(activator: ActivatorHarness, engine: Scr
     activator.service()
     activator.ready(engine)
     client = await activator.client()
-    answer = await client.ask("GET", "/metrics%2Fodd/../x", host="qwen.ai.svc.cluster.local:80")
-    assert answer.json == {"asked": "/metrics%2Fodd/../x"}
+    answer = await client.ask("GET", "/v1/responses/resp_1", host="qwen.ai.svc.cluster.local:80")
+    assert answer.json == {"asked": "/v1/responses/resp_1"}
 
 
 async def test_the_engine_is_asked_for_the_name_that_it_serves(
@@ -85,8 +87,16 @@ async def test_a_connection_serves_one_request_after_the_other(
     [
         ("/v1/chat/completions", {"model": "none"}, 404, "model_not_found", "'none'"),
         ("/v1/chat/completions", {"messages": []}, 400, "model_required", "No model was named"),
-        ("/v1/chat/completions", b"{broken", 400, "model_required", "No model was named"),
-        ("/ai/none/v1/chat/completions", b"", 400, "model_required", "/NAMESPACE/NAME/v1"),
+        ("/v1/chat/completions", b"{broken", 400, "bad_request", "not a JSON object"),
+        ("/ai/none/v1/chat/completions", b"", 404, "model_not_found", "'ai/none'"),
+        ("/chat/completions", HELLO, 404, "unknown_path", "did you mean /v1/chat/completions?"),
+        ("/v1/v1/chat/completions", HELLO, 404, "unknown_path", "did you mean /v1/chat/completions?"),
+        ("/ai/qwen/chat/completions", HELLO, 404, "unknown_path", "did you mean /v1/chat/completions?"),
+        ("/ai/qwen/sleep", b"", 404, "unknown_path", "not served"),
+        ("/ai/qwen/v1/load_lora_adapter", {"lora_name": "x"}, 404, "unknown_path", "not served"),
+        ("/ai/qwen/collective_rpc", {"method": "x"}, 404, "unknown_path", "not served"),
+        ("/ai/qwen/v1/chat/completions", b"", 400, "missing_required_parameter", "no messages"),
+        ("/v1/chat/completions", {"model": "qwen"}, 400, "missing_required_parameter", "no messages"),
     ],
 )
 async def test_a_request_for_no_service_is_refused(
@@ -97,7 +107,22 @@ async def test_a_request_for_no_service_is_refused(
     answer = await client.ask("POST", target, body)
     assert (answer.status, answer.json["error"]["code"]) == (status, code)
     assert says in answer.json["error"]["message"]
-    assert activator.gate().hold.waiting == 0
+    assert activator.gate().hold.cold_since is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/sleep", "/v1/files", "/v1/responses/../../sleep", "/v1/responses/%2e%2e/x"]
+)
+async def test_a_warm_engine_is_asked_for_inference_alone(
+    activator: ActivatorHarness, engine: ScriptedEngine, path: str
+) -> None:
+    activator.service()
+    activator.ready(engine)
+    client = await activator.client()
+    for method in ("GET", "POST", "DELETE"):
+        answer = await client.ask(method, f"/ai/qwen{path}")
+        assert (answer.status, answer.json["error"]["code"]) == (404, "unknown_path")
+    assert engine.requests == []
 
 
 async def test_a_body_over_the_limit_is_refused_by_its_length_and_by_counting(activator: ActivatorHarness) -> None:
@@ -170,7 +195,7 @@ class TestModels:
         activator.service()
         client = await activator.client()
         await client.ask("GET", "/ai/qwen/v1/models")
-        assert (await client.ask("GET", "/ai/qwen/v1/other")).json["error"]["code"] == "model_asleep"
+        assert (await client.ask("GET", "/ai/qwen/health")).json["error"]["code"] == "model_asleep"
         assert not activator.gate().hold.lease(asyncio.get_running_loop().time())
 
 

@@ -1,12 +1,11 @@
 """HTTP/1.1 at the client's end: what is refused, and what must not be confused. Bytes on a socket."""
 
-from typing import cast
+import json
 
 import pytest
 
-from hearth.activator.client import ClientResponse
-from hearth.activator.protocol import MAX_HEAD_BYTES
-from tests.component.harness import HELLO, ActivatorHarness, Message, ScriptedEngine, Stream
+from hearth.http1.limits import Limits
+from tests.component.harness import HELLO, ActivatorHarness, Message, ScriptedEngine, Stream, answer_events
 
 BODY = b'{"model": "qwen"}'
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
@@ -55,7 +54,7 @@ async def test_what_may_be_read_in_two_ways_is_refused(
 async def test_a_head_without_end_is_refused(activator: ActivatorHarness) -> None:
     client = await activator.client()
     await client.write(HEAD, b"x-large: ")
-    for _ in range(MAX_HEAD_BYTES // 1024 + 2):
+    for _ in range(Limits().head_bytes // 1024 + 2):
         try:
             await client.write(b"x" * 1024)
         except ConnectionError:
@@ -66,7 +65,7 @@ async def test_a_head_without_end_is_refused(activator: ActivatorHarness) -> Non
 async def test_large_fields_are_taken(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
     activator.service()
     activator.ready(engine)
-    large = b"x" * (MAX_HEAD_BYTES // 2)
+    large = b"x" * (Limits().head_bytes // 2)
     answer = await said(activator, HEAD, LENGTH, b"x-large: ", large, b"\r\n\r\n", BODY)
     assert answer.status == 200
     assert engine.requests[0].headers["x-large"] == large.decode()
@@ -157,16 +156,24 @@ async def test_an_engines_trailers_end_its_answer(activator: ActivatorHarness, e
     assert engine.connections == 1
 
 
-@pytest.mark.parametrize("method", ["OPTIONS", "DELETE", "GET"])
+@pytest.mark.parametrize("method", ["DELETE", "GET"])
 async def test_other_methods_are_passed_on_to_an_engine_that_is_there(
     activator: ActivatorHarness, engine: ScriptedEngine, method: str
 ) -> None:
     activator.service()
     activator.ready(engine)
     client = await activator.client()
-    assert (await client.ask(method, "/ai/qwen/v1/things?a=1&b=%20")).status == 200
-    assert engine.requests[0].start == f"{method} /v1/things?a=1&b=%20 HTTP/1.1"
+    assert (await client.ask(method, "/ai/qwen/v1/responses/resp_1?a=1&b=%20")).status == 200
+    assert engine.requests[0].start == f"{method} /v1/responses/resp_1?a=1&b=%20 HTTP/1.1"
     assert "content-length" not in engine.requests[0].headers
+
+
+@pytest.mark.parametrize("target", ["*", "/", "/v1/chat/completions"])
+async def test_options_are_told(activator: ActivatorHarness, target: str) -> None:
+    client = await activator.client()
+    for _ in range(2):
+        answer = await client.ask("OPTIONS", target)
+        assert (answer.status, "POST" in answer.headers["allow"]) == (204, True)
 
 
 async def test_websocket_is_refused_in_words(activator: ActivatorHarness) -> None:
@@ -202,10 +209,11 @@ async def test_an_error_in_here_is_no_bad_request(
     monkeypatch.setattr(activator.door.directory, "by_host", broken)
     client = await activator.client()
     await client.chat()
-    assert await client.rest() == b"", "closed, not answered with 400"
-    (record,) = [record for record in caplog.records if record.name == "hearth.activator.protocol"]
+    answer = await client.message()
+    assert (answer.status, answer.headers["connection"]) == (500, "close")
+    assert await client.rest() == b""
     assert "a mistake of ours" in caplog.text
-    assert record.levelname == "ERROR"
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
 
 
 async def test_an_idle_connection_keeps_no_prompt(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
@@ -216,4 +224,15 @@ async def test_an_idle_connection_keeps_no_prompt(activator: ActivatorHarness, e
     await activator.idle()
     (connection,) = activator.connections()
     assert connection.current is None
-    assert cast("ClientResponse", connection.cycle).request.body == []
+    assert activator.door.budget.used == 0
+
+
+async def test_a_client_of_http_1_0(activator: ActivatorHarness, engine: ScriptedEngine) -> None:
+    engine.handler = answer_events
+    activator.service()
+    activator.ready(engine)
+    client = await activator.client()
+    body = json.dumps({**HELLO, "stream": True}).encode()
+    await client.write(b"POST /v1/chat/completions HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % len(body), body)
+    assert "transfer-encoding" not in (await client.head()).headers
+    assert (await client.rest()).endswith(b"data: [DONE]\n\n")

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from hearth.activator.journey import AccessLog, Journey, Journeys, Outcome
+from hearth.activator.journeys import AccessLog, Journey, Journeys, Outcome
 from hearth.activator.tracing import Tracing
 from tests.component.harness import (
     EVENTS_HEAD,

@@ -7,16 +7,18 @@ import socket
 import pytest
 
 from tests.component.harness import (
+    BOTH,
     EVENTS_HEAD,
     HELLO,
     ActivatorHarness,
     Message,
     ScriptedEngine,
     Stream,
-    answer_events,
     answer_ok,
     chunked,
 )
+
+SERVERS = BOTH
 
 QUIET = "spec.endpoint.coldStart.whitespaceAfter=0s"
 
@@ -98,14 +100,6 @@ class TestAsItIs:
         )
         engine.handler = answer_ok
         assert (await client.ask("POST", "/v1/chat/completions", HELLO)).status == 200
-
-    async def test_a_client_of_http_1_0(self, warm: ActivatorHarness, engine: ScriptedEngine) -> None:
-        engine.handler = answer_events
-        client = await warm.client()
-        body = json.dumps({**HELLO, "stream": True}).encode()
-        await client.write(b"POST /v1/chat/completions HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % len(body), body)
-        assert "transfer-encoding" not in (await client.head()).headers
-        assert (await client.rest()).endswith(b"data: [DONE]\n\n")
 
 
 class TestBeforeTheFirstByte:

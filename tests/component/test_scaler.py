@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -15,7 +15,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from hearth.activator.demand import Demand, DemandBoard
-from hearth.activator.hold import Hold
+from hearth.activator.lane.hold import Hold
+from hearth.api.key import ServiceKey
+from hearth.faults import counted
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
@@ -28,7 +30,7 @@ from hearth.scaler.server import SERVICE, ScalerConfig, scaler_server
 if TYPE_CHECKING:
     from hearth.proto.externalscaler_pb2_grpc import ExternalScalerAsyncStub
 
-KEY = ("ai", "qwen")
+KEY = ServiceKey("ai", "qwen")
 REF = pb.ScaledObjectRef(name="qwen", namespace="ai", scalerMetadata={"target": "5"})
 PATIENCE = 10.0
 
@@ -49,7 +51,7 @@ class Scaler:
     def hear(self, **figures: Figures) -> None:
         """Let the activator at "a" say so."""
         now = asyncio.get_running_loop().time()
-        heard = {("ai", name): value for name, value in figures.items()}
+        heard = {ServiceKey("ai", name): value for name, value in figures.items()}
         self.pulses.pulse(self.picture.hear("a", heard, snapshot=True, now=now))
 
 
@@ -225,12 +227,14 @@ class TestDemandWatch:
 
     async def test_news_of_a_service_that_nobody_asked_for_push_nothing(self, scaler: Scaler) -> None:
         """Its status changes, say, and an update with no demand follows; then another service's demand begins."""
-        activator, bell = Activator(), ("ai", "bell")
+        activator, bell = Activator(), ServiceKey("ai", "bell")
         activator.board.put(bell, ringing := Hold(max_queue=10, concurrency=10, activation_timeout=60.0))
         async with listening(scaler) as listener, contextlib.aclosing(activator.board.watch()) as updates:
             listener.list_activators([await activator.start()])
             await self._heard(scaler)
-            with scaler.pulses.listen(KEY) as pushed, scaler.pulses.listen(bell) as rung:
+            pushed: asyncio.Queue[float | None] = asyncio.Queue()
+            rung: asyncio.Queue[float | None] = asyncio.Queue()
+            with scaler.pulses.listen(KEY, pushed.put_nowait), scaler.pulses.listen(bell, rung.put_nowait):
                 await anext(updates)
                 for _ in range(3):
                     activator.board.changed(KEY)
@@ -240,6 +244,42 @@ class TestDemandWatch:
                 async with asyncio.timeout(PATIENCE):
                     assert await rung.get()
                 assert pushed.empty()
+        await activator.stop()
+
+    async def test_an_update_that_cannot_be_taken_is_about_its_activator_alone(
+        self, scaler: Scaler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The stream is begun anew, with all that its activator knows; the other activators are heard meanwhile."""
+        hear, failed = scaler.picture.hear, asyncio.Event()
+        one, two = Activator(), Activator()
+        strange = await one.start()
+
+        def hear_once(address: str, *arguments: Any, **options: Any) -> Any:
+            if address == strange and not failed.is_set():
+                failed.set()
+                raise OverflowError("too large")
+            return hear(address, *arguments, **options)
+
+        monkeypatch.setattr(scaler.picture, "hear", hear_once)
+        before = counted()["update"]
+        async with listening(scaler) as listener:
+            listener.list_activators([strange, await two.start()])
+            for activator in (one, two):
+                activator.hold.arrive(asyncio.get_running_loop().time())
+                activator.board.changed(KEY)
+            await self._metric(scaler, 2.0)
+        assert failed.is_set()
+        assert counted()["update"] == before + 1
+        await one.stop()
+        await two.stop()
+
+    async def test_an_address_that_is_none_hides_no_other(self, scaler: Scaler) -> None:
+        activator = Activator()
+        async with listening(scaler) as listener:
+            listener.list_activators(["", "no address: at all", "[::::]:x", address := await activator.start()])
+            async with asyncio.timeout(PATIENCE):
+                while scaler.picture.silence(asyncio.get_running_loop().time())[address] > PATIENCE:
+                    await asyncio.sleep(0.01)  # the picture has no event
         await activator.stop()
 
     async def test_a_deleted_service_has_no_demand(self, scaler: Scaler) -> None:

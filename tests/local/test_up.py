@@ -55,7 +55,7 @@ def test_the_curl_line_that_it_prints_streams_from_cold(hearth: Hearth) -> None:
         timeout=60,
         check=True,
     ).stdout
-    beats = [line for line in answer.splitlines() if line.startswith(": hearth ")]
+    beats = [line for line in answer.splitlines() if line.startswith('data: {"hearth": ')]
     assert len(beats) >= 2
     assert '"phase": "loading"' in beats[-1]
     assert answer.endswith("data: [DONE]\n\n")

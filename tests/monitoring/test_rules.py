@@ -33,6 +33,7 @@ EXPECTED = f"hearth_activator_cold_start_expected_seconds{{{QWEN}}}"
 DEPTH, REPLICAS = f"hearth_scaler_queue_depth{{{QWEN}}}", f"hearth_llmservice_replicas{{{QWEN}}}"
 STREAMS = f"hearth_scaler_streams{{{QWEN}}}"
 FULL = f'hearth_activator_rejected_requests_total{{{QWEN},reason="queue_full"}}'
+FAULTS = 'hearth_faults_total{role="controller",where="object",instance="a"}'
 DEGRADED = f'hearth_llmservice_phase{{{QWEN},phase="Degraded"}}'
 
 CASES: dict[str, list[Case]] = {
@@ -79,6 +80,12 @@ CASES: dict[str, list[Case]] = {
     "HearthScalerDown": [
         Case({'hearth_build_info{role="activator"}': ON}, ({"role": "scaler"},)),
         Case({'hearth_build_info{role="scaler"}': ON}),
+    ],
+    "HearthFault": [
+        Case({FAULTS: "0+1x30"}, ({"role": "controller", "where": "object"},)),
+        Case({FAULTS: "0x5 1x30"}, ({"role": "controller", "where": "object"},), "10m"),  # one is enough to be told
+        Case({FAULTS: "7x30"}),
+        Case({FAULTS: "0x5 1x30"}, at="25m"),  # and a quarter of an hour without another is the end of it
     ],
     "HearthNoLeader": [
         Case(

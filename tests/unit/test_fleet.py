@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from hearth.api.key import ServiceKey
 from hearth.fleet import METRICS, Fleet, Meter, Seen
 
-KEY = ("ai", "qwen")
+KEY = ServiceKey("ai", "qwen")
 ASLEEP = Seen("ScaledToZero", 0, 0, 0, 5, 4.0, 2)
 
 

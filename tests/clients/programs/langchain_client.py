@@ -1,20 +1,21 @@
-"""LangChain: BASE_URL MODEL stream|whole; prints what the model said."""
-
-import sys
+"""LangChain."""
 
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
+from tests.clients.programs.lines import QUESTION, serve
 
-def main() -> None:
-    base_url, model, how = sys.argv[1:]
+
+def ask(base_url: str, model: str, how: str) -> tuple[str, str | None]:
     chat = ChatOpenAI(
         model=model, base_url=base_url, api_key=SecretStr("none"), max_retries=0, timeout=60, max_completion_tokens=20
     )
-    if how == "stream":
-        print("".join(chunk.text for chunk in chat.stream("Where were you?")))
-    else:
-        print(chat.invoke("Where were you?").text)
+    if how == "whole":
+        answer = chat.invoke(QUESTION)
+        return answer.text, answer.response_metadata.get("finish_reason")
+    chunks = list(chat.stream(QUESTION))
+    reasons = [reason for chunk in chunks if (reason := chunk.response_metadata.get("finish_reason"))]
+    return "".join(chunk.text for chunk in chunks), "".join(reasons)
 
 
-main()
+serve(ask)

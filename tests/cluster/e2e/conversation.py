@@ -50,13 +50,13 @@ class Conversation:
         return self
 
     def _hear(self, line: str) -> None:
-        if line.startswith(": hearth "):
-            self.beats.append(json.loads(line[9:]))
-        elif line == "data: [DONE]":
+        if line == "data: [DONE]":
             self.done = True
         elif line.startswith("data: "):
             event = json.loads(line[6:])
-            if "error" in event:
+            if "hearth" in event:
+                self.beats.append(event["hearth"])
+            elif "error" in event:
                 self.error = json.dumps(event["error"])
             elif event["choices"] and event["choices"][0]["delta"].get("content"):
                 self.words += 1

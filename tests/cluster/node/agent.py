@@ -20,7 +20,7 @@ from hearth.emulators.container import expand
 from hearth.emulators.pod import Pod, PodSpec
 from hearth.emulators.podstatus import View, pod_status
 from hearth.kube.client import KubeClient, KubeObject
-from hearth.kube.errors import ApiUnavailable
+from hearth.kube.errors import KubeError
 from hearth.kube.informer import Informer, ObjectKey
 from hearth.logs import fields
 from tests.builders import ROOT
@@ -68,7 +68,7 @@ class Agent:
         self._keys: dict[ObjectKey, str] = {}
 
     async def run(self) -> None:
-        """Serve until cancelled; then every pod is killed. Raises ApiUnavailable where the nodes can't be registered."""
+        """Serve until cancelled; then every pod is killed. Raises KubeError where the nodes can't be registered."""
         for node in self._nodes.values():
             await self._register(node)
         try:
@@ -133,7 +133,7 @@ class Agent:
                 },
             }
             path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"
-            with contextlib.suppress(ApiUnavailable):  # the next one may arrive
+            with contextlib.suppress(KubeError):  # the next one may arrive
                 await self.kube.apply_object(path, lease, "kubelet")
             await asyncio.sleep(LEASE_SECONDS)
 
@@ -237,7 +237,7 @@ class RunningPod:
                 break
             except NotProvided as error:
                 self._wait(error.reason, str(error))
-            except ApiUnavailable as error:
+            except KubeError as error:
                 log.warning("pod waits for the API server", extra=fields(reason=str(error)))
             await asyncio.sleep(RETRY_SECONDS)  # what a kubelet does: look again
         image = self._agent.image
@@ -340,7 +340,7 @@ class RunningPod:
         }
         try:
             await self._agent.kube.apply_object(f"{self._path}/status", document, "kubelet")
-        except ApiUnavailable as error:
+        except KubeError as error:
             if error.status not in (404, 409):  # gone, or another pod has the name by now
                 raise
 
@@ -367,7 +367,7 @@ class RunningPod:
                 **{key: self._metadata[key] for key in ("name", "namespace", "uid")},
             },
         }
-        with contextlib.suppress(ApiUnavailable):  # Events are best effort
+        with contextlib.suppress(KubeError):  # Events are best effort
             await self._agent.kube.create_object(f"/api/v1/namespaces/{self._metadata['namespace']}/events", event)
 
     async def _until_told(self, write: Callable[[], Awaitable[None]]) -> None:
@@ -375,7 +375,7 @@ class RunningPod:
         while True:
             try:
                 await write()
-            except ApiUnavailable as error:
+            except KubeError as error:
                 log.warning("status not told", extra=fields(pod=self._metadata["name"], reason=str(error)))
                 await asyncio.sleep(RETRY_SECONDS)  # it has no event for its return
             else:

@@ -28,7 +28,7 @@ class Provider:
         self._root = root
 
     async def environment(self, pod: KubeObject, container: KubeObject) -> dict[str, str]:
-        """The container's variables. Raises NotProvided, ApiUnavailable."""
+        """The container's variables. Raises NotProvided, KubeError."""
         namespace = pod["metadata"]["namespace"]
         made: dict[str, str] = {}
         for source in container.get("envFrom", []):
@@ -51,7 +51,7 @@ class Provider:
         return made
 
     async def mounts(self, pod: KubeObject, container: KubeObject, folder: Path) -> list[Mount]:
-        """The container's mounts; what lives as long as the pod lies in `folder`. Raises NotProvided, ApiUnavailable."""
+        """The container's mounts; what lives as long as the pod lies in `folder`. Raises NotProvided, KubeError."""
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", [])}
         made = []
         for mount in container.get("volumeMounts", []):

@@ -32,7 +32,7 @@ class Storage:
         self._informers = [Informer(kube, claims, self._claim_changed), Informer(kube, volumes, self._volume_changed)]
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises ApiUnavailable."""
+        """Serve until cancelled. Raises KubeError."""
         await self._kube.apply_object("/apis/storage.k8s.io/v1/storageclasses/standard", CLASS, "hearth-tests")
         async with asyncio.TaskGroup() as group:
             for informer in self._informers:

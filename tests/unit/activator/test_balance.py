@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.activator.balance import BOUND, Load, choose
+from hearth.activator.lane.balance import BOUND, Load, choose
 
 ADDRESSES = [f"10.0.0.{number}:8000" for number in range(8)]
 IDLE = {address: Load(0, 0) for address in ADDRESSES}

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hearth.activator.demand import DemandBoard
-from hearth.activator.hold import LEASE_AFTER_READY, Hold
+from hearth.activator.lane.hold import LEASE_AFTER_READY, Hold
+from hearth.api.key import ServiceKey
 from hearth.proto import demand_pb2 as pb
 
-KEY = ("ai", "qwen")
+KEY = ServiceKey("ai", "qwen")
 
 
 class Board:

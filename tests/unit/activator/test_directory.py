@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hearth.activator.directory import Directory, Entry, ServiceKey
-from hearth.activator.errors import ApiError
+from hearth.activator.directory import Directory, Entry
+from hearth.api.key import ServiceKey
 from tests.builders import endpoint_slice, llmservice_manifest
 
 
@@ -31,10 +31,9 @@ def key_of(entry: Entry | None) -> str | None:
         ("qwen.ai.svc.cluster.local", "ai/qwen"),
         ("qwen.ai.svc.cluster.local:80", "ai/qwen"),
         ("QWEN.AI.svc", "ai/qwen"),
-        ("qwen.ai", "ai/qwen"),
-        ("qwen", "ai/qwen"),
-        ("twin.ai", "ai/twin"),
-        ("twin", None),
+        ("qwen.ai.svc.", "ai/qwen"),
+        ("qwen.ai", None),
+        ("qwen", None),
         ("qwen.other.svc", None),
         ("qwen.ai.example.com", None),
         ("127.0.0.1:8080", None),
@@ -44,6 +43,21 @@ def key_of(entry: Entry | None) -> str | None:
 )
 def test_a_host_names_a_service(host: str, found: str | None) -> None:
     assert key_of(directory("ai/qwen", "ai/twin", "lab/twin").by_host(host)) == found
+
+
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [("qwen.ai", "ai/qwen"), ("qwen", "ai/qwen"), ("twin.ai", "ai/twin"), ("twin", None), ("api.example.com", None)],
+)
+def test_a_short_host_may_name_one(host: str, found: str | None) -> None:
+    assert key_of(directory("ai/qwen", "ai/twin", "lab/twin").by_short_host(host)) == found
+
+
+@pytest.mark.parametrize("namespace", ["v1", "hearth", "healthz"])
+def test_a_namespace_takes_no_path_of_the_apis_own(namespace: str) -> None:
+    services = directory(f"{namespace}/chat")
+    assert services.by_path(f"/{namespace}/chat/completions") is None
+    assert key_of(services.by_host(f"chat.{namespace}.svc")) == f"{namespace}/chat"
 
 
 def test_a_path_names_a_service_and_leaves_the_rest() -> None:
@@ -59,26 +73,26 @@ def test_a_model_names_a_service_by_name_or_with_its_namespace() -> None:
     services = directory("ai/qwen", "ai/twin", "lab/twin")
     assert key_of(services.by_model("qwen")) == "ai/qwen"
     assert key_of(services.by_model("lab/twin")) == "lab/twin"
-    with pytest.raises(ApiError) as raised:
-        services.by_model("twin")
-    assert "ai/twin, lab/twin" in raised.value.message
-    for unknown in ("none", "ai/none", ""):
-        with pytest.raises(ApiError) as raised:
-            services.by_model(unknown)
-        assert (raised.value.status, raised.value.code) == (404, "model_not_found")
+    assert services.by_model("none") is services.by_model("ai/none") is services.by_model("") is None
 
 
-def test_the_model_id_has_the_namespace_where_the_name_alone_is_not_enough() -> None:
-    services = directory("ai/qwen", "ai/twin", "lab/twin")
-    assert [services.model_id(entry) for entry in services] == ["qwen", "ai/twin", "lab/twin"]
+def test_who_came_first_keeps_a_name() -> None:
+    services = Directory(Changes())
+    for namespace, created in (("ai", "2026-02-01T00:00:00Z"), ("lab", "2026-01-01T00:00:00Z"), ("zoo", "")):
+        manifest = llmservice_manifest("twin", namespace)
+        manifest["metadata"]["creationTimestamp"] = created or "2026-03-01T00:00:00Z"
+        services.put_service((namespace, "twin"), manifest)
+    assert key_of(services.by_model("twin")) == "lab/twin"
+    assert [services.model_id(entry) for entry in services] == ["ai/twin", "twin", "zoo/twin"]
+    services.put_service(("lab", "twin"), None)
+    assert key_of(services.by_model("twin")) == "ai/twin"
 
 
 def test_a_service_that_is_not_openai_compatible_is_reached_by_address_only() -> None:
     services = Directory(Changes())
     services.put_service(("ai", "raw"), llmservice_manifest("raw", "ai", "spec.endpoint.openAICompatible=false"))
     assert key_of(services.by_host("raw.ai.svc")) == "ai/raw"
-    with pytest.raises(ApiError):
-        services.by_model("ai/raw")
+    assert services.by_model("ai/raw") is services.by_model("raw") is None
 
 
 class TestReadyReplicas:

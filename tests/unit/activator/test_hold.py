@@ -4,7 +4,17 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from hearth.activator.hold import EJECT_FIRST, LEASE_AFTER_READY, LEASE_BEYOND_TIMEOUT, Hold, QueueFull, Ticket
+from hearth.activator.lane.hold import (
+    DELIVERIES,
+    EJECT_FIRST,
+    EJECT_LAST,
+    LEASE_AFTER_READY,
+    LEASE_BEYOND_TIMEOUT,
+    UNANSWERED,
+    Hold,
+    QueueFull,
+    Ticket,
+)
 
 E1, E2 = "10.0.0.1:8000", "10.0.0.2:8000"
 
@@ -62,7 +72,7 @@ def test_a_failed_request_goes_back_to_its_old_place_and_the_replica_rests() -> 
     held.set_ready([E1], 0)
     first, second = held.arrive(0), held.arrive(0)
     held.dispatch(0)
-    held.back(first, 1.0)
+    held.back(first, 1.0, delivered=False, patience=0.0)
     assert held.dispatch(1.0) == []
     assert held.next_dispatch(1.0) == 1.0 + EJECT_FIRST
     assert held.dispatch(1.0 + EJECT_FIRST) == [(first, E1)]
@@ -77,7 +87,7 @@ def test_a_replica_that_goes_on_failing_rests_longer_until_it_answers() -> None:
     now = 0.0
     for _ in range(3):
         held.dispatch(now)
-        held.back(ticket, now)
+        held.back(ticket, now, delivered=False, patience=0.0)
         due = held.next_dispatch(now)
         assert due is not None
         rests.append(round(due - now, 3))
@@ -85,8 +95,114 @@ def test_a_replica_that_goes_on_failing_rests_longer_until_it_answers() -> None:
     assert rests == [EJECT_FIRST, EJECT_FIRST * 2, EJECT_FIRST * 4]
     held.dispatch(now)
     held.answered(E1)
-    held.back(ticket, now)
+    held.back(ticket, now, delivered=False, patience=0.0)
     assert held.next_dispatch(now) == pytest.approx(now + EJECT_FIRST)
+
+
+def test_a_replica_that_fails_for_ever_is_tried_again_for_ever() -> None:
+    held = hold()
+    held.set_ready([E1], 0)
+    ticket = held.arrive(0)
+    now = 0.0
+    for _ in range(1100):  # 2 to the power of 1,024 is no float any more
+        assert held.dispatch(now) == [(ticket, E1)]
+        held.back(ticket, now, delivered=False, patience=0.0)
+        due = held.next_dispatch(now)
+        assert due is not None
+        assert due - now == pytest.approx(EJECT_LAST) or due - now < EJECT_LAST
+        now = due
+
+
+class TestDelivered:
+    """A request that a replica had and did not answer may be what it died of."""
+
+    def test_it_goes_to_one_other_replica_at_most(self) -> None:
+        held = hold()
+        held.set_ready([E1, E2], 0)
+        ticket = held.arrive(0)
+        ((_, first),) = held.dispatch(0)
+        assert held.back(ticket, 0, delivered=True, patience=5.0)
+        ((_, second),) = held.dispatch(10)
+        assert {first, second} == {E1, E2}
+        assert not held.back(ticket, 10, delivered=True, patience=5.0)
+        assert (held.waiting, held.in_flight) == (0, 0)
+
+    def test_others_pass_it_where_there_is_no_other_replica(self) -> None:
+        held = hold()
+        held.set_ready([E1], 0)
+        ticket = held.arrive(0)
+        held.dispatch(0)
+        held.back(ticket, 0, delivered=True, patience=5.0)
+        later = held.arrive(1)
+        assert held.dispatch(1) == [(later, E1)]
+        assert held.oldest() is ticket
+
+    def test_without_another_replica_it_is_hopeless_after_its_patience(self) -> None:
+        held = hold()
+        held.set_ready([E1], 0)
+        ticket = held.arrive(0)
+        held.dispatch(0)
+        held.back(ticket, 0, delivered=True, patience=5.0)
+        assert (held.hopeless(4.9), held.next_hopeless()) == ([], 5.0)
+        assert held.hopeless(5.0) == [ticket]
+
+    def test_a_replica_that_was_seen_to_die_may_have_it_when_it_is_back(self) -> None:
+        held = hold()
+        held.set_ready([E1], 0)
+        ticket = held.arrive(0)
+        held.dispatch(0)
+        held.back(ticket, 0, delivered=True, patience=5.0)
+        held.set_ready([], 1)
+        assert held.hopeless(50.0) == []
+        assert held.lease(1), "the last replica is lost, and somebody waits: a start is asked for"
+        held.set_ready([E1], 50)
+        assert held.dispatch(50) == [(ticket, E1)]
+
+    def test_while_the_other_replica_is_full_it_waits(self) -> None:
+        held = hold(concurrency=1)
+        held.set_ready([E1], 0)
+        ticket = held.arrive(0)
+        held.dispatch(0)
+        held.set_ready([E1, E2], 0)
+        busy = held.arrive(0)
+        assert held.dispatch(0) == [(busy, E2)]
+        held.back(ticket, 0, delivered=True, patience=0.0)
+        assert held.hopeless(100) == []
+        held.leave(busy)
+        assert held.dispatch(100) == [(ticket, E2)]
+
+
+def test_a_replica_that_clients_give_up_on_rests() -> None:
+    held = hold()
+    held.set_ready([E1], 0)
+    for _ in range(UNANSWERED):
+        assert held.next_dispatch(0) is None
+        ticket = held.arrive(0)
+        held.dispatch(0)
+        held.leave(ticket)
+        held.unanswered(E1, 0)
+    held.arrive(0)
+    assert held.dispatch(0) == []
+    assert held.next_dispatch(0) == EJECT_FIRST
+
+
+def test_an_answer_makes_up_for_clients_that_gave_up() -> None:
+    held = hold()
+    held.set_ready([E1], 0)
+    for _ in range(UNANSWERED * 2):
+        held.unanswered(E1, 0)
+        held.answered(E1)
+    ticket = held.arrive(0)
+    assert held.dispatch(0) == [(ticket, E1)]
+
+
+def test_who_comes_and_leaves_behind_one_that_waits_is_forgotten() -> None:
+    held = hold(max_queue=10)
+    first = held.arrive(0)
+    for _ in range(1000):
+        held.leave(held.arrive(0))
+    assert held.tickets() == [first]
+    assert len(held._line) < 100
 
 
 def test_a_replica_that_left_finishes_what_it_has() -> None:
@@ -147,10 +263,15 @@ class HoldMachine(RuleBasedStateMachine):
         self.ready: set[str] = set()
 
     def _dispatch(self) -> None:
-        waiting = list(self.hold.tickets())
         sent = [ticket for ticket, _ in self.hold.dispatch(self.now)]
-        assert sent == waiting[: len(sent)], "oldest first"
+        plain = [ticket.number for ticket in sent if ticket.avoid is None]
+        assert plain == sorted(plain), "oldest first"
+        left = [ticket.number for ticket in self.hold.tickets() if ticket.avoid is None]
+        assert not left or all(number < left[0] for number in plain), "nobody is passed"
         assert all(ticket.endpoint in self.ready for ticket in sent)
+        for ticket in self.hold.hopeless(self.now):
+            self.hold.leave(ticket)
+            self.alive.remove(ticket)
 
     @rule(target=tickets)
     def arrive(self) -> Ticket | None:
@@ -165,15 +286,21 @@ class HoldMachine(RuleBasedStateMachine):
 
     @rule(ticket=consumes(tickets))
     def leave(self, ticket: Ticket | None) -> None:
-        if ticket is not None:
+        if ticket is not None and ticket in self.alive:
             self.hold.leave(ticket)
             self.alive.remove(ticket)
             self._dispatch()
 
-    @rule(ticket=tickets)
-    def fail(self, ticket: Ticket | None) -> None:
+    @rule(ticket=tickets, delivered=st.booleans(), patience=st.sampled_from([0.0, 5.0]))
+    def fail(self, ticket: Ticket | None, delivered: bool, patience: float) -> None:
         if ticket is not None and ticket in self.alive and ticket.endpoint is not None:
-            self.hold.back(ticket, self.now)
+            deliveries, endpoint = ticket.deliveries + delivered, ticket.endpoint
+            if self.hold.back(ticket, self.now, delivered=delivered, patience=patience):
+                assert deliveries < DELIVERIES
+                assert not delivered or (ticket.avoid or ("",))[0] == endpoint
+            else:
+                assert deliveries == DELIVERIES
+                self.alive.remove(ticket)
             self._dispatch()
 
     @rule(ready=st.sets(st.sampled_from([E1, E2, "10.0.0.3:8000"])))
@@ -202,14 +329,16 @@ class HoldMachine(RuleBasedStateMachine):
 
     @invariant()
     def whoever_waits_for_a_cold_model_is_demand(self) -> None:
-        if self.hold.waiting and not self.ready:
-            assert self.hold.lease(self.now) or self.hold.waiting
+        # Bounded by itself: the lease goes on 10 minutes behind the last moment at which somebody could be held.
+        newest = max((ticket.arrived for ticket in self.alive if ticket.waiting), default=None)
+        if newest is not None and not self.ready and self.now < newest + 60.0:
+            assert self.hold.lease(self.now)
 
     @precondition(lambda self: self.hold.waiting and self.ready)
     @invariant()
     def nobody_waits_for_a_free_replica(self) -> None:
         room = any(sum(1 for t in self.alive if t.endpoint == address) < 2 for address in self.ready)
-        if room:
+        if room and any(ticket.avoid is None for ticket in self.hold.tickets()):
             assert self.hold.next_dispatch(self.now) is not None, "only resting replicas have room"
 
 

@@ -132,6 +132,9 @@ def test_the_same_name_in_two_namespaces_is_two_services(tmp_path: Path) -> None
         ("just words\n", "found 'just words'; expected an object"),
         ("", "found no document"),
         ("a: \x00\n", "broken YAML"),
+        ("[" * 5000, "broken YAML: nested too deep"),
+        ("a: 2026-13-01\n", "broken YAML"),
+        (f"a: {'1' * 5000}\n", "broken YAML"),
     ],
 )
 def test_broken_yaml_is_one_line_that_says_where(tmp_path: Path, text: str, message: str) -> None:

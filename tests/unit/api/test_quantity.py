@@ -1,3 +1,4 @@
+import contextlib
 from datetime import timedelta
 from decimal import Decimal
 
@@ -5,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.api.quantity import format_duration, parse_duration, parse_quantity
+from hearth.api.quantity import (
+    DURATION_PATTERN,
+    MAX_TEXT,
+    QUANTITY_PATTERN,
+    format_duration,
+    parse_duration,
+    parse_quantity,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +47,26 @@ def test_quantities_are_read_as_kubernetes_reads_them(text: str, number: Decimal
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a Kubernetes quantity"):
         parse_quantity(text)
+
+
+@given(st.from_regex(DURATION_PATTERN, fullmatch=True))
+def test_whatever_the_pattern_takes_is_a_duration_or_is_refused(text: str) -> None:
+    try:
+        assert parse_duration(text) >= timedelta(0)
+    except ValueError:
+        assert len(text) > MAX_TEXT
+
+
+@given(st.from_regex(QUANTITY_PATTERN, fullmatch=True))
+def test_whatever_the_pattern_takes_is_a_quantity_or_is_refused(text: str) -> None:
+    try:
+        assert parse_quantity(text) >= 0
+    except ValueError:
+        assert len(text) > MAX_TEXT
+
+
+@given(st.text(alphabet="0123456789.eE+-hmsKMGTPi", max_size=64))
+def test_no_text_raises_anything_but_a_valueerror(text: str) -> None:
+    for parse in (parse_duration, parse_quantity):
+        with contextlib.suppress(ValueError):
+            parse(text)

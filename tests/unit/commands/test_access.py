@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from hearth.commands.access import Access
-from hearth.kube.errors import ApiUnavailable
+from hearth.kube.errors import KubeError
 
 
 @pytest.fixture
@@ -38,5 +38,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_text("a: [")
     for file in (broken, tmp_path / "missing"):
-        with pytest.raises(ApiUnavailable, match=str(file)):
+        with pytest.raises(KubeError, match=str(file)):
             Access.find(file, None)

@@ -3,6 +3,7 @@ from collections import defaultdict, deque
 
 from rich.console import Console
 
+from hearth.api.key import ServiceKey
 from hearth.commands.top import Row, row, sparkline, table
 
 
@@ -30,7 +31,7 @@ def test_sparklines() -> None:
 
 def test_the_table_has_everything_in_words() -> None:
     console = Console(width=200, file=io.StringIO(), record=True)
-    history: defaultdict[tuple[str, str], deque[int]] = defaultdict(lambda: deque([0, 3]))
+    history: defaultdict[ServiceKey, deque[int]] = defaultdict(lambda: deque([0, 3]))
     console.print(table([Row("ai", "qwen", "Loading", 2, 1, 0, 4, 3, "loading", 12)], history))
     text = console.export_text()
     for words in ("ai", "qwen", "Loading", "1/2", "0-4", "loading, 12 s to go", "▁▇"):

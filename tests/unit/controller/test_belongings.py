@@ -1,6 +1,8 @@
 from typing import Any
 
+from hearth.api.key import ServiceKey
 from hearth.controller.belongings import Belongings
+from hearth.kube.objects import ObjectKey
 
 
 def pod(name: str, service: str | None) -> dict[str, Any]:
@@ -14,26 +16,26 @@ def names(found: list[dict[str, Any]]) -> list[str]:
 
 def test_objects_are_found_by_their_services_label_and_kind() -> None:
     belongings = Belongings()
-    assert belongings.put("Pod", ("ai", "b"), pod("b", "qwen")) == {("ai", "qwen")}
-    belongings.put("Pod", ("ai", "a"), pod("a", "qwen"))
-    belongings.put("Service", ("ai", "a"), pod("a", "qwen"))
-    belongings.put("Pod", ("ai", "c"), pod("c", "other"))
-    belongings.put("Pod", ("ai", "d"), pod("d", None))
-    assert names(belongings.of(("ai", "qwen"), "Pod")) == ["Pod/a", "Pod/b"]
-    assert names(belongings.of(("ai", "qwen"), "Pod", "Service")) == ["Pod/a", "Pod/b", "Service/a"]
-    assert belongings.of(("ai", "nobody"), "Pod") == []
+    assert belongings.put("Pod", ObjectKey("ai", "b"), pod("b", "qwen")) == {("ai", "qwen")}
+    belongings.put("Pod", ObjectKey("ai", "a"), pod("a", "qwen"))
+    belongings.put("Service", ObjectKey("ai", "a"), pod("a", "qwen"))
+    belongings.put("Pod", ObjectKey("ai", "c"), pod("c", "other"))
+    belongings.put("Pod", ObjectKey("ai", "d"), pod("d", None))
+    assert names(belongings.of(ServiceKey("ai", "qwen"), "Pod")) == ["Pod/a", "Pod/b"]
+    assert names(belongings.of(ServiceKey("ai", "qwen"), "Pod", "Service")) == ["Pod/a", "Pod/b", "Service/a"]
+    assert belongings.of(ServiceKey("ai", "nobody"), "Pod") == []
 
 
 def test_one_that_goes_is_about_the_service_it_belonged_to() -> None:
     belongings = Belongings()
-    belongings.put("Pod", ("ai", "a"), pod("a", "qwen"))
-    assert belongings.put("Pod", ("ai", "a"), None) == {("ai", "qwen")}
-    assert belongings.of(("ai", "qwen"), "Pod") == []
-    assert belongings.put("Pod", ("ai", "a"), None) == set()
+    belongings.put("Pod", ObjectKey("ai", "a"), pod("a", "qwen"))
+    assert belongings.put("Pod", ObjectKey("ai", "a"), None) == {("ai", "qwen")}
+    assert belongings.of(ServiceKey("ai", "qwen"), "Pod") == []
+    assert belongings.put("Pod", ObjectKey("ai", "a"), None) == set()
 
 
 def test_one_that_changes_hands_is_about_both() -> None:
     belongings = Belongings()
-    belongings.put("Pod", ("ai", "a"), pod("a", "qwen"))
-    assert belongings.put("Pod", ("ai", "a"), pod("a", "other")) == {("ai", "qwen"), ("ai", "other")}
-    assert belongings.of(("ai", "qwen"), "Pod") == []
+    belongings.put("Pod", ObjectKey("ai", "a"), pod("a", "qwen"))
+    assert belongings.put("Pod", ObjectKey("ai", "a"), pod("a", "other")) == {("ai", "qwen"), ("ai", "other")}
+    assert belongings.of(ServiceKey("ai", "qwen"), "Pod") == []

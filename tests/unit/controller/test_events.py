@@ -37,4 +37,7 @@ def test_an_event_regards_its_llmservice_and_is_told_once() -> None:
 
 def test_a_long_note_is_cut_to_what_the_api_takes() -> None:
     (event,) = transitions(ITEM, {}, status("Invalid", message="x" * 3000), NOW, "one")
-    assert len(event["note"]) == 1024
+    assert len(event["note"].encode()) == 1024
+    (event,) = transitions(ITEM, {}, status("Invalid", message="模型" * 1000), NOW, "one")
+    assert 1020 <= len(event["note"].encode()) <= 1024
+    assert event["note"].endswith(" …")

@@ -35,3 +35,12 @@ def test_the_holder_says_how_long_it_lasts() -> None:
     lease.see({"holderIdentity": "you"}, 0.0)
     assert not lease.may_take("me", LEASE_SECONDS - 0.1)
     assert lease.may_take("me", LEASE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"holderIdentity": 7}, {"leaseDurationSeconds": "x"}, {"leaseDurationSeconds": -(2**70)}]
+)
+def test_a_lease_that_says_nothing_sensible_is_nobodys(spec: dict[str, object]) -> None:
+    lease = Observed()
+    lease.see(spec, 0.0)
+    assert lease.may_take("me", 0.0)

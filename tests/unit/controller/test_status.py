@@ -83,7 +83,9 @@ def test_what_keda_says_of_its_object_is_said() -> None:
     conditions = [{"type": "Ready", "status": "False", "reason": "ScalerNotReachable", "message": "no connection"}]
     scaled = {"status": {"conditions": conditions}}
     found = {v.type: v for v in verdicts(World(deployment(0), scaled, []), "r")}
-    assert found["ScaledObjectReady"] == Verdict("ScaledObjectReady", False, "ScalerNotReachable", "no connection")
+    assert found["ScaledObjectReady"] == Verdict(
+        "ScaledObjectReady", False, "ScaledObjectNotReady", "ScalerNotReachable: no connection"
+    )
     unseen = {v.type: v for v in verdicts(World(deployment(0), None, []), "r")}
     assert unseen["ScaledObjectReady"].reason == "NotSeen"
 

@@ -67,3 +67,49 @@ async def test_the_soonest_of_two_timers_counts(first: float, second: float) -> 
     queue.add_after("a", first)
     queue.add_after("a", second)
     assert await taken(queue) == "a"
+
+
+async def test_after_more_failures_than_a_float_has_powers_it_is_still_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hearth.kube.workqueue._LAST_RETRY", 0.0)
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    for _ in range(1200):
+        assert await taken(queue) == "a"
+        queue.done("a", failed=True)
+    assert await taken(queue) == "a"
+
+
+async def test_the_failures_in_a_row_are_counted_for_each_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def backoff(failures: int, first: float, last: float) -> float:
+        assert (first, last) == (0.2, 60.0)
+        asked.append(failures)
+        return 0.0
+
+    monkeypatch.setattr("hearth.kube.workqueue.backoff", backoff)
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    for failed in (True, True, False):
+        assert await taken(queue) == "a"
+        queue.done("a", failed=failed)
+    assert asked == [1, 2]
+    for key in ("a", "b"):
+        queue.add(key)
+        assert await taken(queue) == key
+        queue.done(key, failed=True)
+        assert await taken(queue) == key
+        queue.done(key)
+    assert asked == [1, 2, 1, 1], "one that went well begins anew"
+
+
+async def test_a_look_may_ask_for_another_one() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    assert await taken(queue) == "a"
+    queue.done("a", again=0.0)
+    assert await taken(queue) == "a"
+    queue.done("a")
+    assert queue._timers == {}

@@ -1,5 +1,6 @@
 from typing import Any
 
+from hearth.kube.objects import ObjectKey
 from hearth.scaler.discovery import ActivatorDirectory
 
 
@@ -18,7 +19,7 @@ class Directory:
         self.directory = ActivatorDirectory(self.lists.append)
 
     def put(self, name: str, item: dict[str, Any] | None) -> None:
-        self.directory.put_slice(("hearth-system", name), item)
+        self.directory.put_slice(ObjectKey("hearth-system", name), item)
 
 
 def test_nothing_is_told_before_everything_is_known() -> None:

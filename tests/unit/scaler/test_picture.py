@@ -1,9 +1,10 @@
 import pytest
 
+from hearth.api.key import ServiceKey
 from hearth.scaler.picture import STANDS_SECONDS, Blind, DemandPicture, Figures
 
 A, B = "10.0.0.1:9091", "10.0.0.2:9091"
-KEY, OTHER = ("ai", "qwen"), ("ai", "llama")
+KEY, OTHER = ServiceKey("ai", "qwen"), ServiceKey("ai", "llama")
 WAITING = Figures(waiting=1, requests=1)
 IDLE = Figures(requests=1)
 

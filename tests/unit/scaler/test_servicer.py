@@ -8,6 +8,7 @@ import grpc_testing
 import pytest
 from prometheus_client import CollectorRegistry
 
+from hearth.api.key import ServiceKey
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.scaler.metrics import ScalerMetrics
 from hearth.scaler.picture import DemandPicture, Figures
@@ -45,7 +46,9 @@ class Call:
     def __init__(self, **figures: Figures) -> None:
         self.picture = DemandPicture()
         self.picture.list_activators([ACTIVATOR])
-        self.picture.hear(ACTIVATOR, {("ai", name): value for name, value in figures.items()}, snapshot=True, now=100.0)
+        self.picture.hear(
+            ACTIVATOR, {ServiceKey("ai", name): value for name, value in figures.items()}, snapshot=True, now=100.0
+        )
         self.now = 100.0
         pulses = Pulses(lambda: self.now)
         metrics = ScalerMetrics(CollectorRegistry(), self.picture, pulses, lambda: self.now)

@@ -1,0 +1,273 @@
+"""The door: whose a request is, and which of the two ways it takes.
+
+A request that names an LLMService takes the lane, everything else is Starlette's. Every connection hands its requests
+to the door; the Starlette application's inference route comes here too, under any server.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+from prometheus_client import CollectorRegistry
+
+from hearth import faults
+from hearth.activator import errors
+from hearth.activator.body import decoded
+from hearth.activator.directory import Directory, Entry
+from hearth.activator.errors import ApiError
+from hearth.activator.feed import Feed
+from hearth.activator.journeys import Journeys
+from hearth.activator.lane.exchange import Exchange, answer_plainly
+from hearth.activator.lane.gate import Gate
+from hearth.activator.lane.heartbeat import Heartbeats
+from hearth.activator.lane.hold import Hold
+from hearth.activator.lane.inference import Inference
+from hearth.activator.metrics import ActivatorMetrics
+from hearth.activator.origins import Origins
+from hearth.activator.paths import Path, dialect_of, is_own, likely, path_of, unknown_service
+from hearth.api.key import ServiceKey
+from hearth.http1 import asgi
+from hearth.http1.limits import Budget, Limits
+from hearth.http1.message import Refusal, Request
+from hearth.http1.response import Response, TransportResponse
+from hearth.http1.upstream import Pool
+
+BUDGET_BYTES: Final = 512 * 2**20
+"""Of all requests' bodies together: what an activator's memory limit of 2 GiB leaves room for."""
+
+_IDENTITY: Final = frozenset((b"", b"identity"))
+
+
+class Board(Protocol):
+    """Where the figures of each LLMService's demand stand, for the scalers (hearth/activator/demand.py)."""
+
+    @property
+    def watchers(self) -> int: ...
+    def put(self, key: ServiceKey, hold: Hold) -> None: ...
+    def remove(self, key: ServiceKey) -> None: ...
+    def changed(self, key: ServiceKey) -> None: ...
+
+
+class Door:
+    """`app` answers what is no LLMService's; it is set once it is made, since it asks the door."""
+
+    def __init__(
+        self,
+        board: Board,
+        registry: CollectorRegistry,
+        limits: Limits | None = None,
+        budget: Budget | None = None,
+        journeys: Journeys | None = None,
+        origins: Origins | None = None,
+    ) -> None:
+        self.directory = Directory(self._changed)
+        self.limits = limits or Limits()
+        self.budget = budget or Budget(BUDGET_BYTES)
+        self.origins = origins or Origins()
+        self.gates: dict[ServiceKey, Gate] = {}
+        self.feed = Feed()
+        self.app: asgi.App | None = None
+        self._board = board
+        self._journeys = journeys or Journeys()
+        self._heartbeats = Heartbeats(self.failed)
+        self._pool = Pool()
+        self._tasks: set[asyncio.Task[None]] = set()
+        now = asyncio.get_running_loop().time
+        self._metrics = ActivatorMetrics(registry, self.gates, now, lambda: board.watchers, self.budget)
+
+    def close(self) -> None:
+        """Give up what is still under way, each client told, and close the connections to engines."""
+        self.feed.close()
+        for gate in self.gates.values():
+            gate.close()
+        for task in self._tasks:
+            task.cancel()
+        self._pool.close()
+
+    # what connections hand over (hearth.http1.connection.Handler)
+
+    def take(self, request: Request, response: TransportResponse) -> None:
+        """Serve one request; its answer is written when it comes."""
+        path = request.path
+        if request.method == "OPTIONS" or is_own(path) or self._is_own_below(path):
+            self.spawn(self._serve(request, response))
+        elif request.fields.get(b"content-encoding", b"").lower() in _IDENTITY:
+            self._enter(request, response)
+        else:
+            response.attach(self.spawn(self._decode_and_enter(request, response)))
+
+    def refuse(self, request: Request, response: Response, refusal: Refusal) -> None:
+        """Answer a request that is none for here, maybe before its body has come."""
+        self.answer(request, response, errors.of_refusal(refusal))
+
+    def failed(self, where: str, error: BaseException) -> None:
+        """A mistake of ours: told and counted, and of consequence only for what it happened to."""
+        faults.tell("timer" if where == "heartbeat" else "request", error, place=where)
+
+    def turned_away(self) -> None:
+        """A connection over the limit."""
+        self._metrics.turned_away += 1
+
+    # what the lane and the inference route share
+
+    def route(self, request: Request) -> tuple[Entry, Inference]:
+        """Whose request this is, with what it asks. Raises ApiError where it is nobody's, or asks nothing."""
+        directory, fields = self.directory, request.fields
+        if fields.get(b"upgrade", b"").lower() == b"websocket":
+            raise errors.no_websocket()
+        host = fields.get(b"host", b"").decode("latin-1")
+        entry, path, prefix = self.addressed(request.path, host)
+        known = _known(request.method, path, entry)
+        asked = Inference(request, path, prefix, known)
+        asked.read_words(prefix=entry is None or entry.policy.prefix_affinity)
+        if entry is None:
+            named = directory.by_model(asked.model) if asked.model is not None else None
+            entry = named or directory.by_short_host(host)
+        if entry is None:
+            raise errors.no_model() if asked.model is None else errors.model_not_found(asked.model)
+        if not entry.ready and not asked.asks:  # an engine that is there says so itself; none is woken to say it
+            raise errors.asks_nothing(known.needs)
+        if not entry.policy.prefix_affinity:
+            asked.prompt = None
+        # The engine knows the model by the LLMService's name alone.
+        if asked.model == entry.name:
+            asked.rename_model(entry.key[1])
+        return entry, asked
+
+    def addressed(self, path: str, host: str) -> tuple[Entry | None, str, str]:
+        """The LLMService that the address names by itself (None: the body must), the engine's path, and what was in
+        front of it."""
+        found = self.directory.by_path(path)
+        if found is not None:
+            entry, rest = found
+            return entry, rest, path[: len(path) - len(rest)]
+        return self.directory.by_host(host), path, ""
+
+    def begin(self, entry: Entry, asked: Inference, response: Response) -> None:
+        """Let a request into its LLMService's gate. Raises ApiError where it does not let it in."""
+        gate = self.gates[entry.key]
+        origin = self.origins.headers(asked.request.fields)
+        if self.budget.used * 2 > self.budget.limit:
+            self._check_share(gate, response.held)
+        Exchange(gate, asked, response, origin, self._pool, self.spawn, self._journeys).begin()
+
+    async def decode(self, request: Request, response: Response) -> None:
+        """Take the content coding off a body. Raises ApiError."""
+        coding = request.fields[b"content-encoding"]
+        plain = await asyncio.to_thread(decoded, request.body, coding, self.limits.body_bytes)
+        if not response.hold(len(plain)):
+            raise errors.of_refusal(Refusal(503, "overloaded", "Too many bytes of requests wait here already."))
+        request.body = plain
+        request.headers = [field for field in request.headers if field[0] != b"content-encoding"]
+
+    def answer(self, request: Request, response: Response, error: ApiError) -> None:
+        """Answer a request for no LLMService with an error."""
+        self.count_unrouted(error)
+        given = request.fields.get(b"x-request-id")
+        headers = self.origins.headers(request.fields)
+        if given is not None:
+            headers = [*headers, (b"x-request-id", given)]
+        answer_plainly(response, error, dialect_of(request.path), headers)
+
+    def count_unrouted(self, error: ApiError) -> None:
+        """A request for no LLMService was answered with this."""
+        self._metrics.unrouted[error.code or error.type] += 1
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> Callable[[], object]:
+        """Run a coroutine as a task of the door's; returns what cancels it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task.cancel
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed("task", error)
+
+    def _is_own_below(self, path: str) -> bool:
+        """Whether it is one of the API's own paths below an LLMService's: /NAMESPACE/NAME/v1/models."""
+        found = self.directory.by_path(path)
+        return found is not None and is_own(found[1])
+
+    async def _serve(self, request: Request, response: TransportResponse) -> None:
+        """Let the application answer."""
+        assert self.app is not None
+        try:
+            await asgi.serve(self.app, request, response)
+        except Exception as error:  # noqa: BLE001 - told by `failed`; of consequence for this one alone
+            self.failed("application", error)
+            if response.started:
+                response.abort()
+            else:
+                response.keep_alive = False
+                response.answer(500, [], b"")
+
+    def _enter(self, request: Request, response: Response) -> None:
+        try:
+            entry, asked = self.route(request)
+        except ApiError as error:
+            self.answer(request, response, error)
+            return
+        try:
+            self.begin(entry, asked, response)
+        except ApiError as error:
+            origin = self.origins.headers(request.fields)
+            named = (b"x-request-id", asked.request_id.encode("latin-1"))
+            answer_plainly(response, error, asked.dialect, [*origin, named])
+
+    async def _decode_and_enter(self, request: Request, response: Response) -> None:
+        try:
+            await self.decode(request, response)
+        except ApiError as error:
+            self.answer(request, response, error)
+        else:
+            self._enter(request, response)
+
+    def _check_share(self, gate: Gate, size: int) -> None:
+        """Where memory is short, one LLMService's requests leave room for another's. Raises ApiError."""
+        holding = sum(1 for other in self.gates.values() if other is not gate and other.held_bytes())
+        if gate.held_bytes() + size > self.budget.limit // (holding + 2):
+            raise gate.rejected(errors.over_share(gate.name))
+
+    def _demand(self, key: ServiceKey) -> None:
+        self._board.changed(key)
+        if self.feed.watched:
+            self.feed.changed(key)
+
+    def _changed(self, key: ServiceKey, entry: Entry | None) -> None:
+        gate = self.gates.get(key)
+        if entry is None:
+            if gate is not None:
+                gate.delete()
+                for address in gate.entry.ready:
+                    self._pool.forget(address)
+                del self.gates[key]
+                self._board.remove(key)
+                self._metrics.forget(key)
+                self.feed.changed(key)
+            return
+        before: frozenset[str] = frozenset()
+        if gate is None:
+            gate = Gate(entry, self._heartbeats, self._demand, self._metrics.tally(key), self.failed)
+            self.gates[key] = gate
+            self._board.put(key, gate.hold)
+        else:
+            before = gate.entry.ready
+        for address in before - entry.ready:
+            self._pool.forget(address)
+        for address in entry.ready:
+            self._pool.welcome(address)
+        gate.update(entry)
+
+
+def _known(method: str, path: str, entry: Entry | None) -> Path:
+    """What is known of a path. Raises ApiError for one that is not served, or not so."""
+    known = path_of(path, entry.paths if entry is not None else frozenset())
+    if known is None:
+        if entry is None and (service := unknown_service(path)) is not None:
+            raise errors.model_not_found(service)
+        raise errors.unknown_path(path, likely(path))
+    if method not in known.methods:
+        raise errors.method_not_allowed(method, known.methods)
+    return known

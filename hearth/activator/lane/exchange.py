@@ -1,0 +1,221 @@
+"""One request's way from its admission to its last byte, in callbacks: no task waits for it.
+
+A task is made only where a new connection to an engine must be opened.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from hearth.activator import errors
+from hearth.activator.errors import ApiError
+from hearth.activator.journeys import Journey, Journeys, Outcome
+from hearth.activator.lane.gate import Gate, Held
+from hearth.activator.lane.inference import Inference
+from hearth.activator.lane.relay import Relay
+from hearth.activator.paths import Dialect
+from hearth.http1.headers import Headers, for_upstream
+from hearth.http1.response import Response
+from hearth.http1.upstream import Pool, UpstreamConnection, UpstreamError
+from hearth.logs import fields
+
+log = logging.getLogger(__name__)
+
+_WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
+
+PATIENCE_SECONDS: Final = 5.0
+"""How long a client must have waited for a replica's first byte, for its leaving to be held against the replica."""
+
+Spawn = Callable[[Coroutine[Any, Any, None]], Callable[[], object]]
+"""Runs a coroutine as a task that somebody owns; returns what cancels it."""
+
+
+class Exchange(Held):
+    """`begin` once; the rest is callbacks: of the gate, the engine's connection, the client's."""
+
+    __slots__ = ("_address", "_cancel", "_connection", "_journey", "_journeys", "_pool", "_sink", "_spawn")
+
+    def __init__(
+        self,
+        gate: Gate,
+        asked: Inference,
+        response: Response,
+        origin: Headers,
+        pool: Pool,
+        spawn: Spawn,
+        journeys: Journeys,
+    ) -> None:
+        super().__init__(gate, asked, response, origin)
+        self._journeys = journeys
+        self._journey: Journey | None = None
+        self._pool = pool
+        self._spawn = spawn
+        self._address = ""
+        self._connection: UpstreamConnection | None = None
+        self._sink: Relay | None = None
+        self._cancel: Callable[[], object] | None = None
+
+    def begin(self) -> None:
+        """Enter the gate. Raises ApiError where it does not let the request in."""
+        self.response.attach(self._client_gone)
+        if self._journeys:
+            self._journey = self._journeys.begin(self._gate.name, self.asked)
+        try:
+            self._gate.admit(self)
+        except ApiError as error:
+            self.step("refused")
+            self._observe_end("rejected", error.status)
+            raise
+
+    def go(self, address: str) -> None:
+        """Ask this replica."""
+        self._address = address
+        if self._journey is not None:
+            self._journey.sent, self._journey.address = time.time_ns(), address
+        connection = self._pool.idle(address)
+        if connection is not None:
+            self._send(connection)
+        else:
+            self._cancel = self._spawn(self._open())
+
+    def refuse(self, error: ApiError) -> None:
+        """Wait no more."""
+        self.step("refused")
+        self._drop()
+        self._observe_end("rejected", error.status)
+        answer_error(self.response, error, self.asked, self.origin, opened=self.opened)
+
+    def cut(self) -> None:
+        """The process ends before the answer does: say so where that is still possible."""
+        sink, error = self._sink, errors.stopping(self._gate.name)
+        self.step("stopped")
+        self._drop()
+        self._gate.leave(self)
+        self._gate.rejected(error)
+        self._observe_end("stopped", error.status)
+        if sink is not None and sink.answered:
+            sink.break_off(error)
+        else:
+            answer_error(self.response, error, self.asked, self.origin, opened=self.opened)
+
+    def may_be_told(self) -> bool:
+        sink = self._sink
+        return sink is None or not sink.headed or sink.takes_events
+
+    async def _open(self) -> None:
+        try:
+            connection = await self._pool.open(self._address)
+        except UpstreamError as error:
+            self._cancel = None
+            self._failed(error, delivered=False)
+        else:
+            self._cancel = None
+            try:
+                self._send(connection)
+            except Exception as error:  # noqa: BLE001 - told, and of consequence for this request alone
+                self._gate.fault(self, error)
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        self.step("connected")
+        self._connection = connection
+        if self._journey is not None:
+            self._journey.connected = time.time_ns()
+        self.response.set_flow(connection.pause_reading, connection.resume_reading)
+        self._sink = Relay(self, self._gate, self._address, self._journey, self._over)
+        request = self.asked.request
+        connection.send(self._head(), request.body, self._sink, head_request=request.method == "HEAD")
+
+    def _head(self) -> bytes:
+        asked = self.asked
+        request = asked.request
+        length = len(request.body) if request.body or request.method in _WITH_BODY else None
+        headers = for_upstream(request.headers, self._address, length, request.client, request.scheme, asked.request_id)
+        if self._journey is not None and (ours := self._journey.traceparent) is not None:
+            headers = [field for field in headers if field[0] != b"traceparent"]
+            headers.append((b"traceparent", ours))
+        lines = [b"%b %b HTTP/1.1" % (request.method.encode(), asked.target())]
+        lines += [b"%b: %b" % field for field in headers]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def _over(self, error: UpstreamError | None) -> None:
+        """The engine's part is over: answered, or failed before its first byte reached the client."""
+        connection, self._connection, sink, self._sink = self._connection, None, self._sink, None
+        assert connection is not None
+        assert sink is not None
+        self.response.set_flow(None, None)
+        if error is not None:
+            # An idle connection may have been closed just before it was used: once more, on a new one. It may as well
+            # have been the request that the engine died of, so this counts as one of its replicas.
+            if error.why == "closed" and connection.used and not connection.received and not self.ticket.deliveries:
+                self.ticket.deliveries += 1
+                self.step("stale")
+                self._cancel = self._spawn(self._open())
+            else:
+                self._failed(error, delivered=True)
+            return
+        self.step("done")
+        connection.resume_reading()
+        self._pool.release(self._address, connection)
+        self._gate.hold.answered(self._address)
+        self._gate.leave(self)
+        self._observe_end("broken" if sink.broken else "answered", sink.status)
+
+    def _failed(self, error: UpstreamError, *, delivered: bool) -> None:
+        service = self._gate.name
+        log.warning(
+            "replica failed",
+            extra=fields(
+                service=service, address=self._address, reason=str(error), request_id=self.asked.request_id[:128]
+            ),
+        )
+        if error.why == "exhausted":  # a fault of this process, for which no replica rests
+            self._gate.reject(self, errors.exhausted(service))
+            return
+        if self._journey is not None:
+            self._journey.retries += 1
+            self._journey.sent = self._journey.connected = 0
+        self.step("failed")
+        self._gate.back(self, error, delivered=delivered)
+
+    def _client_gone(self) -> None:
+        """The engine must not work for nobody."""
+        silent = self.state == "asked" and asyncio.get_running_loop().time() - self.sent_at >= PATIENCE_SECONDS
+        self.step("left")
+        self._gate.tally.left += 1
+        self._drop()
+        if silent:
+            self._gate.unanswered(self._address)
+        self._gate.leave(self)
+        self._observe_end("left", 499)  # as nginx writes it: there is no status that nobody got
+
+    def _observe_end(self, outcome: Outcome, status: int) -> None:
+        if self._journey is not None:
+            self._journeys.over(self._journey, outcome, status)
+            self._journey = None
+
+    def _drop(self) -> None:
+        if self._cancel is not None:
+            self._cancel()
+            self._cancel = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def answer_error(response: Response, error: ApiError, asked: Inference, origin: Headers, *, opened: bool) -> None:
+    """Answer an error in the form that is still possible. `opened`: heartbeats have begun the response."""
+    if not response.started:
+        answer_plainly(response, error, asked.dialect, [*origin, (b"x-request-id", asked.request_id.encode("latin-1"))])
+    elif opened and asked.stream:
+        response.write(error.event(asked.dialect))
+        response.end()
+    else:
+        response.write(error.body(asked.dialect))
+        response.abort()
+
+
+def answer_plainly(response: Response, error: ApiError, dialect: Dialect, headers: Headers) -> None:
+    """Answer an error to a request of which nothing has been answered yet."""
+    response.answer(error.status, [*error.headers, *headers], error.body(dialect))

@@ -1,0 +1,81 @@
+"""A request for an LLMService: the client's request, and what its path and its body say of its way."""
+
+import random
+from typing import Final
+
+from hearth.activator.body import in_utf8, read_words, with_model
+from hearth.activator.paths import Dialect, Path
+from hearth.http1.message import Request
+
+_MAX_ID: Final = 1024  # bytes of a client's own request id; a longer one is another header field to us
+
+
+class Inference:
+    """`path` is the engine's, still percent-encoded; `prefix` is what routing by path consumed in front of it."""
+
+    __slots__ = (
+        *("asks", "form", "given_id", "known", "model", "path", "prefix", "prompt", "request", "request_id"),
+        "stream",
+    )
+
+    def __init__(self, request: Request, path: str, prefix: str, known: Path) -> None:
+        self.request = request
+        self.path = path
+        self.prefix = prefix
+        self.known = known
+        self.model: str | None = None
+        self.stream = False
+        self.form = False
+        self.asks = True  # whether its body has what its path asks about
+        self.prompt: bytes | None = None
+        given = request.fields.get(b"x-request-id", b"")
+        self.given_id = given if len(given) <= _MAX_ID else b""
+        # An id is to be told apart, not to be secret: no system call for it.
+        self.request_id = self.given_id.decode("latin-1") or f"{random.getrandbits(128):032x}"
+
+    @property
+    def method(self) -> str:
+        return self.request.method
+
+    @property
+    def starts_models(self) -> bool:
+        """Whether the request may wake a sleeping model: one that asks for tokens does, a look does not."""
+        return self.request.method == "POST"
+
+    @property
+    def answers_json(self) -> bool:
+        """Whether a successful answer, when not streamed, is one JSON document."""
+        return self.known.document and not self.stream and self.request.method == "POST"
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose API it speaks, which decides what heartbeats and errors look like."""
+        return self.known.dialect
+
+    def target(self) -> bytes:
+        """The request target of the engine's request line."""
+        path = self.path.encode("latin-1")
+        return path + b"?" + self.request.query if self.request.query else path
+
+    def read_words(self, *, prefix: bool) -> None:
+        """Set what the body says; with `prefix`, also what its prompt begins with. Raises ApiError."""
+        request = self.request
+        if request.method != "POST":
+            return
+        if not request.body:
+            self.asks = not self.known.needs
+            return
+        if not self.known.form and (body := in_utf8(request.body)) is not None:
+            request.body = body
+        known = self.known
+        words = read_words(request.body, self._content_type, form=known.form, prefix=prefix, needs=known.needs)
+        self.asks = words.asks
+        self.model, self.stream, self.form, self.prompt = words.model, words.stream, words.form, words.prefix
+
+    def rename_model(self, name: str) -> None:
+        """Write another `model` into the body. Raises ApiError."""
+        self.request.body = with_model(self.request.body, self._content_type, name, form=self.form)
+
+    @property
+    def _content_type(self) -> bytes:
+        return self.request.fields.get(b"content-type", b"")

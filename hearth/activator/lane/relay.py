@@ -1,0 +1,200 @@
+"""The relay: an engine's answer to the client, byte for byte, whatever heartbeats have said before.
+
+Everything here runs in the event loop's callbacks.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final, Literal
+
+from hearth.activator.errors import ApiError, engine_died, error_event, not_an_event_stream
+from hearth.activator.journeys import Journey
+from hearth.activator.lane.gate import Gate, Held
+from hearth.http1.chunked import chunks_data
+from hearth.http1.headers import Headers, end_to_end, get
+from hearth.http1.upstream import UpstreamError
+
+Opened = Literal["no", "events", "white space"]
+"""What heartbeats made of the response: nothing yet, an event stream, or a JSON document that begins with space."""
+
+# An answer that can't be relayed as it is (an error after heartbeats) is put into an event; errors are short.
+_MAX_ERROR_BODY: Final = 64 * 1024
+
+_CORS: Final = b"access-control-"  # who may read an answer is said here, alike for a cold model and a warm one
+
+
+class Relay:
+    """The sink of one answer. `over(None)` is called when the client has got all that it will get, `over(error)` where
+    no byte of an answer reached it, so that another replica may be asked."""
+
+    __slots__ = (
+        *("_address", "_between_events", "_content_type", "_error_body", "_events", "_gate", "_held", "_journey"),
+        *("_opened", "_over", "_pending", "_spoken", "_tally", "_write", "answered", "broken", "headed", "status"),
+    )
+
+    def __init__(
+        self,
+        held: Held,
+        gate: Gate,
+        address: str,
+        journey: Journey | None,
+        over: Callable[[UpstreamError | None], None],
+    ) -> None:
+        self._held = held
+        self._gate = gate
+        self._address = address
+        self._over = over
+        self._tally = gate.tally
+        self._journey = journey
+        self.broken = False
+        self.headed = False  # whether the engine's head has come
+        self._write: Callable[[bytes], None] | None = None  # what takes chunks as they are
+        self._opened: Opened = "no"
+        self._pending: tuple[int, Headers, int | None] | None = None
+        self.status = 0
+        self._content_type = b""
+        self._events = False
+        self._error_body: list[bytes] | None = None
+        self._between_events = True  # whether another event can be put after what was written
+        self._spoken = False  # whether a byte of the body has come
+        self.answered = False
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether a comment can be put in front of what comes: the engine began an event stream, and says nothing."""
+        return self._events and not self._spoken and self._error_body is None
+
+    def head(self, status: int, headers: Headers) -> None:
+        self.status = status
+        self.headed = True
+        held = self._held
+        if held.opened:
+            self._opened = "events" if held.asked.stream else "white space"
+        self._content_type = content_type = get(headers, b"content-type") or b""
+        self._events = content_type.lower().startswith(b"text/event-stream")
+        if self._opened == "no":
+            self._pending = (status, self._passed_on(headers), _length(headers))
+        elif self._opened == "events" and (status != 200 or not self._events):
+            self._error_body = []
+
+    def _passed_on(self, headers: Headers) -> Headers:
+        held, asked = self._held, self._held.asked
+        passed: Headers = []
+        for name, value in end_to_end(headers):
+            if name == b"content-length" or name.startswith(_CORS):
+                continue
+            if name == b"x-request-id" and asked.given_id:
+                continue  # who named the request gets its own name back
+            passed.append((name, self._our_location(value) if name == b"location" else value))
+        own = held.own_headers(asyncio.get_running_loop().time())
+        if not asked.given_id and get(passed, b"x-request-id") is not None:
+            own = [field for field in own if field[0] != b"x-request-id"]
+        return [*passed, *own, *held.origin]
+
+    def _our_location(self, location: bytes) -> bytes:
+        """A redirect to the engine's own address leads here: nobody outside can go there (RFC 9110, 10.2.2)."""
+        scheme, separator, rest = location.partition(b"://")
+        if separator and scheme.lower() in (b"http", b"https"):
+            authority, slash, path = rest.partition(b"/")
+            if authority.decode("latin-1").lower() != self._address:
+                return location
+            return self._held.asked.prefix.encode("latin-1") + slash + path
+        if location.startswith(b"/") and not location.startswith(b"//"):
+            return self._held.asked.prefix.encode("latin-1") + location
+        return location
+
+    def body(self, data: bytes) -> None:
+        held = self._held
+        if self._pending is not None:
+            status, headers, length = self._pending
+            self._pending = None
+            self._first_byte()
+            held.response.start(status, headers, data, length=length)
+        elif self._error_body is not None:
+            if sum(map(len, self._error_body)) < _MAX_ERROR_BODY:
+                self._error_body.append(data)
+            return
+        elif data:
+            if not self.answered:
+                self._first_byte()
+            held.response.write(data)
+        if data:
+            if not self._spoken:
+                self._spoken = held.spoken = True
+            self._tally.bytes += len(data)
+            if self._events:
+                self._tally.events += data.count(b"\n\n")
+                self._between_events = data.endswith((b"\n\n", b"\r\n\r\n"))
+                self._write = held.response.takes_chunks()
+
+    def chunks(self, raw: bytes, size: int) -> None:
+        # In front of every token: as few steps as there can be.
+        write = self._write
+        if write is None:
+            self.body(chunks_data(raw))
+            return
+        write(raw)
+        tally = self._tally
+        tally.bytes += size
+        tally.events += raw.count(b"\n\n")
+        # Not `raw` itself, to look at it later: thousands of streams that keep their last chunk make memory cold.
+        # (A chunk that ends an event ends with an empty line, and then the chunk's own line break.)
+        self._between_events = raw[-3] == 0x0A and (raw[-4] == 0x0A or raw[-6:-3] == b"\r\n\r")
+
+    def end(self) -> None:
+        response = self._held.response
+        if self._error_body is not None:
+            self._tally.responses[self.status if self.status >= 400 else 502] += 1
+            response.write(self._as_event(b"".join(self._error_body)))
+            response.end()
+        elif self._opened == "white space" and (not self.answered or not 200 <= self.status < 300):
+            # The status line said 200 long ago; only a cut tells the client that this is no success.
+            if not self.answered:
+                self._tally.responses[self.status] += 1
+            response.abort()
+        else:
+            response.end()
+        self.answered = True
+        self._over(None)
+
+    def failed(self, error: UpstreamError) -> None:
+        if self.answered:
+            self._tally.broken += 1
+            self.broken = True
+            self.break_off(engine_died(self._gate.name))
+        self._over(None if self.answered else error)
+
+    def break_off(self, error: ApiError) -> None:
+        """End an answer that has begun and will not be complete: in words between two events, else by a cut."""
+        response = self._held.response
+        if self._events and self._between_events:
+            response.write(error.event(self._held.asked.dialect))
+            response.end()
+        else:
+            response.abort()
+
+    def _first_byte(self) -> None:
+        self.answered = True
+        held = self._held
+        held.step("spoke")
+        self._gate.hold.answered(self._address)
+        held.response.drop_request()  # nobody will be asked again
+        if self._journey is not None:
+            self._journey.first_byte = time.time_ns()
+        self._tally.responses[self.status] += 1
+        self._tally.first_byte.observe(asyncio.get_running_loop().time() - held.ticket.arrived)
+
+    def _as_event(self, body: bytes) -> bytes:
+        """The engine's error as the event that the SDKs raise on."""
+        text = body.strip()
+        dialect = self._held.asked.dialect
+        if self.status >= 400 and text.startswith(b"{") and b'"error"' in text:
+            return error_event(b" ".join(text.split(b"\n")), dialect)
+        said = f"status {self.status}, {self._content_type[:200].decode('latin-1')}"
+        return not_an_event_stream(self._gate.name, said).event(dialect)
+
+
+def _length(headers: Headers) -> int | None:
+    length = get(headers, b"content-length")
+    return int(length) if length is not None and length.isdigit() else None

@@ -1,0 +1,109 @@
+"""Which paths of an engine a client may ask: those of inference, and nothing that manages an engine. Pure.
+
+An engine has more: /sleep, /collective_rpc, /v1/load_lora_adapter, /metrics are for who runs it, not for who asks it.
+https://platform.openai.com/docs/api-reference ; https://docs.anthropic.com/en/api ; vLLM's own: rerank, score,
+classify, pooling, tokenize (https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html).
+"""
+
+import re
+from typing import Final, Literal, NamedTuple
+
+Dialect = Literal["openai", "anthropic"]
+
+POST: Final = ("POST",)
+GET: Final = ("GET", "HEAD")
+
+
+class Path(NamedTuple):
+    """`document`: a whole successful answer is one JSON document, so that white space may come before it. `needs`: a
+    JSON body without any of these fields asks nothing; `form`: the body may be a form."""
+
+    methods: tuple[str, ...] = POST
+    document: bool = True
+    needs: tuple[str, ...] = ()
+    form: bool = False
+    dialect: Dialect = "openai"
+
+
+_RERANK: Final = Path(needs=("query", "documents"))
+_SCORE: Final = Path(needs=("text_1", "queries", "query", "data_1"))
+_POOL: Final = Path(needs=("input", "messages"))
+_FORM: Final = Path(document=False, form=True)
+_LOOK: Final = Path(methods=GET, document=False)
+
+PATHS: Final[dict[str, Path]] = {
+    "/v1/chat/completions": Path(needs=("messages",)),
+    "/v1/completions": Path(needs=("prompt", "prompt_embeds")),
+    "/v1/responses": Path(needs=("input", "prompt")),
+    "/v1/embeddings": _POOL,
+    "/v1/moderations": Path(needs=("input",)),
+    "/v1/messages": Path(needs=("messages",), dialect="anthropic"),
+    "/v1/messages/count_tokens": Path(needs=("messages",), dialect="anthropic"),
+    "/v1/audio/speech": Path(document=False, needs=("input",)),
+    "/v1/audio/transcriptions": _FORM,
+    "/v1/audio/translations": _FORM,
+    "/v1/images/generations": Path(document=False, needs=("prompt",)),
+    "/v1/images/edits": _FORM,
+    "/v1/images/variations": _FORM,
+    "/rerank": _RERANK,
+    "/v1/rerank": _RERANK,
+    "/v2/rerank": _RERANK,
+    "/score": _SCORE,
+    "/v1/score": _SCORE,
+    "/classify": _POOL,
+    "/v1/classify": _POOL,
+    "/pooling": _POOL,
+    "/v1/pooling": _POOL,
+    "/tokenize": Path(needs=("prompt", "messages")),
+    "/detokenize": Path(needs=("tokens",)),
+    "/health": _LOOK,
+    "/ping": _LOOK,
+    "/version": _LOOK,
+}
+
+# A stored response: retrieve, cancel, delete. No dots, no percent signs: nothing that leads elsewhere.
+_RESPONSES: Final = re.compile(r"/v1/responses/[A-Za-z0-9_-]{1,256}(/cancel|/input_items)?")
+_RESPONSE: Final = Path(methods=(*GET, *POST, "DELETE"))
+
+RESERVED: Final = frozenset(("v1", "v2", "hearth", "healthz", "readyz", "metrics"))
+"""First segments of paths that are the API's own, whatever a namespace is called."""
+
+
+def path_of(path: str, more: frozenset[str] = frozenset()) -> Path | None:
+    """What is known of a path; None: it is not served. `more`: what an InferenceRuntime adds."""
+    known = PATHS.get(path)
+    if known is not None:
+        return known
+    if _RESPONSES.fullmatch(path):
+        return _RESPONSE
+    return Path(document=False) if path in more else None
+
+
+def likely(path: str) -> str | None:
+    """The path that somebody meant who wrote this one: a forgotten or doubled /v1, a slash too many."""
+    bare = "/" + path.strip("/")
+    while bare.startswith("/v1/v1/"):
+        bare = bare[3:]
+    for candidate in (bare, f"/v1{bare}", bare.removeprefix("/v1")):
+        if candidate != path and candidate in PATHS:
+            return candidate
+    return None
+
+
+def unknown_service(path: str) -> str | None:
+    """NAMESPACE/NAME of a path /NAMESPACE/NAME/… whose rest is served."""
+    parts = path.split("/", 3)
+    return "/".join(parts[1:3]) if len(parts) == 4 and path_of(f"/{parts[3]}") is not None else None
+
+
+def dialect_of(path: str) -> Dialect:
+    """Whose API a path speaks, however it ends."""
+    return "anthropic" if "/v1/messages" in path else "openai"
+
+
+_OWN: Final = frozenset(("/", "*", "/healthz", "/readyz", "/v1/models", "/v1/models/"))
+
+
+def is_own(path: str) -> bool:
+    """Whether the API itself answers at this path, and no engine."""
+    return path in _OWN or path.startswith(("/v1/models/", "/hearth/"))

@@ -1,0 +1,122 @@
+"""The activator as a Starlette application: what uvicorn serves, and what any other ASGI server can.
+
+Under our own connections a request that names an LLMService takes the lane before it comes here; under others, and in
+Starlette's test client, the inference route runs the same exchange.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hearth.activator import errors
+from hearth.activator.directory import Entry
+from hearth.activator.errors import ApiError
+from hearth.activator.lane.door import Door
+from hearth.activator.paths import dialect_of
+from hearth.activator.web.inference import InferenceRoute
+from hearth.activator.web.models import model, model_list
+from hearth.activator.web.services import service_events, service_list
+
+
+def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
+    """`ready` says whether the directory is complete and requests are welcome."""
+
+    async def healthz(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(request: Request) -> Response:
+        return PlainTextResponse("ok\n") if ready() else PlainTextResponse("not ready\n", 503)
+
+    async def models(request: Request) -> Response:
+        return JSONResponse(model_list(door.directory, _addressed(door, request)))
+
+    async def one_model(request: Request) -> Response:
+        return JSONResponse(model(door.directory, _addressed(door, request), request.path_params["model"].rstrip("/")))
+
+    async def services(request: Request) -> Response:
+        return JSONResponse(service_list(door, door.gates, asyncio.get_running_loop().time()))
+
+    async def events(request: Request) -> Response:
+        if door.feed.full:
+            raise errors.too_many_listeners()
+        told = service_events(door, asyncio.get_running_loop().time)
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        return StreamingResponse(told, media_type="text/event-stream", headers=headers)
+
+    async def api_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        door.count_unrouted(error)
+        headers = {name.decode(): value.decode() for name, value in error.headers}
+        return Response(error.body(dialect_of(request.url.path)), error.status, headers)
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        allowed = tuple((error.headers or {}).get("Allow", "").split(", "))
+        if error.status_code == 405:
+            return await api_error(request, errors.method_not_allowed(request.method, allowed))
+        return await api_error(request, errors.unknown_path(request.url.path, None))
+
+    below = ("", "/{namespace}/{name}")
+    inference = InferenceRoute(door)
+    app = Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            *(Route(f"{prefix}{path}", models) for prefix in below for path in ("/v1/models", "/v1/models/")),
+            *(Route(f"{prefix}/v1/models/{{model:path}}", one_model) for prefix in below),
+            Route("/hearth/v1/services", services),
+            Route("/hearth/v1/services/events", events),
+            Route("/{path:path}", inference),
+        ],
+        exception_handlers={ApiError: api_error, HTTPException: http_error},
+        middleware=[Middleware(WithRequestId), *_cross_origin(door)],
+    )
+    app.router.redirect_slashes = False
+    app.router.default = inference  # for a target that is no path: OPTIONS *
+    return app
+
+
+def _addressed(door: Door, request: Request) -> Entry | None:
+    return door.addressed(request.scope["path"], request.headers.get("host", ""))[0]
+
+
+def _cross_origin(door: Door) -> list[Middleware]:
+    allowed = door.origins.allowed
+    if not allowed:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=allowed,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "x-hearth-cold-start", "x-hearth-waited-seconds"],
+        )
+    ]
+
+
+class WithRequestId:
+    """Every answer has an x-request-id: the client's own, as it was, or a new one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message.setdefault("headers", [])
+                if not any(name == b"x-request-id" for name, _ in headers):
+                    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+                    headers.append((b"x-request-id", given or b"%032x" % random.getrandbits(128)))
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)

@@ -1,0 +1,45 @@
+"""What /v1/models says: every LLMService that is listed, cold ones too.
+
+https://platform.openai.com/docs/api-reference/models ; `hearth` is ours: which models are loaded.
+"""
+
+from datetime import datetime
+
+from hearth.activator.directory import Directory, Entry
+from hearth.activator.errors import model_not_found
+
+
+def model_list(directory: Directory, only: Entry | None) -> dict[str, object]:
+    """The list; `only`: the LLMService that was addressed."""
+    return {"object": "list", "data": [_model(directory, entry) for entry in _entries(directory, only)]}
+
+
+def model(directory: Directory, only: Entry | None, wanted: str) -> dict[str, object]:
+    """One model, by its id or as NAMESPACE/NAME. Raises ApiError 404."""
+    for entry in _entries(directory, only):
+        if wanted in (directory.model_id(entry), "/".join(entry.key)):
+            return _model(directory, entry)
+    raise model_not_found(wanted)
+
+
+def _entries(directory: Directory, only: Entry | None) -> list[Entry]:
+    return [only] if only is not None else [entry for entry in directory if entry.policy.listed]
+
+
+def _model(directory: Directory, entry: Entry) -> dict[str, object]:
+    namespace, name = entry.key
+    return {
+        "id": directory.model_id(entry),
+        "object": "model",
+        "created": _seconds(entry.created),
+        "owned_by": namespace,
+        "hearth": {"namespace": namespace, "name": name, "phase": entry.phase, "ready_replicas": len(entry.ready)},
+    }
+
+
+def _seconds(created: str) -> int:
+    """Since 1970; 0 for a time that is none."""
+    try:
+        return int(datetime.fromisoformat(created).timestamp())
+    except ValueError:
+        return 0

@@ -1,0 +1,57 @@
+"""/hearth/v1/services: every LLMService as this activator sees it, once or as a feed of changes. It wakes nothing.
+
+    {"namespace", "name", "model", "phase", "ready_replicas", "waiting", "in_flight", "cold_start": null or
+     {"phase", "elapsed", "percent", "eta"}}
+
+Times in seconds; `percent` and `eta` are null where no earlier start tells. The feed sends all of them first, then
+those that change, and {"namespace", "name", "gone": true} for one that was deleted.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Callable, Iterable
+
+from hearth.activator.lane.door import Door
+from hearth.activator.lane.gate import Gate
+from hearth.api.key import ServiceKey
+
+
+def service_list(door: Door, keys: Iterable[ServiceKey], now: float) -> dict[str, object]:
+    """These LLMServices, by namespace and name."""
+    return {"services": [_service(door, key, door.gates.get(key), now) for key in sorted(keys)]}
+
+
+async def service_events(door: Door, clock: Callable[[], float]) -> AsyncGenerator[bytes, None]:
+    """Server-sent events."""
+    changes = door.feed.changes()
+    yield _event(service_list(door, door.gates, clock()))
+    async for keys in changes:
+        yield _event(service_list(door, keys, clock())) if keys else b": still here\n\n"
+
+
+def _event(document: dict[str, object]) -> bytes:
+    return f"event: services\ndata: {json.dumps(document)}\n\n".encode()
+
+
+def _service(door: Door, key: ServiceKey, gate: Gate | None, now: float) -> dict[str, object]:
+    named: dict[str, object] = {"namespace": key[0], "name": key[1]}
+    if gate is None:
+        return {**named, "gone": True}
+    entry, starts = gate.entry, gate.cold_starts
+    start = None
+    if (elapsed := starts.elapsed(now)) > 0.0:
+        remaining = starts.remaining(now)
+        start = {
+            "phase": starts.phase,
+            "elapsed": round(elapsed, 1),
+            "percent": entry.cold_start_percent,
+            "eta": None if remaining is None else round(remaining, 1),
+        }
+    return {
+        **named,
+        "model": door.directory.model_id(entry),
+        "phase": entry.phase,
+        "ready_replicas": len(entry.ready),
+        "waiting": gate.hold.waiting,
+        "in_flight": gate.hold.in_flight,
+        "cold_start": start,
+    }

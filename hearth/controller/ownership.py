@@ -1,0 +1,91 @@
+"""Whose an object is that has a name which we derived, and what of ours is needed no more. Pure.
+
+A name is ours because we made the object, not because we would have chosen it. An object is this LLMService's where an
+owner reference has its uid. One that was orphaned (kubectl delete --cascade=orphan) has our label with the LLMService's
+name and nobody else who controls it. Everything else is somebody's, and is not touched.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+from hearth.api.key import ServiceKey
+from hearth.api.labels import LLMSERVICE_LABEL
+from hearth.crd_translator.storage import ACCESS_MODES
+from hearth.group import API_VERSION
+from hearth.kube.objects import KubeObject, is_leaving, key_of, labels_of, name_of, owners_of, texts
+
+Standing = Literal["free", "ours", "orphan", "leaving", "foreign"]
+"""free: there is nothing; leaving: it belonged to an earlier LLMService of this name, and is about to go."""
+
+ObjectName = tuple[str, str]
+"""(kind, name) within a namespace."""
+
+_NAMED = 5  # objects that a message names
+
+
+class NameTaken(Exception):
+    """Objects that we would have to make are there, and are not ours. The text names them and says what to do."""
+
+
+class PredecessorLeaving(Exception):
+    """Objects of an earlier LLMService of the same name have not gone yet."""
+
+
+def standing(found: KubeObject | None, key: ServiceKey, uid: str) -> Standing:
+    """What an object under one of our names is to the LLMService with this uid."""
+    if found is None:
+        return "free"
+    owners = owners_of(found)
+    if any(owner.get("uid") == uid for owner in owners):
+        return "ours"
+    controller = next((owner for owner in owners if owner.get("controller")), None)
+    if controller is not None:
+        same = (controller.get("apiVersion"), controller.get("kind"), controller.get("name"))
+        return "leaving" if same == (API_VERSION, "LLMService", key.name) else "foreign"
+    if labels_of(found).get(LLMSERVICE_LABEL) == key.name:
+        return "leaving" if is_leaving(found) else "orphan"
+    return "foreign"
+
+
+def check_names(found: Mapping[ObjectName, KubeObject | None], key: ServiceKey, uid: str) -> None:
+    """Raise NameTaken or PredecessorLeaving unless every object is ours, an orphan of ours, or not there."""
+    standings = {name: standing(item, key, uid) for name, item in found.items()}
+    if foreign := [name for name in standings if standings[name] == "foreign"]:
+        raise NameTaken(_taken(foreign, found, key))
+    if leaving := [name for name in standings if standings[name] == "leaving"]:
+        named = _listed([f"{kind} {key.namespace}/{name}" for kind, name in leaving])
+        raise PredecessorLeaving(f"{named} belonged to an earlier LLMService of this name and is still there")
+
+
+def needless(child: KubeObject, wanted: Collection[ObjectName], strategy: str) -> bool:
+    """Whether an object of ours is needed no more.
+
+    A claim holds weights that somebody waited for. It goes with another cache strategy, or with the LLMService; never
+    because another runtime, and so another vendor's claim, was chosen: a choice may be taken back in seconds.
+    """
+    if (child["kind"], name_of(child)) in wanted:
+        return False
+    if child["kind"] == "PersistentVolumeClaim":
+        return ACCESS_MODES.get(strategy) not in texts(child, "spec", "accessModes")
+    return True
+
+
+def _taken(foreign: Sequence[ObjectName], found: Mapping[ObjectName, KubeObject | None], key: ServiceKey) -> str:
+    names = []
+    for kind, name in foreign:
+        owner = next((owner for owner in owners_of(found[kind, name]) if owner.get("controller")), None)
+        whose = f" (of {owner.get('kind')} {owner.get('name')})" if owner is not None else ""
+        names.append(f"{kind} {key.namespace}/{name}{whose}")
+    return (
+        f"found {_listed(names)}, not of this LLMService; nothing is written until the name is free: give the "
+        "LLMService another name, or delete what is there if nobody needs it"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def object_name(item: KubeObject) -> ObjectName:
+    return item["kind"], key_of(item).name

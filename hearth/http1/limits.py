@@ -1,0 +1,50 @@
+"""What outsiders can make a server hold: how much, how many, and for how long.
+
+One budget counts the bytes of all requests' bodies that are kept at a time; each request's own limits stand beside it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one server's connections. Bytes, counts, seconds.
+
+    A body must come at `body_rate` bytes a second on the whole, after `body_seconds` to begin with; a client that
+    does not read what is written to it is cut off after `write_seconds`.
+    """
+
+    body_bytes: int = 64 * 2**20
+    head_bytes: int = 64 * 1024
+    fields: int = 200
+    pipelined: int = 64
+    connections: int = 100_000
+    head_seconds: float = 30.0
+    body_seconds: float = 30.0
+    body_rate: float = 1024.0
+    keep_alive_seconds: float = 75.0
+    write_seconds: float = 300.0
+    linger_seconds: float = 3.0
+
+
+class Budget:
+    """Bytes that may be held at a time, by everybody together."""
+
+    __slots__ = ("limit", "refused", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.refused = 0
+
+    def take(self, size: int) -> bool:
+        """Hold so many bytes more; False, and nothing is held, where they are too many."""
+        if self.used + size > self.limit:
+            self.refused += 1
+            return False
+        self.used += size
+        return True
+
+    def give(self, size: int) -> None:
+        """So many bytes are held no longer."""
+        self.used -= size

@@ -1,0 +1,48 @@
+"""A request as it was read from a connection, and why one is refused."""
+
+from typing import NamedTuple
+
+from hearth.http1.headers import Headers, first_of_each
+
+
+class Refusal(NamedTuple):
+    """Why a request is not served: a status (RFC 9110, 15), a word for programs, a sentence for people."""
+
+    status: int
+    code: str
+    text: str
+
+
+class Request:
+    """A client's request. `body` grows as it comes; `fields` are the first value of each header field.
+
+    `path` and `query` are as the client wrote them, percent-encoded. `client` is the peer's IP address, "" where there
+    is none.
+    """
+
+    __slots__ = ("body", "client", "fields", "headers", "http11", "method", "path", "query", "scheme")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        headers: Headers,
+        *,
+        http11: bool = True,
+        client: str = "",
+        scheme: str = "http",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.fields = first_of_each(headers)
+        self.http11 = http11
+        self.client = client
+        self.scheme = scheme
+        self.body = bytearray()
+
+    def drop_body(self) -> None:
+        """Nobody needs the body any more. (A transport may still hold what it has not written of it.)"""
+        self.body = bytearray()

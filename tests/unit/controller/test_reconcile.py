@@ -1,0 +1,312 @@
+"""Looks of the controller at one LLMService, on a cluster in memory."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from hearth.controller.reconcile import KEDA_LOOK_SECONDS, LOOK_SECONDS, NAME_LOOK_SECONDS
+from hearth.crd_translator import ClusterFacts
+from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Unavailable
+from hearth.kube.kinds import RENDERED
+from hearth.kube.objects import KubeObject
+from tests.unit.controller.cluster import KEY, Cluster
+
+NAMES = {
+    "Deployment": ["qwen"],
+    "Service": ["qwen", "qwen-engine"],
+    "PersistentVolumeClaim": ["qwen-cache-nvidia"],
+    "ScaledObject": ["qwen"],
+}
+EVERY_NAME = [(kind, name) for kind, names in NAMES.items() for name in names]
+
+
+def foreign(kind: str, name: str, **metadata: Any) -> KubeObject:
+    about = {"name": name, "namespace": "ai", **metadata}
+    return {"apiVersion": RENDERED[kind].api_version, "kind": kind, "metadata": about, "spec": {"mine": True}}
+
+
+async def test_everything_is_made_with_an_owner_and_no_replica() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    assert {kind: cluster.names(kind) for kind in NAMES} == NAMES
+    for item in cluster.api.objects.values():
+        (owner,) = item["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == (
+            *("LLMService", "qwen", "uid-service"),
+            True,
+        )
+    deployment = cluster.get("Deployment", "qwen")
+    assert deployment["spec"]["replicas"] == 0
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["args"], "and all of the rest"
+    assert cluster.get("Service", "qwen-engine")["spec"]["ports"]
+    assert cluster.status["phase"] == "ScaledToZero"
+    assert cluster.reason("RuntimeResolved") == "Resolved"
+
+
+async def test_a_look_that_changes_nothing_writes_nothing() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    written = len(cluster.api.writes)
+    for _ in range(3):
+        await cluster.look()
+    assert len(cluster.api.writes) == written
+
+
+async def test_a_seed_has_no_field_that_a_later_version_may_drop() -> None:
+    """Who creates an object owns the fields of that request for ever: an apply of a version without them leaves them."""
+    cluster = Cluster()
+    created: list[KubeObject] = []
+    create = cluster.api.create_object
+
+    async def noting(collection: str, item: KubeObject, manager: str = "") -> KubeObject:
+        created.append(item)
+        return await create(collection, item, manager)
+
+    cluster.api.create_object = noting  # type: ignore[method-assign]
+    await cluster.look()
+    by_name = {(item["kind"], item["metadata"]["name"]): item["spec"] for item in created if item["kind"] in NAMES}
+    deployment = by_name["Deployment", "qwen"]
+    assert set(deployment) == {"replicas", "selector", "template"}
+    assert [set(container) for container in deployment["template"]["spec"]["containers"]] == [{"name", "image"}]
+    assert set(by_name["Service", "qwen-engine"]) == {"clusterIP", "selector"}, "ports change with the runtime"
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY_NAME)
+async def test_a_name_that_somebody_has_stops_every_write(kind: str, name: str) -> None:
+    cluster = Cluster()
+    theirs = copy.deepcopy(cluster.api.put(foreign(kind, name)))
+    again = await cluster.look()
+    assert cluster.api.writes == []
+    assert list(cluster.api.objects.values()) == [theirs]
+    assert (cluster.reason(), cluster.status["phase"]) == ("NameTaken", "Pending")
+    assert f"{kind} ai/{name}" in cluster.message()
+    assert "give the LLMService another name" in cluster.message()
+    assert again == NAME_LOOK_SECONDS, "no watch of ours shows it: the clock does"
+    (event,) = [event for event in cluster.api.events if event["reason"] == "NameTaken"]
+    assert event["type"] == "Warning"
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY_NAME)
+async def test_it_goes_on_when_the_name_is_free(kind: str, name: str) -> None:
+    cluster = Cluster()
+    cluster.api.put(foreign(kind, name))
+    await cluster.look()
+    cluster.api.objects.clear()
+    await cluster.settle()
+    assert {kind: cluster.names(kind) for kind in NAMES} == NAMES
+    assert cluster.reason() == "NoDemand"
+
+
+async def test_all_names_that_are_taken_are_said_at_once() -> None:
+    cluster = Cluster()
+    for kind, name in EVERY_NAME:
+        cluster.api.put(foreign(kind, name))
+    await cluster.look()
+    assert all(f"{kind} ai/{name}" in cluster.message() for kind, name in EVERY_NAME)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"labels": {"app.kubernetes.io/managed-by": "hearth"}},
+        {"labels": {"serving.hearth.dev/llmservice": "another"}},
+        {"labels": {"serving.hearth.dev/llmservice": "qwen"}, "ownerReferences": [{"kind": "Shop", "name": "s", "uid": "x", "controller": True}]},
+        {"ownerReferences": [{"apiVersion": "serving.hearth.dev/v1alpha1", "kind": "LLMService", "name": "qwen-engine", "uid": "x", "controller": True}]},
+    ],
+)  # fmt: skip
+async def test_what_only_looks_like_ours_is_not(metadata: dict[str, Any]) -> None:
+    cluster = Cluster()
+    cluster.api.put(foreign("Service", "qwen", **metadata))
+    await cluster.look()
+    assert (cluster.api.writes, cluster.reason()) == ([], "NameTaken")
+
+
+async def test_two_services_whose_names_meet_say_whose_it_is() -> None:
+    cluster = Cluster()
+    owner = {"apiVersion": "serving.hearth.dev/v1alpha1", "kind": "LLMService", "name": "other", "uid": "x"}
+    cluster.api.put(foreign("Service", "qwen-engine", ownerReferences=[{**owner, "controller": True}]))
+    await cluster.look()
+    assert "Service ai/qwen-engine (of LLMService other)" in cluster.message()
+
+
+async def test_orphans_are_taken_by_the_service_that_is_made_again() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    before = {path: item["metadata"]["uid"] for path, item in cluster.api.objects.items()}
+    for item in cluster.api.objects.values():  # kubectl delete --cascade=orphan
+        del item["metadata"]["ownerReferences"]
+    cluster.apply(uid="uid-again")
+    await cluster.settle()
+    assert {path: item["metadata"]["uid"] for path, item in cluster.api.objects.items()} == before
+    owners = {owner["uid"] for item in cluster.api.objects.values() for owner in item["metadata"]["ownerReferences"]}
+    assert owners == {"uid-again"}
+
+
+async def test_what_an_earlier_service_left_behind_is_waited_for() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    written = len(cluster.api.writes)
+    cluster.apply(uid="uid-again")  # deleted and applied again; the garbage collector has not come yet
+    again = await cluster.look()
+    assert len(cluster.api.writes) == written
+    assert (cluster.reason(), again) == ("PredecessorLeaving", 1.0)
+    assert [event["type"] for event in cluster.api.events if event["reason"] == "PredecessorLeaving"] == ["Normal"]
+    cluster.api.objects.clear()
+    await cluster.settle()
+    assert cluster.names("Deployment") == ["qwen"]
+
+
+async def test_one_that_is_quicker_than_our_create_keeps_its_object() -> None:
+    cluster = Cluster()
+    look = cluster.api.get_object
+    theirs = foreign("Service", "qwen")
+
+    async def late(path: str, label_selector: str = "") -> KubeObject | None:
+        found = await look(path, label_selector)
+        if path.endswith("/services/qwen") and found is None:
+            cluster.api.put(theirs)  # right behind our look
+        return found
+
+    cluster.api.get_object = late  # type: ignore[method-assign]
+    with pytest.raises(AlreadyExists):
+        await cluster.look()
+    assert cluster.get("Service", "qwen")["spec"] == {"mine": True}
+    assert cluster.names("Deployment") == [], "it stopped there"
+    cluster.api.get_object = look  # type: ignore[method-assign]
+    await cluster.look()
+    assert cluster.reason() == "NameTaken"
+    assert cluster.get("Service", "qwen")["spec"] == {"mine": True}
+
+
+async def test_one_that_takes_the_place_of_ours_behind_our_back_is_not_written() -> None:
+    """The informer still shows ours: its uid is sent along, and the API server refuses."""
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.apply("spec.scaling.max=3")
+    cluster.api.put(foreign("Service", "qwen"))
+    cluster.show = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(Conflict):
+        await cluster.look()
+    assert cluster.get("Service", "qwen")["spec"] == {"mine": True}
+
+
+async def test_an_orphan_that_changes_while_we_look_is_looked_at_again() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    for item in cluster.api.objects.values():
+        del item["metadata"]["ownerReferences"]
+    cluster.apply(uid="uid-again")
+    cluster.show()
+    for item in list(cluster.api.objects.values()):
+        cluster.api.put({**item, "metadata": {**item["metadata"], "annotations": {"a": "b"}}})
+    cluster.show = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(Conflict):
+        await cluster.reconciler.reconcile(KEY)
+
+
+async def test_a_claim_outlives_a_vendor_that_is_away_for_twelve_seconds() -> None:
+    cluster = Cluster("spec.runtime.selector.vendor=[nvidia, ascend]")
+    cluster.facts = ClusterFacts(accelerators=frozenset({"nvidia.com/gpu", "huawei.com/Ascend910"}))
+    await cluster.settle()
+    claim = cluster.get("PersistentVolumeClaim", "qwen-cache-nvidia")["metadata"]["uid"]
+    cluster.facts = ClusterFacts(accelerators=frozenset({"huawei.com/Ascend910"}))  # the device plugin restarts
+    await cluster.settle()
+    assert cluster.names("PersistentVolumeClaim") == ["qwen-cache-ascend", "qwen-cache-nvidia"]
+    cluster.facts = ClusterFacts(accelerators=frozenset({"nvidia.com/gpu", "huawei.com/Ascend910"}))
+    await cluster.settle()
+    assert cluster.get("PersistentVolumeClaim", "qwen-cache-nvidia")["metadata"]["uid"] == claim
+    cluster.apply("spec.runtime.selector.vendor=[ascend]")
+    await cluster.settle()
+    assert "qwen-cache-nvidia" in cluster.names("PersistentVolumeClaim"), "nor is it the user's other choice"
+    assert [path for verb, path in cluster.api.writes if verb == "delete"] == []
+
+
+@pytest.mark.parametrize(("strategy", "left"), [("SharedPVC", ["qwen-cache"]), ("None", []), ("HostPath", [])])
+async def test_a_claim_goes_with_its_strategy(strategy: str, left: list[str]) -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.apply(f"spec.cache.strategy={strategy}" if strategy != "None" else "spec.cache.strategy='None'")
+    await cluster.settle()
+    assert cluster.names("PersistentVolumeClaim") == left
+
+
+async def test_what_is_not_ours_is_not_deleted_either() -> None:
+    cluster = Cluster()
+    label = {"serving.hearth.dev/llmservice": "qwen"}
+    cluster.api.put(foreign("PersistentVolumeClaim", "my-data", labels=label))
+    await cluster.settle()
+    assert "my-data" in cluster.names("PersistentVolumeClaim")
+
+
+async def test_without_keda_it_says_so_and_looks_again() -> None:
+    cluster = Cluster()
+    cluster.api.unknown = {"ScaledObject"}
+    assert await cluster.look() == KEDA_LOOK_SECONDS
+    assert cluster.reason("ScaledObjectReady") == "KedaNotInstalled"
+    assert cluster.names("Deployment") == ["qwen"]
+    cluster.api.unknown = set()
+    await cluster.settle()
+    assert cluster.names("ScaledObject") == ["qwen"]
+
+
+async def test_one_that_has_replicas_is_looked_at_by_the_clock() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    assert await cluster.look() is None
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    cluster.get("Deployment", "qwen")["metadata"]["generation"] = 9
+    assert await cluster.look() == LOOK_SECONDS
+
+
+async def test_keda_that_has_given_up_is_nudged_and_looked_at_again() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.get("ScaledObject", "qwen")["status"] = {"externalMetricNames": ["s1-cron"]}
+    assert await cluster.look() == 15.0
+    assert cluster.get("ScaledObject", "qwen")["spec"]["triggers"][0]["metadata"]["nudge"] == "1"
+    assert await cluster.look() == 15.0
+    assert cluster.get("ScaledObject", "qwen")["spec"]["triggers"][0]["metadata"]["nudge"] == "1", "not at once again"
+
+
+async def test_what_the_api_server_refuses_is_a_condition_and_what_passes_is_not() -> None:
+    for error, reason in ((Forbidden("403: quota", 403), "Refused"), (Unavailable("503: etcd", 503), None)):
+        cluster = Cluster()
+
+        async def fail(collection: str, item: KubeObject, manager: str = "", error: Exception = error) -> KubeObject:
+            if item["kind"] == "Event":
+                return item
+            raise error
+
+        cluster.api.create_object = fail  # type: ignore[method-assign]
+        with pytest.raises(type(error)):
+            await cluster.look()
+        assert [condition["reason"] for condition in cluster.status.get("conditions", [])] == (
+            [reason] if reason else []
+        )
+
+
+async def test_one_that_cannot_be_read_says_so() -> None:
+    cluster = Cluster("spec.scaling.drainTimeout=99999999999999999999999h")
+    assert await cluster.look() is None
+    assert cluster.reason() == "Invalid"
+    assert "spec.scaling.drainTimeout" in cluster.message()
+
+
+@pytest.mark.parametrize("value", ["-1", "1e5000", "NaN", "", None, 3.5, True, {"a": 1}])
+async def test_a_queue_depth_that_is_none_is_not_told(value: object) -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    cluster.get("ScaledObject", "qwen")["status"] = {"externalMetricNames": ["s0-queueDepth"]}
+    path = "/apis/external.metrics.k8s.io/v1beta1/namespaces/ai/s0-queueDepth"
+    cluster.api.objects[path] = {
+        "kind": "ExternalMetricValueList",
+        "metadata": {"name": "m"},
+        "items": [{"value": value}],
+    }
+    await cluster.look()
+    assert "queueDepth" not in cluster.status
+    cluster.api.objects[path]["items"] = [{"value": "7"}, {"value": "2k"}]
+    await cluster.look()
+    assert cluster.status["queueDepth"] == 2007

@@ -1,0 +1,97 @@
+"""Readers of objects: any JSON in, the empty value where a part is not what it should be."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hearth.api.base import API_VERSION, GROUP, VERSION
+from hearth.kube import kinds, objects
+from hearth.kube.endpoints import addresses
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+PARTS = ("metadata", "status", "spec", "conditions", "labels", "ownerReferences", "ports", "endpoints", "addresses")
+objects_like = st.recursive(
+    anything,
+    lambda inner: (
+        st.dictionaries(st.sampled_from((*PARTS, "name", "type", "port", "uid")), inner, max_size=5)
+        | st.lists(inner, max_size=3)
+    ),
+    max_leaves=20,
+)
+
+
+@given(objects_like)
+@pytest.mark.parametrize(
+    ("read", "kind"),
+    [
+        (objects.metadata, dict),
+        (objects.name_of, str),
+        (objects.uid_of, str),
+        (objects.version_of, str),
+        (objects.labels_of, dict),
+        (objects.owners_of, list),
+        (objects.is_leaving, bool),
+        (objects.conditions_of, list),
+        (lambda item: objects.condition(item, "Ready"), dict),
+        (lambda item: objects.number(item, "spec", "port"), int),
+        (lambda item: objects.texts(item, "spec", "addresses"), list),
+    ],
+)
+def test_a_reader_takes_any_json(read: Callable[[object], object], kind: type, item: object) -> None:
+    assert isinstance(read(item), kind)
+
+
+@given(objects_like)
+def test_a_slice_that_is_none_has_no_addresses_or_those_of_its_texts(item: object) -> None:
+    if isinstance(item, dict):
+        assert all(isinstance(address, str) for address in addresses(item))
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, 2**70, True, "http", None, 80.5])
+def test_a_port_that_is_none_is_not_dialled(port: object) -> None:
+    item: dict[str, Any] = {"ports": [{"port": port}], "endpoints": [{"addresses": ["10.0.0.1"]}]}
+    assert addresses(item) == frozenset()
+
+
+def test_an_object_without_a_name_is_none() -> None:
+    with pytest.raises(ValueError, match="without metadata.name"):
+        objects.key_of({"metadata": {"namespace": "ai"}})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00+00:00"),
+        ("2026-01-01T00:00:00", "2026-01-01T00:00:00+00:00"),
+        ("2026-01-01T00:00:60Z", None),
+        ("yesterday", None),
+        ("", None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_times(written: object, read: str | None) -> None:
+    found = objects.instant(written)
+    assert (found.isoformat() if found else None) == read
+
+
+def test_our_kinds_are_the_models_kinds() -> None:
+    assert kinds.LLMSERVICE.api == f"/apis/{GROUP}/{VERSION}"
+    assert kinds.LLMSERVICE.api_version == API_VERSION
+
+
+def test_paths() -> None:
+    assert kinds.POD.everywhere == "/api/v1/pods"
+    assert kinds.LLMSERVICE.path("ai", "qwen", "status") == (
+        "/apis/serving.hearth.dev/v1alpha1/namespaces/ai/llmservices/qwen/status"
+    )
+    assert kinds.path_of({"kind": "Job", "metadata": {"namespace": "ai", "name": "j"}}) == (
+        "/apis/batch/v1/namespaces/ai/jobs/j"
+    )
