@@ -52,11 +52,6 @@ class Kubelet:
         self._running: dict[str, _Running] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def pid(self, uid: str) -> int | None:
-        """The process of a pod; None where it has none now."""
-        running = self._running.get(uid)
-        return None if running is None or running.pod is None else running.pod.pid
-
     async def run(self) -> None:
         """Run pods until cancelled; then every process is killed. Raises what goes wrong in here."""
         async with asyncio.TaskGroup() as group:
@@ -97,7 +92,7 @@ class _Running:
     """One pod, from its binding to its last status."""
 
     def __init__(self, kubelet: Kubelet, item: KubeObject) -> None:
-        self.pod: Pod | None = None
+        self._pod: Pod | None = None
         self._kubelet = kubelet
         self._item = item
         self._key = (item["metadata"]["namespace"], item["metadata"]["name"])
@@ -111,8 +106,8 @@ class _Running:
             return
         self._grace = grace_seconds
         self._terminating.set()
-        if self.pod is not None:
-            self._stop(self.pod)
+        if self._pod is not None:
+            self._stop(self._pod)
 
     async def run(self) -> None:
         """Returns when the pod is over and the API server knows. Cancelled: its process is killed."""
@@ -147,8 +142,8 @@ class _Running:
             self._annotate(json.dumps(moved))
         namespace, name = self._key
         log_file = self._kubelet.log_folder / f"{namespace}_{name}.log"
-        self.pod = Pod(spec, log_file, self._observe)
-        await self.pod.run()
+        self._pod = Pod(spec, log_file, self._observe)
+        await self._pod.run()
 
     def _stop(self, pod: Pod) -> None:
         self._tell("Killing", f"Stopping container {self._item['spec']['containers'][0]['name']}")

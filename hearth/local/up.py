@@ -26,7 +26,7 @@ from hearth.emulators.selectors import label_selector
 from hearth.emulators.store import Event
 from hearth.local.cluster import NAMESPACE, ClusterOptions, LocalCluster, local_cluster
 from hearth.local.engines import EngineOptions
-from hearth.local.parts import Announcements, PartDied, Role, parts
+from hearth.local.parts import Announcements, Role, parts
 from hearth.local.rights import rights
 from hearth.process import collect_rarely
 from hearth.proto import externalscaler_pb2 as pb
@@ -279,6 +279,3 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise OSError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
-
-
-__all__ = ["LocalHearth", "PartDied", "ServiceView", "StartFailed", "UpConfig", "local_hearth", "local_roles"]

@@ -101,6 +101,56 @@ class TestWhatItMakes:
         await one.until(lambda: not any(one.items(resource) for resource in gone), "everything gone")
 
 
+def foreign(kind: str, name: str, **more: Any) -> KubeObject:
+    """Somebody's object that has a name which the controller would choose."""
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, **more}
+
+
+class TestOwnership:
+    @pytest.mark.parametrize(
+        ("resource", "item"),
+        [
+            ("services", foreign("Service", "qwen", spec={"selector": {"app": "shop"}})),
+            ("services", foreign("Service", "qwen-engine", spec={"selector": {"app": "shop"}})),
+            ("persistentvolumeclaims", foreign("PersistentVolumeClaim", "qwen-cache-nvidia", spec={"x": "theirs"})),
+        ],
+    )
+    async def test_what_is_somebody_elses_is_told_and_not_touched(
+        self, tmp_path: Path, resource: str, item: KubeObject
+    ) -> None:
+        async with world(tmp_path) as made:
+            made.store.put("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+            theirs = made.store.put(resource, item)
+            made.apply()
+            found = await made.until(
+                lambda: (each := made.condition("Ready")).get("reason") == "NameTaken" and each, "NameTaken"
+            )
+            assert f"{NAMESPACE}/{item['metadata']['name']}" in found["message"]
+            assert made.get(resource, item["metadata"]["name"]) == theirs
+            assert made.items("deployments") == [], "nothing is written before every name is free"
+            kind = made.cluster.kinds.named("llmservices")
+            made.cluster.writes.delete(Target(kind, NAMESPACE, NAME), DeleteOptions())
+            made.apply(name="other")
+            await made.settled("other")
+            assert made.get(resource, item["metadata"]["name"]) == theirs, "and it does not go with the LLMService"
+
+    async def test_an_orphan_of_ours_is_taken_back(self, one: World) -> None:
+        kind = one.cluster.kinds.named("llmservices")
+        one.scale(1)
+        await one.until(lambda: one.status().get("readyReplicas") == 1, "a ready replica")
+        before = one.get("deployments")["metadata"]["uid"]
+        one.cluster.writes.delete(Target(kind, NAMESPACE, NAME), DeleteOptions(orphan=True))
+        one.apply()
+        uid = one.get("llmservices")["metadata"]["uid"]
+
+        def adopted() -> bool:
+            return any(owner["uid"] == uid for owner in one.get("deployments")["metadata"].get("ownerReferences") or [])
+
+        await one.until(adopted, "its Deployment taken back")
+        assert one.get("deployments")["metadata"]["uid"] == before
+        assert one.get("deployments")["spec"]["replicas"] == 1, "and its replicas with it"
+
+
 class TestRuntimes:
     async def test_none_fits_until_one_comes(self, tmp_path: Path) -> None:
         async with world(tmp_path, runtimes=[engine_runtime(vendor="ascend")]) as made:

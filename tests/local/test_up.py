@@ -37,6 +37,8 @@ def test_it_says_where_the_endpoint_is_and_how_to_talk_to_it(hearth: Hearth) -> 
     assert f'client = OpenAI(base_url="{hearth.url}", api_key="none")' in hearth.text
     hearth.wait_for(f"ai-prod/{MODEL}  ScaledToZero  replicas 0/0  waiting 0  in flight 0")
     assert "\x1b" not in hearth.text, "no colours where nobody looks"
+    assert "WARNING" not in hearth.text
+    assert "no answer" not in hearth.text, "it begins with nothing that means nothing"
 
 
 def test_the_curl_line_that_it_prints_streams_from_cold(hearth: Hearth) -> None:
