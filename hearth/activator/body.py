@@ -6,13 +6,15 @@ form), and what two readers could take for two things is refused or made one. It
 
 import codecs
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from io import BytesIO
 from typing import Any, Final, NamedTuple
 
 import msgspec
 import zstandard
 
-from hearth.activator.errors import bad_request, body_too_large, unsupported_encoding
+from hearth.activator.errors import bad_request, too_many_fields, unsupported_encoding
 from hearth.activator.multipart import TooManyParts, form_fields
 
 PREFIX_BYTES = 2048
@@ -36,8 +38,8 @@ _BYTE_ORDER_MARKS: Final = (
 class _Fields(msgspec.Struct):
     """Only these fields of a body are decoded, or noted as they stand; the rest is skipped over."""
 
-    model: Any = None
-    stream: Any = None
+    model: msgspec.Raw = msgspec.Raw()
+    stream: msgspec.Raw = msgspec.Raw()
     # Where OpenAI's and Anthropic's APIs have the prompt: chat, completions, responses, messages.
     system: msgspec.Raw = msgspec.Raw()
     messages: msgspec.Raw = msgspec.Raw()
@@ -68,17 +70,18 @@ class Words(NamedTuple):
     stream: bool = False
     form: bool = False
     asks: bool = True
-    prefix: bytes | None = None
+    fields: Any = None  # what `prompt_prefix` looks at; it holds the whole body
 
+
+_MAX_WORD: Final = 1024  # bytes of `model` as they stand in a body
+_MAX_CONVERSATION: Final = 256 * 1024  # bytes of messages up to which the first two are looked for
+_MAX_FIELDS: Final = 50_000  # in a body whose model is renamed: each costs an object
 
 _NOTHING: Final = frozenset((b"", b"null", b"[]", b"{}", b'""'))
 
 
-def read_words(
-    body: bytearray, content_type: bytes, *, form: bool = False, prefix: bool = False, needs: Sequence[str] = ()
-) -> Words:
-    """Of a JSON document or, where `form` may be, of a form; `prefix`: what the prompt begins with is wanted too;
-    `needs`: it asks something with one of these fields.
+def read_words(body: bytearray, content_type: bytes, *, form: bool = False, needs: Sequence[str] = ()) -> Words:
+    """Of a JSON document or, where `form` may be, of a form; `needs`: it asks something with one of these fields.
 
     Raises ApiError 400 for a body that is neither, or that is no object.
     """
@@ -86,14 +89,20 @@ def read_words(
         return _form_words(body, content_type)
     try:
         fields = _decode(body)
+        model, stream = _word(fields.model), _word(fields.stream)
     except _UNREADABLE as error:
         raise bad_request(_unreadable(error)) from None
     return Words(
-        fields.model if isinstance(fields.model, str) else None,
-        fields.stream is True or fields.stream == 1 or str(fields.stream).lower() in _TRUE,
+        model if isinstance(model, str) else None,
+        stream is True or stream == 1 or str(stream).lower() in _TRUE,
         asks=not needs or any(_begin(getattr(fields, name), 5) not in _NOTHING for name in needs),
-        prefix=_prefix(fields) if prefix else None,
+        fields=fields,
     )
+
+
+def _word(raw: msgspec.Raw) -> Any:
+    """A value that a word can be; None for one that is longer than any name, whatever it is."""
+    return msgspec.json.decode(raw) if 0 < len(memoryview(raw)) <= _MAX_WORD else None
 
 
 def _form_words(body: bytearray, content_type: bytes) -> Words:
@@ -116,12 +125,17 @@ def _unreadable(error: Exception) -> str:
     return f"The request's body is not a JSON object: {reason}."
 
 
-def _prefix(fields: _Fields) -> bytes | None:
+def prompt_prefix(words: Words) -> bytes | None:
     """What the prompt begins with, as the client wrote it; None where the body has no prompt that is known here."""
-    try:
-        messages = _decode_messages(fields.messages) if fields.messages else []
-    except _UNREADABLE:
-        messages = []
+    fields = words.fields
+    if not isinstance(fields, _Fields):
+        return None
+    messages = [fields.messages]
+    if len(memoryview(fields.messages)) <= _MAX_CONVERSATION:
+        try:
+            messages = _decode_messages(fields.messages) if fields.messages else []
+        except _UNREADABLE:
+            messages = []
     parts = [fields.system, *messages[:_PREFIX_MESSAGES], fields.prompt, fields.instructions, fields.input]
     return b"".join(_begin(part, PREFIX_BYTES) for part in parts)[:PREFIX_BYTES] or None
 
@@ -136,6 +150,8 @@ def with_model(body: bytearray, content_type: bytes, name: str, *, form: bool) -
     if form:
         field = form_fields(bytes(body), content_type, _FORM_FIELDS)[b"model"]
         return body[: field.start] + name.encode() + body[field.end :]
+    if body.count(b'":') > _MAX_FIELDS:
+        raise too_many_fields(name)
     try:
         values = _decode_all(body)
     except _UNREADABLE as error:
@@ -170,47 +186,53 @@ def in_utf8(body: bytearray) -> bytearray | None:
 
 
 _ZSTD_WINDOW: Final = 2**25  # bytes of memory that a body may ask of its reader; common levels ask for 2 to 8 MiB
+_STEP: Final = 256 * 1024  # bytes that one step gives at most
+_SLICE: Final = 64 * 1024  # bytes that one step takes at most
 
 
-def decoded(body: bytearray, coding: bytes, limit: int) -> bytearray:
-    """The body without its content coding (RFC 9110, 8.4): gzip, deflate or zstd, one of them.
+def decoding(body: bytearray, coding: bytes) -> Callable[[], bytes]:
+    """What takes the content coding off a body (RFC 9110, 8.4), one of gzip, deflate and zstd: each call gives the next
+    bytes of it, b"" at its end.
 
-    Takes as long as the body is large: call it off the event loop. Raises ApiError: 415 for another coding, 400 for a
-    body that is not what it says, 413 for one that is over `limit` bytes.
+    A call works for about a millisecond, without Python's lock: call it off the event loop, and count what comes.
+    Raises ApiError: 415 for another coding; the calls 400 for a body that is not what it says.
     """
     name = coding.strip().lower().decode("latin-1")
-    try:
-        if name in {"gzip", "x-gzip"}:
-            whole = _inflated(body, zlib.MAX_WBITS | 16, limit)
-        elif name == "deflate":
-            whole = _inflated(body, zlib.MAX_WBITS, limit)
-        elif name == "zstd":
-            whole = _unfolded(bytes(body), limit)
-        else:
-            raise unsupported_encoding(name)
-    except (zlib.error, zstandard.ZstdError, EOFError):
-        raise bad_request(f"The request's body is not in its content-encoding, {name}.") from None
-    if len(whole) > limit:
-        raise body_too_large(limit)
-    return whole
+    if name in {"gzip", "x-gzip"}:
+        read = _Inflating(body, zlib.MAX_WBITS | 16).read
+    elif name == "deflate":
+        read = _Inflating(body, zlib.MAX_WBITS).read
+    elif name == "zstd":
+        # A frame that is cut short ends early here. What it holds is no whole JSON then, and refused as that.
+        machine = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+        read = partial(machine.stream_reader(BytesIO(body)).read, _STEP)
+    else:
+        raise unsupported_encoding(name)
+
+    def step() -> bytes:
+        try:
+            return read()
+        except (zlib.error, zstandard.ZstdError, EOFError):
+            raise bad_request(f"The request's body is not in its content-encoding, {name}.") from None
+
+    return step
 
 
-def _inflated(body: bytearray, window_bits: int, limit: int) -> bytearray:
-    machine = zlib.decompressobj(window_bits)
-    whole = bytearray(machine.decompress(body, limit + 1))
-    if len(whole) <= limit and (not machine.eof or machine.unused_data):
-        raise EOFError  # cut short, or something behind it that an engine might read otherwise
-    return whole
+class _Inflating:
+    def __init__(self, body: bytearray, window_bits: int) -> None:
+        self._body = memoryview(body)
+        self._machine = zlib.decompressobj(window_bits)
 
-
-def _unfolded(body: bytes, limit: int) -> bytearray:
-    machine = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-    # A reader can be told where to stop, but not whether the frame was whole; a decompressor tells that.
-    with machine.stream_reader(body) as reader:
-        whole = bytearray(reader.read(limit + 1))
-    if len(whole) <= limit:
-        again = machine.decompressobj()
-        again.decompress(body)
-        if not again.eof or again.unused_data:
-            raise EOFError
-    return whole
+    def read(self) -> bytes:
+        machine = self._machine
+        while not machine.eof:
+            taken = machine.unconsumed_tail
+            if not taken:
+                taken, self._body = bytes(self._body[:_SLICE]), self._body[_SLICE:]
+                if not taken:
+                    raise EOFError  # cut short
+            if given := machine.decompress(taken, _STEP):
+                return given
+        if machine.unused_data or self._body:
+            raise EOFError  # something behind it, which an engine might read otherwise
+        return b""

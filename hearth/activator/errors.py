@@ -162,6 +162,17 @@ def too_many_listeners() -> ApiError:
     )
 
 
+def too_many_fields(name: str) -> ApiError:
+    return ApiError(
+        413,
+        f"The request's body has too many fields for its `model` to be changed here; write {_shown(name)}, or use the "
+        "address of the LLMService.",
+        "invalid_request_error",
+        "request_too_large",
+        "model",
+    )
+
+
 def unsupported_encoding(coding: str) -> ApiError:
     return ApiError(
         415,

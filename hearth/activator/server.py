@@ -122,6 +122,7 @@ async def run_activator(config: ActivatorConfig) -> None:
                 ready = False
                 if not serving.done() and config.drain_delay_seconds:
                     await asyncio.wait({serving}, timeout=config.drain_delay_seconds)
+                door.feed.close()  # who listens to it would hold the end
                 http.should_exit = True
                 await serving
             for watch in watches:

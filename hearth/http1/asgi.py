@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget
-from hearth.http1.message import Request
+from hearth.http1.message import Refusal, Request, why_refused
 from hearth.http1.response import Response, TransportResponse
 
 Message = MutableMapping[str, Any]
@@ -101,11 +101,13 @@ def _scope(request: Request) -> dict[str, Any]:
 
 
 async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit: int, budget: Budget) -> Request:
-    """The whole request of an ASGI scope. Raises TooLarge, OverBudget, ClientGone."""
+    """The whole request of an ASGI scope. Raises Refused, TooLarge, OverBudget, ClientGone."""
     raw_path = scope.get("raw_path")
     path = raw_path.decode("latin-1") if raw_path else scope["path"]
     headers = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
     client = scope.get("client")
+    if (refusal := why_refused(scope.get("http_version", "1.1"), scope["method"], headers)) is not None:
+        raise Refused(refusal)
     request = Request(
         scope["method"],
         path.partition("?")[0],
@@ -123,7 +125,7 @@ async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit:
             data = message.get("body") or b""
             if len(request.body) + len(data) > limit:
                 raise TooLarge
-            if not budget.take(len(data)):
+            if not budget.take(len(data), len(request.body)):
                 raise OverBudget
             request.body += data
             if not message.get("more_body"):
@@ -131,6 +133,14 @@ async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit:
     except BaseException:
         budget.give(len(request.body))
         raise
+
+
+class Refused(Exception):
+    """A request that is none for anybody."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.text)
+        self.refusal = refusal
 
 
 class ClientGone(Exception):

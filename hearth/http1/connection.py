@@ -15,7 +15,7 @@ import httptools
 
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget, Limits
-from hearth.http1.message import Refusal, Request
+from hearth.http1.message import Refusal, Request, why_refused
 from hearth.http1.response import TransportResponse
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ READING: Final[dict[Reading, dict[str, Reading]]] = {
     "no more": {},  # what else comes is dropped: it came behind a request that was refused
 }
 
+_SHORT_HEAD: Final = 8 * 1024
 _PIECE: Final = 16 * 1024  # what is parsed at a time: a head, or chunks of a few bytes, are work for each
 _PIECES: Final = 4  # of one read in one turn of the event loop, where they are chunks
 
@@ -94,6 +95,7 @@ class Connection:
         self._url = b""
         self._headers: Headers = []
         self._head_bytes = 0  # its line and fields, then its trailers
+        self._head_held = 0  # bytes of the budget that a head takes that is not whole
         self._silent = 0  # bytes since the parser last told of a head's end, a body, a message's end
         self._upgrade = False
         self._again = False  # the parser reads a body whose head another one has read
@@ -102,6 +104,7 @@ class Connection:
         self._timer: asyncio.Handle | None = None
         self._since = 0.0  # when what is being waited for began
         self._waited_for: str = ""
+        self._mark = 0  # bytes of the body that had come when its time began anew
         self._unread_since = 0.0  # since when the client does not read; 0 where it does
 
     # asyncio's
@@ -141,6 +144,7 @@ class Connection:
             self._timer = None
         self._reading = "no more"
         self._backlog = b""
+        self._free_head()
         self._parser = cast("Any", None)
         current, self.current = self.current, None
         if current is not None:
@@ -162,6 +166,13 @@ class Connection:
         self._unread_since = 0.0
         if self.current is not None:
             self.current.resume()
+        if self._line:
+            self._loop.call_soon(self._serve)
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client does not take what is written."""
+        return self._unread_since != 0.0
 
     # uvicorn's
 
@@ -236,7 +247,6 @@ class Connection:
                 self._loop.call_soon(self._read_on)
                 break
         self._serve()
-        self._watch()
 
     def _read_on(self) -> None:
         data, self._backlog = self._backlog, b""
@@ -263,6 +273,9 @@ class Connection:
             # The offer is not taken: the request goes on as if it were not there (RFC 9110, 7.8). The parser has ended
             # the message at its head; another one reads its body and what follows.
             self._read_body_again(data[offered:])
+            return
+        if self._reading == "head" and not self._hold_head():
+            self._refuse_what_is_read(_overloaded())
             return
         if self._silent > self._limits.head_bytes:  # a field, a chunk's extension, a line without an end
             self._refuse_what_is_read(self._too_large())
@@ -331,6 +344,7 @@ class Connection:
 
     def on_headers_complete(self) -> None:
         self._silent = 0
+        self._free_head()
         if self._again:
             return
         parser = self._parser
@@ -370,6 +384,21 @@ class Connection:
 
     # what the callbacks do
 
+    def _hold_head(self) -> bool:
+        """Count a long head that is not whole into the budget; a short one is not worth the count."""
+        more = self._silent - self._head_held
+        if self._silent <= _SHORT_HEAD or more <= 0:
+            return True
+        if not self.budget.take(more, self._head_held):
+            return False
+        self._head_held += more
+        return True
+
+    def _free_head(self) -> None:
+        if self._head_held:
+            self.budget.give(self._head_held)
+            self._head_held = 0
+
     def _step(self, event: str) -> None:
         self._reading = READING[self._reading][event]
 
@@ -384,10 +413,8 @@ class Connection:
         request = response.request
         if len(request.body) + len(body) > self._limits.body_bytes:
             self._refuse_what_is_read(self._body_too_large())
-        elif not self.budget.take(len(body)):
-            self._refuse_what_is_read(
-                Refusal(503, "overloaded", "Too many bytes of requests are waiting here already; try again later.")
-            )
+        elif not self.budget.take(len(body), response.held):
+            self._refuse_what_is_read(_overloaded())
         else:
             response.held += len(body)
             request.body += body
@@ -430,7 +457,8 @@ class Connection:
             return
         self._serving = True
         try:
-            while self._line and self.current is None and not self.transport.is_closing():
+            # Not while the client does not read: what was written waits here already.
+            while self._line and self.current is None and not self._unread_since and not self.transport.is_closing():
                 response = self._line[0]
                 if response.fault is not None:
                     self._line.popleft()
@@ -447,7 +475,10 @@ class Connection:
                     break
         finally:
             self._serving = False
-        self._pause(bool(self._backlog) or (self.current is not None and bool(self._line)))
+        # Behind a request under way reading goes on, since nothing else tells that the client has left. What may be
+        # read so is bounded: `pipelined` requests, and the budget.
+        self._pause(bool(self._backlog) or bool(self._unread_since and self._line))
+        self._watch()
 
     def _refuse(self, response: TransportResponse, refusal: Refusal) -> None:
         response.keep_alive = False
@@ -487,18 +518,22 @@ class Connection:
 
     def _watch(self) -> None:
         """After a read: what the client owes now."""
-        if self.current is not None or self.transport.is_closing() or self._reading == "no more":
+        if self.transport.is_closing() or self._reading == "no more":
             return
         if self._reading == "head":
             self._wait_for("head")
         elif self._reading == "body":
             self._wait_for("body")
+            came = len(self._line[-1].request.body)
+            if came - self._mark >= self._limits.body_rate * self._limits.body_seconds:
+                self._mark, self._since = came, self._loop.time()
 
     def _wait_for(self, what: str) -> None:
         if self._waited_for == what and what != "request":
             return
         self._waited_for = what
         self._since = self._loop.time()
+        self._mark = 0
         if (due := self._due()) is not None:
             self._look_at(due)
 
@@ -513,8 +548,7 @@ class Connection:
             case "head":
                 return self._since + limits.head_seconds
             case _:
-                came = len(self._line[-1].request.body) if self._line else 0
-                return self._since + limits.body_seconds + came / limits.body_rate
+                return self._since + limits.body_seconds
 
     def _look_at(self, due: float) -> None:
         """One timer a connection, not one a request: it looks what is owed when it fires."""
@@ -533,7 +567,7 @@ class Connection:
         if self._waited_for == "end":
             self.transport.close()
             return
-        if self.current is not None or self.transport.is_closing():
+        if self.transport.is_closing() or (self.current is not None and self._reading not in {"head", "body"}):
             if self._unread_since:
                 self._look_at(self._unread_since + self._limits.write_seconds)
             return
@@ -546,6 +580,10 @@ class Connection:
             what = "head" if self._waited_for == "head" else "body"
             self._refuse_what_is_read(Refusal(408, "request_timeout", f"The request's {what} did not come in time."))
             self._serve()
+
+
+def _overloaded() -> Refusal:
+    return Refusal(503, "overloaded", "Too many bytes of requests are waiting here already; try again later.")
 
 
 def keep_alive(transport: asyncio.BaseTransport) -> None:
@@ -561,7 +599,7 @@ def _request(
     version: str, method: str, target: bytes, headers: Headers, client: str, scheme: str
 ) -> tuple[Request, Refusal | None]:
     """The request that this head is, and why it is not served, whatever it is about."""
-    refusal = _fault(version, method, headers)
+    refusal = why_refused(version, method, headers)
     path, query = "/", b""
     if target == b"*" and method == "OPTIONS":
         path = "*"  # about the server as a whole (RFC 9112, 3.2.4)
@@ -577,14 +615,3 @@ def _request(
                 authority = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
                 headers = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
     return Request(method, path, query, headers, http11=version == "1.1", client=client, scheme=scheme), refusal
-
-
-def _fault(version: str, method: str, headers: Headers) -> Refusal | None:
-    if version not in {"1.1", "1.0"}:
-        return Refusal(505, "http_version_not_supported", f"HTTP/{version} is not spoken here; use HTTP/1.1.")
-    if method in {"CONNECT", "TRACE"}:  # no tunnels; and an echo of the fields would show keys (RFC 9110, 9.3.8)
-        return Refusal(405, "method_not_allowed", f"{method} requests are not served here.")
-    hosts = sum(name == b"host" for name, _ in headers)
-    if hosts > 1 or (hosts == 0 and version == "1.1"):  # RFC 9112, 3.2
-        return Refusal(400, "bad_request", f"A request has one Host field, this one has {hosts}.")
-    return None

@@ -55,7 +55,7 @@ def for_upstream(
         (b"x-forwarded-for", forwarded),
         (b"x-forwarded-host", fields.get(b"x-forwarded-host") or fields.get(b"host", b"")),
         (b"x-forwarded-proto", fields.get(b"x-forwarded-proto") or scheme.encode()),
-        (b"x-request-id", request_id.encode()),
+        (b"x-request-id", request_id.encode("latin-1")),
     ]
     if body_length is not None:
         made.append((b"content-length", b"%d" % body_length))

@@ -4,13 +4,14 @@ One budget counts the bytes of all requests' bodies that are kept at a time; eac
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Of one server's connections. Bytes, counts, seconds.
 
-    A body must come at `body_rate` bytes a second on the whole, after `body_seconds` to begin with; a client that
+    A body must come at `body_rate` bytes a second in each `body_seconds`; a client that
     does not read what is written to it is cut off after `write_seconds`.
     """
 
@@ -27,24 +28,39 @@ class Limits:
     linger_seconds: float = 3.0
 
 
+LARGE: Final = 2**20
+"""Bytes of one body from which on it shares half of the budget with all other large ones: a few of them, half sent,
+leave room for everybody else's."""
+
+
 class Budget:
     """Bytes that may be held at a time, by everybody together."""
 
-    __slots__ = ("limit", "refused", "used")
+    __slots__ = ("large", "limit", "refused", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self.large = 0
         self.refused = 0
 
-    def take(self, size: int) -> bool:
-        """Hold so many bytes more; False, and nothing is held, where they are too many."""
-        if self.used + size > self.limit:
+    def take(self, size: int, held: int) -> bool:
+        """Hold so many bytes more of a body that holds `held` already; False, and nothing is held, where they are too
+        many."""
+        large = max(0, held + size - LARGE) - max(0, held - LARGE)
+        if self.used + size > self.limit or (large and self.large + large > self.limit // 2):
             self.refused += 1
             return False
         self.used += size
+        self.large += large
         return True
 
+    def take_back(self, size: int) -> None:
+        """Hold again what has just been given."""
+        self.used += size
+        self.large += max(0, size - LARGE)
+
     def give(self, size: int) -> None:
-        """So many bytes are held no longer."""
+        """A body of so many bytes is held no longer."""
         self.used -= size
+        self.large -= max(0, size - LARGE)

@@ -46,3 +46,15 @@ class Request:
     def drop_body(self) -> None:
         """Nobody needs the body any more. (A transport may still hold what it has not written of it.)"""
         self.body = bytearray()
+
+
+def why_refused(version: str, method: str, headers: Headers) -> Refusal | None:
+    """Why a request that could be read is not served, whatever it is about; None where it may be."""
+    if version not in {"1.1", "1.0"}:
+        return Refusal(505, "http_version_not_supported", f"HTTP/{version} is not spoken here; use HTTP/1.1.")
+    if method in {"CONNECT", "TRACE"}:  # no tunnels; and an echo of the fields would show keys (RFC 9110, 9.3.8)
+        return Refusal(405, "method_not_allowed", f"{method} requests are not served here.")
+    hosts = sum(name == b"host" for name, _ in headers)
+    if hosts > 1 or (hosts == 0 and version == "1.1"):  # RFC 9112, 3.2
+        return Refusal(400, "bad_request", f"A request has one Host field, this one has {hosts}.")
+    return None

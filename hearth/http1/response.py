@@ -88,10 +88,11 @@ class Response:
 
     def hold(self, size: int) -> bool:
         """The request's body is so large from now on; False where that is over the budget."""
-        if size > self.held and not self._budget.take(size - self.held):
+        held = self.held
+        self._budget.give(held)
+        if not self._budget.take(size, 0):
+            self._budget.take_back(held)
             return False
-        if size < self.held:
-            self._budget.give(self.held - size)
         self.held = size
         return True
 
@@ -134,6 +135,11 @@ class TransportResponse(Response):
         self.keep_alive = keep_alive
         self.fault: Refusal | None = None  # why the request is refused when its turn comes
         self.whole = False  # whether the request's body has come
+
+    def set_flow(self, on_pause: Callable[[], None] | None, on_resume: Callable[[], None] | None) -> None:
+        super().set_flow(on_pause, on_resume)
+        if on_pause is not None and self._connection.unread:  # since an answer before this one
+            on_pause()
 
     def start(self, status: int, headers: Headers, body: bytes = b"", *, length: int | None = None) -> None:
         if self.gone or self.started:

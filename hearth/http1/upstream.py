@@ -66,6 +66,7 @@ class UpstreamConnection:
         self._reusable = True
         self._between_chunks = False
         self._silent = 0  # bytes since the parser last told of the body, or of the answer's end
+        self._strange = 0  # a status that is none
         self.used = False
         self.received = False
 
@@ -145,6 +146,9 @@ class UpstreamConnection:
                 self._broken(f"the answer is not HTTP: {error}")
                 return
             self._reusable = False
+        if self._strange:
+            self._broken(f"the answer's status is {self._strange}")
+            return
         if self._silent > MAX_HEAD_BYTES and not self._complete:
             self._broken(f"the answer's fields are over {MAX_HEAD_BYTES} bytes")
             return
@@ -188,6 +192,9 @@ class UpstreamConnection:
         if status < 200:  # 100 Continue, 103 Early Hints: the answer is still to come
             self._headers = []
             return
+        if status > 599:  # RFC 9110, 15
+            self._strange = status
+            return
         self._silent = 0
         self._head_given = True
         if not parser.should_keep_alive():
@@ -230,8 +237,11 @@ class UpstreamConnection:
     def _done(self) -> None:
         sink, self._sink = self._sink, None
         self.used = True
-        if not self._reusable and self._transport is not None:
-            self._transport.close()
+        transport = self._transport
+        if transport is not None and transport.get_write_buffer_size():
+            self.close()  # it answered before it had read the request: what is left of that would be read as the next
+        elif not self._reusable and transport is not None:
+            transport.close()
         if sink is not None:
             sink.end()
 

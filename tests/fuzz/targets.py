@@ -119,14 +119,14 @@ def words(data: bytes) -> None:
         plain.body += data
         request = Inference(plain, path, "", PATHS[path])
         try:
-            request.read_words(prefix=True)
+            request.read_words()
             if request.model is None:
                 continue
             stream = request.stream
             request.rename_model("renamed")
         except ApiError:
             continue  # refused: no JSON, maybe in a part that nobody had looked at
-        request.read_words(prefix=True)
+        request.read_words()
         assert (request.model, request.stream) == ("renamed", stream)
 
 

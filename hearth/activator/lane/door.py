@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from hearth import faults
 from hearth.activator import errors
-from hearth.activator.body import decoded
+from hearth.activator.body import decoding, prompt_prefix
 from hearth.activator.directory import Directory, Entry
 from hearth.activator.errors import ApiError
 from hearth.activator.feed import Feed
@@ -72,6 +72,7 @@ class Door:
         self._heartbeats = Heartbeats(self.failed)
         self._pool = Pool()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._decoding = asyncio.Semaphore(1)
         now = asyncio.get_running_loop().time
         self._metrics = ActivatorMetrics(registry, self.gates, now, lambda: board.watchers, self.budget)
 
@@ -119,7 +120,7 @@ class Door:
         entry, path, prefix = self.addressed(request.path, host)
         known = _known(request.method, path, entry)
         asked = Inference(request, path, prefix, known)
-        asked.read_words(prefix=entry is None or entry.policy.prefix_affinity)
+        words = asked.read_words()
         if entry is None:
             named = directory.by_model(asked.model) if asked.model is not None else None
             entry = named or directory.by_short_host(host)
@@ -127,8 +128,8 @@ class Door:
             raise errors.no_model() if asked.model is None else errors.model_not_found(asked.model)
         if not entry.ready and not asked.asks:  # an engine that is there says so itself; none is woken to say it
             raise errors.asks_nothing(known.needs)
-        if not entry.policy.prefix_affinity:
-            asked.prompt = None
+        if entry.policy.prefix_affinity:
+            asked.prompt = prompt_prefix(words)
         # The engine knows the model by the LLMService's name alone.
         if asked.model == entry.name:
             asked.rename_model(entry.key[1])
@@ -152,12 +153,18 @@ class Door:
         Exchange(gate, asked, response, origin, self._pool, self.spawn, self._journeys).begin()
 
     async def decode(self, request: Request, response: Response) -> None:
-        """Take the content coding off a body. Raises ApiError."""
-        coding = request.fields[b"content-encoding"]
-        plain = await asyncio.to_thread(decoded, request.body, coding, self.limits.body_bytes)
-        if not response.hold(len(plain)):
-            raise errors.of_refusal(Refusal(503, "overloaded", "Too many bytes of requests wait here already."))
+        """Take the content coding off a body: one at a time, and counted as it comes. Raises ApiError."""
+        step = decoding(request.body, request.fields[b"content-encoding"])
+        limit, plain = self.limits.body_bytes, bytearray()
+        async with self._decoding:
+            while piece := await asyncio.to_thread(step):
+                plain += piece
+                if len(plain) > limit:
+                    raise errors.body_too_large(limit)
+                if not response.hold(len(request.body) + len(plain)):
+                    raise errors.of_refusal(Refusal(503, "overloaded", "Too many bytes of requests wait here already."))
         request.body = plain
+        response.hold(len(plain))
         request.headers = [field for field in request.headers if field[0] != b"content-encoding"]
 
     def answer(self, request: Request, response: Response, error: ApiError) -> None:

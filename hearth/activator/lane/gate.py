@@ -154,6 +154,8 @@ class Gate:
         self._failed = failed
         self._held: dict[Ticket, Held] = {}
         self._turning = False
+        self._turn_soon = False
+        self._deleted = False
         # uvloop gives a timer that is due already no `when()`: the time is kept here.
         self._expiry: asyncio.Handle | None = None
         self._expiry_due = 0.0
@@ -224,11 +226,20 @@ class Gate:
         """The replica failed before its first byte: the request waits again, at its old place, or is told that enough
         replicas have had it."""
         now = self._loop.time()
+        if self._deleted:
+            self._refuse(held, errors.service_deleted(self.name))
+            return
         held.retried = True
         self.tally.retries += 1
         patience = OTHER_REPLICA_SECONDS if error.why == "closed" else 0.0
         if not self.hold.back(held.ticket, now, delivered=delivered, patience=patience):
             self._refuse(held, errors.engine_failed(self.name, str(error)))
+        if not self._turn_soon:  # a replica that dies fails all its requests in one turn of the event loop
+            self._turn_soon = True
+            self._loop.call_soon(self._turn_once)
+
+    def _turn_once(self) -> None:
+        self._turn_soon = False
         self._turn()
 
     def unanswered(self, address: str) -> None:
@@ -258,6 +269,8 @@ class Gate:
 
     def delete(self) -> None:
         """The LLMService is gone: nobody waits for it any longer. Answers under way go on."""
+        self._deleted = True
+        self.hold.set_ready((), self._loop.time())
         for ticket in self.hold.tickets():
             self._refuse(self._held[ticket], errors.service_deleted(self.name))
         for timer in (self._expiry, self._retry, self._sweep, self._lease):
@@ -384,8 +397,10 @@ class Gate:
         self._expiry = None
         now = self._loop.time() + 0.001
         timeout = self.hold.activation_timeout
-        while (oldest := self.hold.oldest()) is not None and oldest.arrived + timeout <= now:
-            held = self._held[oldest]
+        for ticket in self.hold.tickets():
+            if ticket.arrived + timeout > now:
+                break
+            held = self._held[ticket]
             if not self.hold.ready:
                 why = "it is still starting"
             elif held.retried:

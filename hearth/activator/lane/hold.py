@@ -10,7 +10,6 @@ The lease: a cold start once asked for goes through. Demand stays until the firs
 """
 
 import heapq
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -160,19 +159,21 @@ class Hold:
 
     def hopeless(self, now: float) -> list[Ticket]:
         """The requests that wait for another replica where there is none but the one that dropped them."""
-        return [ticket for ticket in self._second if ticket.waiting and self._given_up(ticket) <= now]
+        only = self._only()
+        return [
+            ticket for ticket in self._second if ticket.waiting and ticket.avoid == only and ticket.hopeless_at <= now
+        ]
 
     def next_hopeless(self) -> float | None:
         """When the next of them is."""
-        due = min((self._given_up(ticket) for ticket in self._second if ticket.waiting), default=math.inf)
-        return None if due == math.inf else due
+        only = self._only()
+        due = (ticket.hopeless_at for ticket in self._second if ticket.waiting and ticket.avoid == only)
+        return min(due, default=None)
 
-    def _given_up(self, ticket: Ticket) -> float:
-        """When this request is given up as things are; never while there is another replica, or none is left."""
-        assert ticket.avoid is not None
-        address, life = ticket.avoid
-        ready = [(at, endpoint.life) for at, endpoint in self._endpoints.items() if endpoint.ready]
-        return ticket.hopeless_at if ready == [(address, life)] else math.inf
+    def _only(self) -> tuple[str, int] | None:
+        """The one ready replica, as it is now; None where there are others, or none. Who had that one has no other."""
+        ready = [(address, endpoint.life) for address, endpoint in self._endpoints.items() if endpoint.ready]
+        return ready[0] if len(ready) == 1 else None
 
     def _rest(self, endpoint: _Endpoint, now: float) -> None:
         endpoint.ejected_until = now + min(EJECT_FIRST * 2 ** min(endpoint.failures, _DOUBLINGS), EJECT_LAST)
@@ -202,12 +203,14 @@ class Hold:
         """Send waiting requests, oldest first, each to the ready replica that `choose` says."""
         sent: list[Dispatch] = []
         if self._second:
-            self._second = [ticket for ticket in self._second if ticket.waiting]
-            for ticket in list(self._second):
-                address = self._replica_for(ticket, now)
+            left = []
+            for ticket in self._second:
+                address = self._replica_for(ticket, now) if ticket.waiting else None
                 if address is not None:
-                    self._second.remove(ticket)
                     sent.append(self._send(ticket, address))
+                elif ticket.waiting:
+                    left.append(ticket)
+            self._second = left
         self._drop_leavers()
         while self._line:
             address = self._replica_for(self._line[0][1], now)

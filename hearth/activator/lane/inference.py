@@ -3,7 +3,7 @@
 import random
 from typing import Final
 
-from hearth.activator.body import in_utf8, read_words, with_model
+from hearth.activator.body import Words, in_utf8, read_words, with_model
 from hearth.activator.paths import Dialect, Path
 from hearth.http1.message import Request
 
@@ -57,20 +57,20 @@ class Inference:
         path = self.path.encode("latin-1")
         return path + b"?" + self.request.query if self.request.query else path
 
-    def read_words(self, *, prefix: bool) -> None:
-        """Set what the body says; with `prefix`, also what its prompt begins with. Raises ApiError."""
+    def read_words(self) -> Words:
+        """Set what the body says, and return it: not to be kept, since it holds the body. Raises ApiError."""
         request = self.request
-        if request.method != "POST":
-            return
-        if not request.body:
-            self.asks = not self.known.needs
-            return
-        if not self.known.form and (body := in_utf8(request.body)) is not None:
-            request.body = body
         known = self.known
-        words = read_words(request.body, self._content_type, form=known.form, prefix=prefix, needs=known.needs)
-        self.asks = words.asks
-        self.model, self.stream, self.form, self.prompt = words.model, words.stream, words.form, words.prefix
+        if request.method != "POST":
+            return Words()
+        if not request.body:
+            self.asks = not known.needs
+            return Words()
+        if not known.form and (body := in_utf8(request.body)) is not None:
+            request.body = body
+        words = read_words(request.body, self._content_type, form=known.form, needs=known.needs)
+        self.model, self.stream, self.form, self.asks = words.model, words.stream, words.form, words.asks
+        return words
 
     def rename_model(self, name: str) -> None:
         """Write another `model` into the body. Raises ApiError."""

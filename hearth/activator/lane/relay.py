@@ -29,7 +29,8 @@ class Relay:
     no byte of an answer reached it, so that another replica may be asked."""
 
     __slots__ = (
-        *("_address", "_between_events", "_content_type", "_error_body", "_events", "_gate", "_held", "_journey"),
+        *("_address", "_between_events", "_coded", "_content_type", "_error_body", "_events", "_gate", "_held"),
+        *("_journey", "_measured"),
         *("_opened", "_over", "_pending", "_spoken", "_tally", "_write", "answered", "broken", "headed", "status"),
     )
 
@@ -56,6 +57,8 @@ class Relay:
         self._content_type = b""
         self._events = False
         self._error_body: list[bytes] | None = None
+        self._measured = False  # whether the client was told how long the body is
+        self._coded = False
         self._between_events = True  # whether another event can be put after what was written
         self._spoken = False  # whether a byte of the body has come
         self.answered = False
@@ -74,8 +77,13 @@ class Relay:
         self._content_type = content_type = get(headers, b"content-type") or b""
         self._events = content_type.lower().startswith(b"text/event-stream")
         if self._opened == "no":
-            self._pending = (status, self._passed_on(headers), _length(headers))
-        elif self._opened == "events" and (status != 200 or not self._events):
+            length = _length(headers)
+            self._measured = length is not None
+            self._pending = (status, self._passed_on(headers), length)
+            return
+        # What heartbeats began is plain text: a coded answer can't go on with it.
+        self._coded = (get(headers, b"content-encoding") or b"identity").lower() != b"identity"
+        if self._opened == "events" and (status != 200 or not self._events or self._coded):
             self._error_body = []
 
     def _passed_on(self, headers: Headers) -> Headers:
@@ -118,7 +126,8 @@ class Relay:
         elif data:
             if not self.answered:
                 self._first_byte()
-            held.response.write(data)
+            if not self._coded:
+                held.response.write(data)
         if data:
             if not self._spoken:
                 self._spoken = held.spoken = True
@@ -140,7 +149,10 @@ class Relay:
         tally.events += raw.count(b"\n\n")
         # Not `raw` itself, to look at it later: thousands of streams that keep their last chunk make memory cold.
         # (A chunk that ends an event ends with an empty line, and then the chunk's own line break.)
-        self._between_events = raw[-3] == 0x0A and (raw[-4] == 0x0A or raw[-6:-3] == b"\r\n\r")
+        # A chunk of one line break is told from an empty line by the return before it, which ends the chunk's size.
+        self._between_events = raw[-3] == 0x0A and (
+            (raw[-4] == 0x0A and raw[-5] != 0x0D) or (raw[-6:-3] == b"\r\n\r" and size > 2)
+        )
 
     def end(self) -> None:
         response = self._held.response
@@ -148,7 +160,7 @@ class Relay:
             self._tally.responses[self.status if self.status >= 400 else 502] += 1
             response.write(self._as_event(b"".join(self._error_body)))
             response.end()
-        elif self._opened == "white space" and (not self.answered or not 200 <= self.status < 300):
+        elif self._opened == "white space" and (not self.answered or self._coded or not 200 <= self.status < 300):
             # The status line said 200 long ago; only a cut tells the client that this is no success.
             if not self.answered:
                 self._tally.responses[self.status] += 1
@@ -168,7 +180,7 @@ class Relay:
     def break_off(self, error: ApiError) -> None:
         """End an answer that has begun and will not be complete: in words between two events, else by a cut."""
         response = self._held.response
-        if self._events and self._between_events:
+        if self._events and self._between_events and not self._measured:
             response.write(error.event(self._held.asked.dialect))
             response.end()
         else:

@@ -6,7 +6,7 @@ from starlette.types import Receive, Scope, Send
 from hearth.activator import errors
 from hearth.activator.errors import ApiError
 from hearth.activator.lane.door import Door
-from hearth.http1.asgi import AsgiResponse, ClientGone, OverBudget, TooLarge, read_request
+from hearth.http1.asgi import AsgiResponse, ClientGone, OverBudget, Refused, TooLarge, read_request
 from hearth.http1.message import Refusal
 
 _IDENTITY = frozenset((b"", b"identity"))
@@ -32,6 +32,8 @@ class InferenceRoute:
             request = await read_request(scope, receive, door.limits.body_bytes, door.budget)
         except ClientGone:
             return
+        except Refused as refused:
+            raise errors.of_refusal(refused.refusal) from None
         except TooLarge:
             raise errors.body_too_large(door.limits.body_bytes) from None
         except OverBudget:

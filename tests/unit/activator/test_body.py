@@ -1,14 +1,17 @@
 import contextlib
 import gzip
 import json
+import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.activator.body import PREFIX_BYTES, decoded, in_utf8, read_words, with_model
+from hearth.activator.body import PREFIX_BYTES, decoding, in_utf8, read_words, with_model
+from hearth.activator.body import prompt_prefix as prompt_prefix_of
 from hearth.activator.errors import ApiError
 from hearth.activator.multipart import MAX_PARTS
 
@@ -20,7 +23,7 @@ def test_no_body_breaks_the_reading(body: bytes, form: bool, content_type: bytes
     for begin in (b"", b"{", b"--b\r\n"):
         with contextlib.suppress(ApiError):  # and no other exception
             in_utf8(bytearray(begin + body))
-            read_words(bytearray(begin + body), content_type, form=form, prefix=True)
+            read_words(bytearray(begin + body), content_type, form=form)
 
 
 def test_json_that_is_broken_behind_the_model_is_refused_before_it_is_renamed() -> None:
@@ -32,13 +35,13 @@ def test_json_that_is_broken_behind_the_model_is_refused_before_it_is_renamed() 
 def test_a_form_of_many_parts_is_refused() -> None:
     part = b'--b\r\ncontent-disposition: form-data; name="x"\r\n\r\n\r\n'
     with pytest.raises(ApiError, match=f"more than {MAX_PARTS} parts"):
-        read_words(bytearray(part * (MAX_PARTS + 1) + b"--b--\r\n"), FORM, form=True, prefix=False)
+        read_words(bytearray(part * (MAX_PARTS + 1) + b"--b--\r\n"), FORM, form=True)
 
 
 def test_a_form_of_endless_fields_is_refused() -> None:
     long = b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\n' + b"x" * 10_000 + b"\r\n--b--\r\n"
     with pytest.raises(ApiError, match="over 4096 bytes"):
-        read_words(bytearray(long), FORM, form=True, prefix=False)
+        read_words(bytearray(long), FORM, form=True)
 
 
 TEXT = b'{"model": "qwen", "messages": [{"role": "user", "content": "' + b"again and " * 1000 + b'"}]}'
@@ -50,36 +53,53 @@ CODED = {
 }
 
 
+def decoded(body: bytes, coding: bytes) -> bytes:
+    """What all steps give, none of which may give much."""
+    step, whole = decoding(bytearray(body), coding), b""
+    while piece := step():
+        assert len(piece) <= 256 * 1024
+        whole += piece
+    return whole
+
+
 @pytest.mark.parametrize("coding", CODED)
 def test_a_coded_body_is_decoded(coding: bytes) -> None:
-    assert decoded(bytearray(CODED[coding]), coding, 2**20) == TEXT
+    assert decoded(CODED[coding], coding) == TEXT
 
 
-@pytest.mark.parametrize("coding", CODED)
-def test_a_body_that_unfolds_over_the_limit_is_refused(coding: bytes) -> None:
+@pytest.mark.parametrize("code", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+def test_a_body_that_unfolds_a_thousandfold_comes_in_steps(code: Callable[[bytes], bytes]) -> None:
+    bomb = code(b"x" * 10_000_000)
+    assert len(bomb) < 12_000
+    assert len(decoded(bomb, b"gzip" if code is gzip.compress else b"zstd")) == 10_000_000
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
+@pytest.mark.parametrize("broken", [lambda body: body[:40], lambda body: b"junk", lambda body: body + b"more"])
+def test_a_body_that_is_not_in_its_coding_is_refused(coding: bytes, broken: Callable[[bytes], bytes]) -> None:
+    whole = {b"gzip": gzip.compress(TEXT), b"deflate": zlib.compress(TEXT)}[coding]
     with pytest.raises(ApiError) as refused:
-        decoded(bytearray(CODED[coding]), coding, len(TEXT) - 1)
-    assert refused.value.status == 413
-
-
-@pytest.mark.parametrize("coding", CODED)
-@pytest.mark.parametrize("damage", [b"", b"junk"], ids=["cut", "junk"])
-def test_a_body_that_is_not_in_its_coding_is_refused(coding: bytes, damage: bytes) -> None:
-    broken = damage or CODED[coding][:40]
-    with pytest.raises(ApiError) as refused:
-        decoded(bytearray(broken), coding, 2**20)
+        decoded(broken(whole), coding)
     assert refused.value.status == 400
+
+
+def test_a_frame_that_is_none_is_refused_and_half_a_one_is_half_a_document() -> None:
+    with pytest.raises(ApiError) as refused:
+        decoded(b"junk", b"zstd")
+    assert refused.value.status == 400
+    with pytest.raises(ApiError, match="not a JSON object"):
+        read_words(bytearray(decoded(zstandard.compress(TEXT)[:60], b"zstd")), b"")
 
 
 @pytest.mark.parametrize("coding", [b"br", b"gzip, gzip", b"compress", b"\xff"])
 def test_another_coding_is_refused_as_that(coding: bytes) -> None:
     with pytest.raises(ApiError) as refused:
-        decoded(bytearray(b"x"), coding, 2**20)
+        decoding(bytearray(b"x"), coding)
     assert refused.value.status == 415
 
 
 def prompt_prefix(body: bytes) -> bytes | None:
-    return read_words(bytearray(body), b"", form=False, prefix=True).prefix
+    return prompt_prefix_of(read_words(bytearray(body), b""))
 
 
 def prefix(**body: object) -> bytes | None:
@@ -101,3 +121,29 @@ def test_every_api_has_its_prompt_somewhere() -> None:
     assert prefix(model="qwen") is None
     assert prefix(messages="no list") is None
     assert len(prefix(prompt="x" * 10_000) or b"") == PREFIX_BYTES
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model": [' + b"[]," * 300_000 + b"[]]}",
+        b'{"model": "qwen", "messages": [' + b"1," * 500_000 + b"1]}",
+        b'{"stream": [' + b"[]," * 300_000 + b'[]], "model": "qwen"}',
+    ],
+    ids=["model", "messages", "stream"],
+)
+def test_a_body_of_small_things_makes_no_large_ones(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        prompt_prefix_of(read_words(bytearray(body), b""))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(body)
+
+
+def test_a_body_of_endless_fields_is_not_taken_apart() -> None:
+    body = b'{"model": "ai/qwen"' + b"".join(b', "k%d": 1' % n for n in range(60_000)) + b"}"
+    with pytest.raises(ApiError) as refused:
+        with_model(bytearray(body), b"", "qwen", form=False)
+    assert refused.value.status == 413

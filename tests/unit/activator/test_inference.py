@@ -15,7 +15,7 @@ def asked(body: bytes, path: str = "/v1/chat/completions", *, content_type: byte
     request = Request("POST", path, b"", [(b"content-type", content_type)])
     request.body += body
     made = Inference(request, path, "", PATHS[path])
-    made.read_words(prefix=True)
+    made.read_words()
     return made
 
 
