@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import struct
+from typing import cast
 
 import pytest
 import zstandard
@@ -807,3 +808,258 @@ async def test_a_dispatch_that_fails_fails_alone(
     statuses = {name: (await client.message()).status for name, client in clients.items()}
     assert statuses == {"a": 200, "bad": 500, "b": 200}
     await eventually_free(activator)
+
+
+class TestWhatAnAttackFound:
+    async def test_a_client_that_never_reads_gets_no_next_answer(self, activator: ActivatorHarness) -> None:
+        large = b"x" * 200_000
+
+        async def answer(request: Message, stream: Stream) -> None:
+            await stream.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(large), large)
+
+        async with ScriptedEngine(answer) as engine:
+            activator.service()
+            activator.ready(engine)
+            client = await activator.client()
+            cast("asyncio.Transport", client.writer.transport).pause_reading()
+            for _ in range(60):
+                await client.write(WHOLE)
+            await asyncio.sleep(1.0)
+            (connection,) = activator.connections()
+            assert connection.unread
+            assert connection.transport.get_write_buffer_size() < 2 * len(large)
+            assert len(engine.requests) < 40, "the kernel's buffers took the first ones"
+            cast("asyncio.Transport", client.writer.transport).resume_reading()
+            for _ in range(60):
+                assert len((await client.message()).body) == len(large)
+
+    async def test_a_stream_behind_unread_answers_is_paused_from_the_start(self, activator: ActivatorHarness) -> None:
+        sent = 0
+
+        async def answer(request: Message, stream: Stream) -> None:
+            nonlocal sent
+            await stream.write(EVENTS_HEAD)
+            while sent < 20_000_000:
+                await stream.write(chunked(b"data: " + b"x" * 10_000 + b"\n\n"))
+                sent += 10_000
+            await stream.write(b"0\r\n\r\n")
+
+        async with ScriptedEngine(answer) as engine:
+            activator.service()
+            activator.ready(engine)
+            client = await activator.client()
+            cast("asyncio.Transport", client.writer.transport).pause_reading()
+            for _ in range(3):
+                await client.chat(stream=True)
+            await asyncio.sleep(1.0)
+            (connection,) = activator.connections()
+            assert connection.transport.get_write_buffer_size() < 1_000_000
+            assert sent < 20_000_000
+            client.writer.transport.abort()
+            await eventually_free(activator)
+
+    async def test_a_fast_beginning_does_not_pay_for_a_stall(self) -> None:
+        limits = Limits(body_seconds=0.3, body_rate=1000, linger_seconds=0.1)
+        async with ActivatorHarness(limits=limits) as activator:
+            client = await activator.client()
+            await client.write(POST, b"content-length: 5000000\r\n\r\n", b"x" * 4_000_000)
+            async with asyncio.timeout(3):
+                assert (await client.message()).status == 408
+            assert activator.door.budget.used == 0
+
+    async def test_a_few_large_bodies_leave_room_for_everybody_else(self) -> None:
+        limits = Limits(body_bytes=8 * 2**20)
+        async with ActivatorHarness(limits=limits, budget=Budget(16 * 2**20)) as activator, ScriptedEngine() as engine:
+            activator.service()
+            activator.ready(engine)
+            for _ in range(4):
+                client = await activator.client()
+                await client.write(POST, b"content-length: 8000000\r\n\r\n", b"x" * 7_900_000)
+            client = await activator.client()
+            assert (await client.ask("POST", "/v1/chat/completions", HELLO)).status == 200
+
+    async def test_bombs_one_after_the_other_are_counted_as_they_unfold(self) -> None:
+        limits = Limits(body_bytes=8 * 2**20)
+        async with ActivatorHarness(limits=limits, budget=Budget(4 * 2**20)) as activator:
+            bomb = gzip.compress(b"x" * (8 * 2**20))
+            clients = [await activator.client() for _ in range(10)]
+            for client in clients:
+                await client.send("POST", "/v1/chat/completions", bomb, content_encoding="gzip")
+            for client in clients:
+                assert (await client.message()).status == 503
+            assert activator.door.budget.used == 0
+
+    async def test_an_answer_before_the_request_was_read_ends_the_connection(self, activator: ActivatorHarness) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            async with Stream(reader, writer) as stream:
+                head = await stream.head()
+                body = b"{}"
+                await stream.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", body)
+                if int(head.headers["content-length"]) > 1000:
+                    await asyncio.Event().wait()  # and reads no more
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+        async with ActivatorHarness(limits=Limits(body_bytes=32 * 2**20)) as roomy:
+            roomy.service()
+            roomy.ready(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            client = await roomy.client()
+            large = json.dumps({**HELLO, "user": "x" * 16_000_000}).encode()
+            await client.write(framed(large))
+            assert (await client.message()).status == 200
+            async with asyncio.timeout(5):
+                assert (await client.ask("POST", "/v1/chat/completions", HELLO)).status == 200
+        server.close()
+
+    async def test_a_half_sent_request_behind_a_slow_answer_has_its_deadline(self) -> None:
+        go_on = asyncio.Event()
+
+        async def slow(request: Message, stream: Stream) -> None:
+            await go_on.wait()
+            await answer_ok(request, stream)
+
+        limits = Limits(body_seconds=0.3, keep_alive_seconds=0.3, linger_seconds=0.1)
+        async with ActivatorHarness(limits=limits) as activator, ScriptedEngine(slow) as engine:
+            activator.service("spec.endpoint.coldStart.whitespaceAfter=0s")
+            activator.ready(engine)
+            client = await activator.client()
+            await client.write(WHOLE, POST, b"content-length: 1000\r\n\r\n", b"{")
+            await asyncio.sleep(1.0)
+            go_on.set()
+            assert (await client.message()).status == 200
+            assert (await client.message()).status == 408
+            assert await client.rest() == b""
+            await eventually_free(activator)
+
+    @pytest.mark.parametrize("reset", [False, True])
+    async def test_a_client_that_pipelines_and_leaves_is_noticed(
+        self, activator: ActivatorHarness, reset: bool
+    ) -> None:
+        activator.service("spec.endpoint.coldStart.whitespaceAfter=0s")
+        client = await activator.client()
+        await client.write(WHOLE, WHOLE, WHOLE)
+        await activator.waiting(1)
+        if reset:
+            client.writer.get_extra_info("socket").setsockopt(1, 13, struct.pack("ii", 1, 0))
+        client.writer.transport.abort()
+        async with asyncio.timeout(2):
+            await eventually_free(activator)
+
+    async def test_a_listener_of_the_feed_does_not_hold_the_drain(self, activator: ActivatorHarness) -> None:
+        client = await activator.client()
+        await client.send("GET", "/hearth/v1/services/events")
+        assert (await client.head()).status == 200
+        await client.chunk()
+        async with asyncio.timeout(3):
+            activator.door.feed.close()  # as run_activator does when it is told to stop
+            activator.stop()
+            await client.rest()
+            await activator.stopped()
+
+    async def test_a_measured_stream_that_breaks_is_cut(self, activator: ActivatorHarness) -> None:
+        async def breaks(request: Message, stream: Stream) -> None:
+            await stream.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 600\r\n\r\ndata: x\n\n"
+            )
+            await stream.close()
+
+        async with ScriptedEngine(breaks) as engine:
+            activator.service()
+            activator.ready(engine)
+            client = await activator.client()
+            await client.chat(stream=True)
+            assert (await client.head()).headers["content-length"] == "600"
+            assert await client.rest() == b"data: x\n\n"
+
+    @pytest.mark.parametrize("stream", [True, False])
+    async def test_a_coded_answer_does_not_go_on_behind_heartbeats(
+        self, activator: ActivatorHarness, stream: bool
+    ) -> None:
+        async def coded(request: Message, at: Stream) -> None:
+            body = gzip.compress(b'{"n": 1}')
+            kind = b"text/event-stream" if stream else b"application/json"
+            await at.write(
+                b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
+                % (kind, len(body)),
+                body,
+            )
+
+        async with ScriptedEngine(coded) as engine:
+            activator.service(
+                "spec.endpoint.coldStart.whitespaceAfter=50ms", "spec.endpoint.coldStart.heartbeatInterval=100ms"
+            )
+            client = await activator.client()
+            await client.chat(stream=stream)
+            assert (await client.head()).status == 200
+            activator.ready(engine)
+            if stream:
+                assert b'"error"' in b"".join([chunk async for chunk in client.chunks()])
+            else:
+                assert (await client.cut()).strip() == b""
+
+    async def test_a_service_deleted_in_flight_says_so_when_its_engine_dies(self, activator: ActivatorHarness) -> None:
+        async def die(request: Message, stream: Stream) -> None:
+            activator.delete()
+            await stream.close()
+
+        async with ScriptedEngine(die) as engine:
+            activator.service()
+            activator.ready(engine)
+            client = await activator.client()
+            async with asyncio.timeout(2):
+                answer = await client.ask("POST", "/v1/chat/completions", HELLO)
+            assert (answer.status, answer.json["error"]["code"]) == (503, "model_deleted")
+
+    async def test_a_replica_that_dies_with_hundreds_in_flight_takes_no_time_of_others(
+        self, activator: ActivatorHarness
+    ) -> None:
+        async def wait(request: Message, stream: Stream) -> None:
+            await asyncio.Event().wait()
+
+        async with ScriptedEngine(wait) as engine, ScriptedEngine() as other:
+            activator.service("spec.endpoint.coldStart.whitespaceAfter=0s")
+            activator.ready(engine)
+            clients = [await activator.client() for _ in range(200)]
+            for client in clients:
+                await client.chat()
+            for _ in clients:
+                await engine.asked.acquire()
+            activator.ready(engine, other)
+            for task in list(engine._tasks):
+                task.cancel()
+            statuses = [(await client.message()).status for client in clients]
+            assert statuses == [200] * 200
+
+    async def test_an_id_is_passed_on_as_it_was_written(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        activator.service()
+        activator.ready(engine)
+        client = await activator.client()
+        await client.ask("POST", "/v1/chat/completions", HELLO, x_request_id="é")
+        assert engine.requests[0].headers["x-request-id"].encode("latin-1") == "é".encode()
+
+    async def test_long_heads_that_are_not_whole_are_in_the_budget(self) -> None:
+        async with ActivatorHarness(budget=Budget(200_000)) as activator:
+            clients = [await activator.client() for _ in range(6)]
+            for client in clients:
+                await client.write(POST, b"x: ", b"y" * 60_000)
+            async with asyncio.timeout(PATIENCE):
+                while activator.door.budget.used < 150_000:
+                    await asyncio.sleep(0.01)
+            assert activator.door.budget.used <= 200_000
+            for client in clients:
+                await client.close()
+            async with asyncio.timeout(PATIENCE):
+                while activator.door.budget.used:
+                    await asyncio.sleep(0.01)
+
+    @pytest.mark.parametrize("status", [b"600", b"999"])
+    async def test_a_status_that_is_none_is_no_answer(self, activator: ActivatorHarness, status: bytes) -> None:
+        async def strange(request: Message, stream: Stream) -> None:
+            await stream.write(b"HTTP/1.1 " + status + b" What\r\ncontent-length: 0\r\n\r\n")
+
+        async with ScriptedEngine(strange) as engine:
+            activator.service()
+            activator.ready(engine)
+            client = await activator.client()
+            assert (await client.ask("POST", "/v1/chat/completions", HELLO)).status == 502
