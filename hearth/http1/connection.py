@@ -16,7 +16,7 @@ import httptools
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget, Limits
 from hearth.http1.message import Refusal, Request, why_refused
-from hearth.http1.response import TransportResponse
+from hearth.http1.response import Carrier, TransportResponse
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class _Stop(Exception):
     """Raised in the parser's callbacks to end its work at once."""
 
 
-class Connection:
+class Connection(Carrier):
     """`current` is the response that is under way; None while the next request may begin."""
 
     def __init__(
@@ -171,7 +171,6 @@ class Connection:
 
     @property
     def unread(self) -> bool:
-        """Whether the client does not take what is written."""
         return self._unread_since != 0.0
 
     # uvicorn's
@@ -189,12 +188,10 @@ class Connection:
     # the responses'
 
     def leave(self, response: TransportResponse) -> None:
-        """This response is over."""
         if self.current is response:
             self.current = None
 
     def response_complete(self) -> None:
-        """Go on with the next request, or wait for one."""
         if self._stopping:
             self.finish()
         elif self._line or self._backlog:

@@ -4,20 +4,18 @@ Through it bytes are written in the event loop's callbacks, without a task or a 
 the client goes away or cannot keep up. hearth/http1/asgi.py has the other one, over ASGI's `send`.
 """
 
+import asyncio
 import http
 import socket
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hearth.http1.chunked import chunk
 from hearth.http1.date import date_line
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget
 from hearth.http1.message import Refusal, Request
-
-if TYPE_CHECKING:
-    from hearth.http1.connection import Connection
 
 
 def _status_line(status: int) -> bytes:
@@ -121,12 +119,36 @@ class Response:
             self._on_resume()
 
 
+class Carrier:
+    """What a response needs of the connection that carries it."""
+
+    transport: asyncio.Transport
+    budget: Budget
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client does not take what is written."""
+        raise NotImplementedError
+
+    def leave(self, response: "TransportResponse") -> None:
+        """This response is over."""
+        raise NotImplementedError
+
+    def response_complete(self) -> None:
+        """Go on with the next request, or wait for one."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Close, after what was written."""
+        raise NotImplementedError
+
+
 class TransportResponse(Response):
     """A response on a connection of ours."""
 
     __slots__ = ("_bodiless", "_chunked", "_connection", "_left", "fault", "keep_alive", "whole")
 
-    def __init__(self, connection: "Connection", request: Request, *, keep_alive: bool) -> None:
+    def __init__(self, connection: Carrier, request: Request, *, keep_alive: bool) -> None:
         super().__init__(request, connection.budget)
         self._connection = connection
         self._bodiless = request.method == "HEAD"
