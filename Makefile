@@ -59,7 +59,7 @@ test: .venv/installed ## Unit, component and local end-to-end tests, a module at
 	@$(BIN)/python -m pytest -n logical --dist loadfile
 
 e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
-	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest --import-mode=append tests/component)
+	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)
 	@$(TEST_BED) && export HEARTH_CLIENTS && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && \
 	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/monitoring tests/cluster) --timeout=300
 

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 import zstandard
 
+from hearth.activator.journeys import Journey, Journeys
 from hearth.activator.lane.hold import DELIVERIES
-from hearth.activator.lane.inference import Inference
 from hearth.http1.limits import Budget, Limits
 from tests.component.harness import (
     EVENTS_HEAD,
@@ -794,20 +794,28 @@ async def test_a_reset_while_it_waits_frees_the_slot(activator: ActivatorHarness
     await eventually_free(activator)
 
 
-async def test_a_dispatch_that_fails_fails_alone(
-    activator: ActivatorHarness, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    activator.service("spec.endpoint.coldStart.whitespaceAfter=0s")
-    plain = Inference.target
-    monkeypatch.setattr(Inference, "target", lambda asked: plain(asked) if asked.given_id != b"bad" else 1 / 0)
-    clients = {name: await activator.client() for name in ("a", "bad", "b")}
-    for name, client in clients.items():
-        await client.send("POST", "/v1/chat/completions", HELLO, x_request_id=name)
-    await activator.waiting(3)
-    activator.ready(engine)
-    statuses = {name: (await client.message()).status for name, client in clients.items()}
-    assert statuses == {"a": 200, "bad": 500, "b": 200}
-    await eventually_free(activator)
+class BreaksOne:
+    """An observer whose trace context is none, for one request."""
+
+    def begin(self, journey: Journey) -> None:
+        if journey.request_id == "bad":
+            journey.traceparent = cast("bytes", 7)
+
+    def over(self, journey: Journey) -> None:
+        pass
+
+
+async def test_a_dispatch_that_fails_fails_alone(engine: ScriptedEngine) -> None:
+    async with ActivatorHarness(journeys=Journeys(BreaksOne())) as activator:
+        activator.service("spec.endpoint.coldStart.whitespaceAfter=0s")
+        clients = {name: await activator.client() for name in ("a", "bad", "b")}
+        for name, client in clients.items():
+            await client.send("POST", "/v1/chat/completions", HELLO, x_request_id=name)
+        await activator.waiting(3)
+        activator.ready(engine)
+        statuses = {name: (await client.message()).status for name, client in clients.items()}
+        assert statuses == {"a": 200, "bad": 500, "b": 200}
+        await eventually_free(activator)
 
 
 class TestWhatAnAttackFound:

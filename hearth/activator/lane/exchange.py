@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
 
-PATIENCE_SECONDS: Final = 5.0
+PATIENCE_SECONDS = 5.0  # no Final, which the compiler would write into the code
 """How long a client must have waited for a replica's first byte, for its leaving to be held against the replica."""
 
 Spawn = Callable[[Coroutine[Any, Any, None]], Callable[[], object]]

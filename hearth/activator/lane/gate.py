@@ -31,7 +31,7 @@ OPENING_SECONDS: Final = 0.05
 _DEFAULT_RETRY_AFTER: Final = 30.0
 _CHUNK_SECONDS: Final = 0.1
 _HELD_FROM: Final = 0.001  # seconds; who went on in the same turn of the event loop has not waited
-SWEEP_SECONDS: Final = 1.0
+SWEEP_SECONDS = 1.0  # no Final, which the compiler would write into the code
 """How often a gate looks for requests that a replica has and does not answer, so that their clients hear something."""
 
 _EVENT_STREAM: Final = [
