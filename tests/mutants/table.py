@@ -1,0 +1,77 @@
+"""Which modules are changed, which quick tests must notice it, and which changes nobody can notice."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.builders import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Modules whose tests are run together once, to learn which test runs which of their lines."""
+
+    name: str
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    def paths(self) -> list[Path]:
+        """The modules' files, each once; a folder stands for its modules."""
+        found: dict[Path, None] = {}
+        for module in self.modules:
+            path = ROOT / module
+            for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+                if file.name != "__init__.py":
+                    found[file] = None
+        return list(found)
+
+
+_LANE = "hearth/activator/lane"
+_CONTROLLER = "hearth/controller"
+
+ROOMS = (
+    Room(
+        "front door",
+        (
+            *("hearth/http1", _LANE),
+            *(
+                f"hearth/activator/{name}.py"
+                for name in ("body", "demand", "directory", "errors", "multipart", "paths")
+            ),
+        ),
+        (
+            *("tests/unit/activator", "tests/unit/http1", "tests/unit/test_promises.py"),
+            *(f"tests/component/test_{name}.py" for name in ("gate", "door", "relay", "http", "rude", "dialects")),
+        ),
+    ),
+    Room(
+        "scaler",
+        tuple(f"hearth/scaler/{name}.py" for name in ("discovery", "listener", "picture", "pulses", "servicer")),
+        ("tests/unit/scaler", "tests/unit/test_promises.py", "tests/component/test_scaler.py"),
+    ),
+    Room("translator", ("hearth/crd_translator",), ("tests/unit/crd_translator", "tests/unit/test_promises.py")),
+    Room("api", ("hearth/api",), ("tests/unit/api", "tests/unit/crd_translator")),
+    Room("kube", ("hearth/kube",), ("tests/unit/kube", "tests/component/test_informer.py")),
+    Room(
+        "controller",
+        (
+            *(f"{_CONTROLLER}/{name}.py" for name in ("belongings", "coldstart", "events", "ownership")),
+            *(f"{_CONTROLLER}/{name}.py" for name in ("scaledobject", "seed", "status", "verdict", "world")),
+            "hearth/coldstart.py",
+        ),
+        ("tests/unit/controller", "tests/unit/test_coldstart.py"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalent:
+    """A change that nobody can notice, and why. `function` is "" at the top of a module."""
+
+    module: str
+    function: str
+    before: str
+    after: str
+    reason: str
+
+
+EQUIVALENTS: tuple[Equivalent, ...] = ()
