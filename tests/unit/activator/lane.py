@@ -153,9 +153,9 @@ class Lane:
         self.told: list[ServiceKey] = []
         self.failures: list[tuple[str, BaseException]] = []
         registry = CollectorRegistry()
-        histograms = [Histogram(f"h{n}", "…", registry=registry) for n in range(3)]
+        held, first_byte, cold_start = (Histogram(f"h{n}", "…", registry=registry) for n in range(3))
         phases = {phase: Histogram(f"p{n}", "…", registry=registry) for n, phase in enumerate(PHASES)}
-        self.tally = Tally(*histograms, phases)
+        self.tally = Tally(held, first_byte, cold_start, phases)
         self.entry = replace(entry(*assignments), ready=frozenset(ready))
         self.gate = Gate(
             self.entry, self.beats, self.told.append, self.tally, lambda *failure: self.failures.append(failure)

@@ -12,7 +12,7 @@ MINUTE = "spec.scaling.activationTimeout=1m"
 
 
 def refused() -> UpstreamError:
-    return UpstreamError("connection refused", "unreachable")
+    return UpstreamError("connection refused", "unreached")
 
 
 def dropped() -> UpstreamError:
@@ -175,7 +175,7 @@ class TestDemand:
         assert lane.told
         assert not lane.gate.hold.lease(lane.clock.now)
         assert lane.gate.cold_starts.elapsed(lane.clock.now) == 0.0
-        assert lane.clock.armed == 0 or lane.clock.advance(3600) is None
+        assert lane.gate._lease is None
 
     async def test_a_start_that_is_asked_for_again_goes_on(self) -> None:
         lane = Lane(MINUTE)
@@ -266,7 +266,8 @@ class TestHeartbeats:
         lane.gate.back(client, refused(), delivered=False)
         lane.clock.advance(2 * SWEEP_SECONDS + 0.1)
         ((found, due),) = lane.beats.due
-        assert (found, due) == (client, pytest.approx(1002.2, abs=0.01)), "two seconds after it was sent once more"
+        assert found is client
+        assert due == pytest.approx(1002.2, abs=0.01), "two seconds after it was sent once more"
         assert client.beat(due) == due + 2
         assert client.written.started
 
