@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -41,6 +42,7 @@ Verdict = Literal["killed", "timed out", "survived", "not run", "equivalent"]
 """`not run`: no test runs the line."""
 
 _GOAL = 0.95
+_FAULT = 70  # the exit status of a forked process in which the tool itself has failed
 _MEMORY = 6 * 2**30  # a loop without an end must not take the machine
 _SECONDS_FOR_ONE = 12.0  # of tests that run a changed line, where they are many
 _PATIENCE = (4.0, 15.0)  # times what the tests took, and seconds beside
@@ -150,7 +152,7 @@ def in_process(work: Callable[[], int], seconds: float, log: Path) -> int | None
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        status = 70
+        status = _FAULT
         try:
             os.setsid()
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -158,6 +160,8 @@ def in_process(work: Callable[[], int], seconds: float, log: Path) -> int | None
             os.dup2(output, 2)
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
             status = work()
+        except BaseException:  # noqa: BLE001 - a forked process never returns to what its parent was doing
+            os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(status)
     ended = os.pidfd_open(pid)
@@ -304,6 +308,12 @@ def try_changes(
             tell(number, "not run")
             continue
         status = status_of(compile(change.applied(source), str(file), "exec"), tests[number])
+        if status == _FAULT:
+            print(
+                f"{file}:{change.line}: {change.before} → {change.after}: could not be tried:\n{log.read_text()}",
+                flush=True,
+            )
+            return 1
         tell(number, "timed out" if status is None else "survived" if status == 0 else "killed")
     return 0
 
