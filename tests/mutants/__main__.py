@@ -235,7 +235,7 @@ def tests_for(change: Change, source: str, lines: dict[int, list[str]], seconds:
     first, last = statement_of(source, change.line)
     found = {test for line in range(first, last + 1) for test in lines.get(line, ())}
     if change.function == "" or not in_function(source, change.line):  # it runs when the module is imported
-        found |= {test for tests in lines.values() for test in tests}
+        found |= {test for tests in lines.values() for test in tests} or set(seconds)
     chosen: list[str] = []
     total = 0.0
     for test in sorted(found - {""}, key=lambda test: (seconds.get(test, 0.0), test)):

@@ -1,8 +1,10 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth.crd_translator.names import child_name, labels, selector
-from tests.builders import llmservice
+from hearth.crd_translator.storage import claim_name
+from tests.builders import llmservice, runtime
 
 LONG = "a" * 62
 
@@ -43,3 +45,18 @@ def test_the_selector_is_of_engines_alone() -> None:
     assert selector(service) == {"serving.hearth.dev/llmservice": "qwen", "app.kubernetes.io/component": "engine"}
     assert selector(service).items() <= labels(service).items()
     assert not selector(service).items() <= labels(service, "prewarm").items()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name"),
+    [
+        ("nvidia", "qwen-cache-nvidia"),
+        ("Moore Threads", "qwen-cache-moore-threads"),
+        ("__x__", "qwen-cache-x"),
+        ("v" * 40, "qwen-cache-" + "v" * 20),
+        ("华为", "qwen-cache"),
+    ],
+)
+def test_a_claim_has_its_vendors_name_as_far_as_it_can_be_written(vendor: str, name: str) -> None:
+    assert claim_name(llmservice(), runtime(vendor=vendor)) == name
+    assert claim_name(llmservice("spec.cache.strategy=SharedPVC"), runtime(vendor=vendor)) == "qwen-cache"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from hearth.api.inferenceruntime import InferenceRuntime
-from hearth.crd_translator import render
+from hearth.crd_translator import ClusterFacts, render
 from tests.builders import bundled_runtimes, llmservice, runtime
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -110,3 +110,28 @@ def test_moving_to_another_vendor_or_hub_is_one_line() -> None:
     ]
     args = [deployment["spec"]["template"]["spec"]["containers"][0]["args"] for deployment in hubs]
     assert args[0] == args[1]
+
+
+def test_where_hearth_is_reached_is_the_callers_to_say_and_has_a_default() -> None:
+    facts = ClusterFacts("activator.example", "scaler.example:1")
+    for given, activator, scaler in (
+        (facts, "activator.example", "scaler.example:1"),
+        (
+            None,
+            "hearth-activator.hearth-system.svc.cluster.local",
+            "hearth-scaler.hearth-system.svc.cluster.local:9090",
+        ),
+    ):
+        rendered = render(llmservice(), bundled_runtimes(), given)
+        _, alias = rendered.of_kind("Service")
+        (scaled,) = rendered.of_kind("ScaledObject")
+        assert alias["spec"]["externalName"] == activator
+        assert scaled["spec"]["triggers"][0]["metadata"]["scalerAddress"] == scaler
+
+
+def test_a_share_asks_for_what_the_runtime_has_a_name_for() -> None:
+    sharing = {"supported": True, "resourceNames": {"cores": "own/cores"}}
+    own = runtime("own", accelerator={"resourceName": "own/gpu", "sharing": sharing})
+    rendered = render(llmservice("spec.runtime={name: own}", "spec.resources.fraction={cores: 30}"), [own])
+    (container,) = rendered.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"own/gpu": "1", "own/cores": "30"}
