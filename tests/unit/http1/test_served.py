@@ -406,7 +406,7 @@ class TestEnds:
     def test_a_mistake_while_it_is_told_is_told(self) -> None:
         server = Server(answers=False)
         peer = server.connect().send(GET)
-        server.asked[0][1].attach(lambda: {}["no"])
+        server.asked[0][1].attach(lambda: int("no"))
         peer.connection.connection_lost(None)
         assert server.failures == ["connection_lost"]
 
