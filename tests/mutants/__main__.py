@@ -10,6 +10,7 @@ the quickest go first.
 import argparse
 import ast
 import dataclasses
+import functools
 import gc
 import importlib
 import importlib.abc
@@ -231,6 +232,18 @@ def prepare(target: str, known: Known) -> None:
             vars(sys.modules[package]).pop(last, None)
 
 
+@functools.cache
+def imports(file: str, module: str) -> bool:
+    """Whether this test's file imports the module by its name."""
+    package, _, name = module.rpartition(".")
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.ImportFrom) and (
+            node.module == module or (node.module == package and any(alias.name == name for alias in node.names))
+        ):
+            return True
+    return False
+
+
 def distance(test: str, module: str) -> int:
     """How far a test is from a module: those of its own folder were written for it, unit tests are about few modules."""
     if not test.startswith("tests/unit/"):
@@ -246,6 +259,8 @@ def tests_for(
     found = {test for line in range(first, last + 1) for test in lines.get(line, ())}
     if change.function == "" or not in_function(source, change.line):  # it runs when the module is imported
         found |= {test for tests in lines.values() for test in tests} or set(seconds)
+        # Who compares a constant runs no line of the module that has it.
+        found |= {test for test in seconds if distance(test, module) < 2 and imports(test.partition("::")[0], module)}
     chosen: list[str] = []
     total = 0.0
     for test in sorted(found - {""}, key=lambda test: (distance(test, module), seconds.get(test, 0.0), test)):
