@@ -30,17 +30,27 @@ _CONTROLLER = "hearth/controller"
 
 ROOMS = (
     Room(
-        "front door",
+        "http1",
+        ("hearth/http1",),
         (
-            *("hearth/http1", _LANE),
+            "tests/unit/http1",
+            "tests/unit/test_promises.py",
+            "tests/component/test_http.py",
+            "tests/component/test_rude.py",
+        ),
+    ),
+    Room(
+        "lane",
+        (
+            _LANE,
             *(
                 f"hearth/activator/{name}.py"
                 for name in ("body", "demand", "directory", "errors", "multipart", "paths")
             ),
         ),
         (
-            *("tests/unit/activator", "tests/unit/http1", "tests/unit/test_promises.py"),
-            *(f"tests/component/test_{name}.py" for name in ("gate", "door", "relay", "http", "rude", "dialects")),
+            *("tests/unit/activator", "tests/unit/test_promises.py"),
+            *(f"tests/component/test_{name}.py" for name in ("gate", "door", "relay", "dialects")),
         ),
     ),
     Room(
