@@ -84,4 +84,26 @@ class Equivalent:
     reason: str
 
 
-EQUIVALENTS: tuple[Equivalent, ...] = ()
+EQUIVALENTS: tuple[Equivalent, ...] = (
+    Equivalent(
+        "hearth/crd_translator/arguments.py",
+        "_has_option",
+        "1",
+        "2",
+        "Of what is split only the first part is looked at.",
+    ),
+    Equivalent(
+        "hearth/http1/connection.py",
+        "Connection.__init__",
+        "self._url = b''",
+        "nothing",
+        "on_message_begin sets it before anything reads it; here it says the type.",
+    ),
+    Equivalent(
+        "hearth/http1/connection.py",
+        "Connection.connection_lost",
+        "self._line.clear()",
+        "nothing",
+        "Each of them was told and its transport is closing, so none is served; the connection goes with its line.",
+    ),
+)

@@ -148,9 +148,10 @@ class TestRequests:
         assert request.headers == [(b"host", b"h"), (b"x-a", b"1"), (b"x-a", b"2"), (b"content-length", b"2")]
         assert server.bodies == [b"hi"]
 
-    def test_over_tls_and_over_a_path_in_the_file_system(self) -> None:
+    @pytest.mark.parametrize("peer", ["", "/run/client.sock", None, ()])
+    def test_over_tls_and_over_a_path_in_the_file_system(self, peer: Any) -> None:
         server = Server()
-        server.connect(Wire(peername="", sslcontext=object())).send(GET)
+        server.connect(Wire(peername=peer, sslcontext=object())).send(GET)
         ((request, _),) = server.asked
         assert (request.client, request.scheme) == ("", "https")
 

@@ -190,3 +190,36 @@ def test_another_metric_is_refused_by_name() -> None:
 def test_a_reference_without_names_is_refused() -> None:
     with pytest.raises(InvalidTrigger, match="no namespace or no name"):
         parse_trigger(pb.ScaledObjectRef(scalerMetadata={"target": "1"}))
+
+
+class _Streaming:
+    """A grpc.aio context of a stream that notes the head."""
+
+    def __init__(self) -> None:
+        self.heads = 0
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        self.heads += 1
+
+
+async def test_a_push_is_measured_from_the_change_that_caused_it() -> None:
+    now = 100.0
+    picture = DemandPicture()
+    pulses = Pulses(lambda: now)
+    registry = CollectorRegistry()
+    scaler = ExternalScaler(picture, pulses, ScalerMetrics(registry, picture, pulses, lambda: now), lambda: now)
+    context: Any = _Streaming()
+    stream = scaler.StreamIsActive(ref(), context)
+    pushed = asyncio.ensure_future(anext(stream))
+    async with asyncio.timeout(5):
+        while not pulses.listeners(ServiceKey("ai", "qwen")):
+            await asyncio.sleep(0)
+        pulses.pulse([ServiceKey("ai", "qwen")])
+        assert (await pushed).result
+        now = 102.0
+        pulses.close()
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+    assert context.heads == 1, "who is blind says nothing of the state, but that it listens"
+    assert registry.get_sample_value("hearth_scaler_push_seconds_sum") == 2.0
+    assert pulses.listeners(ServiceKey("ai", "qwen")) == 0
