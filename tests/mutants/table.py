@@ -86,6 +86,20 @@ class Equivalent:
 
 EQUIVALENTS: tuple[Equivalent, ...] = (
     Equivalent(
+        "hearth/crd_translator/deployment.py",
+        "_resources",
+        "wanted.fraction.memory is not None and names.memory is not None",
+        "wanted.fraction.memory is not None",
+        "resolve_runtime chooses no runtime that has no name for what is asked; here it tells the type checker.",
+    ),
+    Equivalent(
+        "hearth/crd_translator/deployment.py",
+        "_resources",
+        "wanted.fraction.cores is not None and names.cores is not None",
+        "wanted.fraction.cores is not None",
+        "resolve_runtime chooses no runtime that has no name for what is asked; here it tells the type checker.",
+    ),
+    Equivalent(
         "hearth/crd_translator/arguments.py",
         "_has_option",
         "1",

@@ -129,9 +129,12 @@ def test_where_hearth_is_reached_is_the_callers_to_say_and_has_a_default() -> No
         assert scaled["spec"]["triggers"][0]["metadata"]["scalerAddress"] == scaler
 
 
-def test_a_share_asks_for_what_the_runtime_has_a_name_for() -> None:
-    sharing = {"supported": True, "resourceNames": {"cores": "own/cores"}}
+def test_a_share_asks_for_what_the_llmservice_names() -> None:
+    sharing = {"supported": True, "resourceNames": {"cores": "own/cores", "memory": "own/memory"}}
     own = runtime("own", accelerator={"resourceName": "own/gpu", "sharing": sharing})
     rendered = render(llmservice("spec.runtime={name: own}", "spec.resources.fraction={cores: 30}"), [own])
     (container,) = rendered.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"] == {"own/gpu": "1", "own/cores": "30"}
+    rendered = render(llmservice("spec.runtime={name: own}", "spec.resources.fraction={memory: 8Gi}"), [own])
+    (container,) = rendered.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"own/gpu": "1", "own/memory": "8192"}
