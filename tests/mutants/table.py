@@ -86,6 +86,27 @@ class Equivalent:
 
 EQUIVALENTS: tuple[Equivalent, ...] = (
     Equivalent(
+        "hearth/activator/lane/hold.py",
+        "Hold.set_ready",
+        "address in wanted and (not endpoint.ready)",
+        "not endpoint.ready",
+        "A replica that is away would get a new life more often; it is only told apart from the one that it had.",
+    ),
+    Equivalent(
+        "hearth/activator/lane/hold.py",
+        "Hold.set_ready",
+        "self.ready and (not had) and (self.cold_since is not None)",
+        "self.ready and self.cold_since is not None",
+        "A cold start is asked for only while no replica is ready, so there was none before.",
+    ),
+    Equivalent(
+        "hearth/controller/belongings.py",
+        "Belongings.put",
+        "item is not None and (service := labels_of(item).get(LLMSERVICE_LABEL))",
+        "(service := labels_of(item).get(LLMSERVICE_LABEL))",
+        "labels_of takes anything, and finds no label in what is not there; here it tells the type checker.",
+    ),
+    Equivalent(
         "hearth/crd_translator/deployment.py",
         "_resources",
         "wanted.fraction.memory is not None and names.memory is not None",
