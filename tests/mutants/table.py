@@ -87,6 +87,13 @@ class Equivalent:
 EQUIVALENTS: tuple[Equivalent, ...] = (
     Equivalent(
         "hearth/activator/lane/hold.py",
+        "Hold.oldest",
+        "self._drop_leavers()",
+        "nothing",
+        "Who leaves is dropped from the head of the line at once, by leave; nobody else stops waiting but by being sent.",
+    ),
+    Equivalent(
+        "hearth/activator/lane/hold.py",
         "Hold.set_ready",
         "address in wanted and (not endpoint.ready)",
         "not endpoint.ready",
