@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-SEED := examples/deepseek-v3-small.yaml
+EXAMPLE := examples/deepseek-v3-small.yaml
 # What runs in the test bed, built once into the user's cache folder.
 TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
   HEARTH_HELM=$$(tests/cluster/helm/build.sh) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.node.image)
@@ -14,7 +14,7 @@ compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
 BENCH_PYTHON ?= $(or $(firstword $(foreach python,/usr/bin/python3 $(PYTHON),$(shell \
   $(python) -c 'import ensurepip, os, sys, sysconfig as s; sys.exit(sys.version_info < (3, 11) or not os.path.exists(s.get_path("include") + "/Python.h"))' 2>/dev/null && echo $(python)))),$(PYTHON))
 
-.PHONY: help up demo test e2e cluster cluster-down lint format generate pictures bench fuzz constraints clean
+.PHONY: help up demo test e2e cluster cluster-down lint format generate pictures bench fuzz mutants constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,10 +50,10 @@ build/bench/compiled: build/bench/installed $(SOURCES)
 	$(call compile,build/bench/bin/python)
 
 up: .venv/installed ## Run the example LLMService on this machine, without a cluster
-	@$(BIN)/hearth up -f $(SEED) --set spec.endpoint.coldStart.heartbeatInterval=1s
+	@$(BIN)/hearth up -f $(EXAMPLE) --set spec.endpoint.coldStart.heartbeatInterval=1s
 
 demo: .venv/installed ## The same without a person: cold requests, a burst, silence, zero
-	@$(BIN)/hearth demo -f $(SEED)
+	@$(BIN)/hearth demo -f $(EXAMPLE)
 
 test: .venv/installed ## Unit, component and local end-to-end tests, a module at a time on each core
 	@$(BIN)/python -m pytest -n logical --dist loadfile
@@ -92,6 +92,9 @@ bench: build/bench/compiled ## Measure what the image runs; prints a table and w
 fuzz: .venv/installed ## Feed the protocol and the look into bodies with bytes for MINUTES (10)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz -c constraints.txt
 	@$(BIN)/python -m tests.fuzz $(or $(MINUTES),10)
+
+mutants: .venv/installed ## Change what decides in MUTANTS (15) places of each module, chosen by SEED (1); MODULES="lane/hold"; reports what no test noticed
+	@nice -n 10 $(BIN)/python -m tests.mutants --mutants $(or $(MUTANTS),15) --seed $(or $(SEED),1) $(MODULES)
 
 constraints: .venv/installed ## Pin what is installed now
 	@$(BIN)/python -m pip list --format=freeze --exclude-editable | grep -v '^hearth==' > constraints.txt

@@ -104,7 +104,7 @@ def render_claim(service: LLMService, runtime: InferenceRuntime) -> dict[str, An
 def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
     """The Job that downloads the model into the cache's claim, with the hub's client in the engine's image."""
     source = service.spec.model.source.parsed
-    env, env_from = source_env(service)
+    env, _ = source_env(service)  # a hub's secret is a token, one variable of env
     code = f"{_DOWNLOAD[source.scheme]}; snapshot_download({source.location!r}, revision={source.revision!r})"
     image = runtime.spec.container.image
     # A Job's template is immutable: another model, image or claim is another Job.
@@ -116,8 +116,6 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, 
         "env": env,
         "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}],
     }
-    if env_from:
-        container["envFrom"] = env_from
     pod: dict[str, Any] = {
         "restartPolicy": "OnFailure",
         "automountServiceAccountToken": False,

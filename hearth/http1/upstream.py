@@ -293,7 +293,7 @@ class Pool:
                 )
         except (OSError, TimeoutError, ValueError) as error:
             ours = isinstance(error, OSError) and error.errno in _OURS
-            text = f"cannot connect to {address}: {error or 'timed out'}"
+            text = f"cannot connect to {address}: {str(error) or 'timed out'}"
             raise UpstreamError(text, "exhausted" if ours else "unreached") from error
         return cast("UpstreamConnection", connection)
 

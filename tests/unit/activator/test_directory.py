@@ -115,6 +115,31 @@ class TestReadyReplicas:
         assert entry.ready == {"10.0.0.2:8001"}
         assert len(changes) == 4
 
+    def test_a_slice_that_goes_leaves_those_of_other_services(self) -> None:
+        changes = Changes()
+        services = directory("ai/qwen", "ai/llama", "lab/qwen", on_change=changes)
+        for number, (namespace, name) in enumerate([("ai", "qwen"), ("ai", "llama"), ("lab", "qwen")]):
+            services.put_slice((namespace, f"s-{name}"), endpoint_slice(name, namespace, f"10.0.0.{number}:8000"))
+        changes.clear()
+        services.put_slice(("ai", "s-qwen"), None)
+        assert [key for key, _ in changes] == [("ai", "qwen")]
+        assert {f"{entry.name}": set(entry.ready) for entry in services} == {
+            "ai/qwen": set(),
+            "ai/llama": {"10.0.0.1:8000"},
+            "lab/qwen": {"10.0.0.2:8000"},
+        }
+
+    def test_a_slice_that_changes_hands_is_news_for_both(self) -> None:
+        changes = Changes()
+        services = directory("ai/qwen", "ai/llama", on_change=changes)
+        services.put_slice(("ai", "s"), endpoint_slice("qwen", "ai", "10.0.0.1:8000"))
+        changes.clear()
+        services.put_slice(("ai", "s"), endpoint_slice("llama", "ai", "10.0.0.1:8000"))
+        assert {key[1]: set(entry.ready) for key, entry in changes if entry is not None} == {
+            "qwen": set(),
+            "llama": {"10.0.0.1:8000"},
+        }
+
     def test_one_that_is_not_ready_or_terminating_is_none(self) -> None:
         services = directory("ai/qwen")
         item = endpoint_slice("qwen", "ai", "10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000")

@@ -217,7 +217,72 @@ def test_a_replica_that_left_finishes_what_it_has() -> None:
     assert held.in_flight == 0
 
 
+def test_an_update_forgives_no_replica_that_rests() -> None:
+    held = hold()
+    held.set_ready([E1], 0)
+    ticket = held.arrive(0)
+    held.dispatch(0)
+    held.back(ticket, 0, delivered=False, patience=0.0)
+    held.set_ready([E1, E2], 0.1)
+    assert held.dispatch(0.1) == [(ticket, E2)]
+    assert held.arrive(0.1).waiting
+    held.set_ready([E1], 0.1)
+    assert held.dispatch(0.1) == []
+
+
+def test_a_replica_that_is_gone_and_has_nothing_takes_no_room() -> None:
+    held = hold()
+    held.set_ready([E1, E2], 0)
+    ticket = held.arrive(0)
+    ((_, address),) = held.dispatch(0)
+    held.set_ready([], 1)
+    assert list(held._endpoints) == [address], "it finishes what it has"
+    held.leave(ticket)
+    assert held._endpoints == {}
+
+
+def test_who_left_is_not_hopeless() -> None:
+    held = hold()
+    held.set_ready([E1], 0)
+    ticket = held.arrive(0)
+    held.dispatch(0)
+    held.back(ticket, 0, delivered=True, patience=5.0)
+    held.leave(ticket)
+    assert (held.hopeless(100), held.next_hopeless(), held.oldest(), held.tickets()) == ([], None, None, [])
+
+
 class TestLease:
+    @pytest.mark.parametrize("delivered", [True, False])
+    def test_a_request_that_comes_back_asks_for_a_start_where_no_replica_is_left(self, delivered: bool) -> None:
+        held = hold()
+        held.set_ready([E1], 0)
+        ticket = held.arrive(0)
+        held.dispatch(0)
+        held.set_ready([], 1)
+        assert not held.lease(1), "it is being answered"
+        held.back(ticket, 2, delivered=delivered, patience=5.0)
+        assert (held.lease(2), held.cold_since) == (True, 2)
+
+    @pytest.mark.parametrize("delivered", [True, False])
+    def test_and_asks_for_none_where_there_is_one(self, delivered: bool) -> None:
+        held = hold()
+        held.set_ready([E1], 0)
+        ticket = held.arrive(0)
+        held.dispatch(0)
+        held.back(ticket, 2, delivered=delivered, patience=5.0)
+        assert (held.lease(2), held.cold_since) == (False, None)
+
+    def test_it_lasts_as_long_as_the_newest_request_may_be_held_and_ten_minutes(self) -> None:
+        held = hold()
+        first = held.arrive(0)
+        held.leave(held.arrive(50))
+        assert (held.cold_since, held.lease_until) == (0, 50 + 60 + LEASE_BEYOND_TIMEOUT)
+        assert not held.give_up(held.lease_until), "somebody waits"
+        held.leave(first)
+        assert not held.give_up(held.lease_until - 0.1)
+        assert held.give_up(held.lease_until)
+        assert not held.give_up(held.lease_until), "it is over once"
+
     def test_it_holds_while_the_model_loads_though_every_client_left(self) -> None:
         held = hold()
         held.leave(held.arrive(0))

@@ -39,3 +39,31 @@ def test_one_that_changes_hands_is_about_both() -> None:
     belongings.put("Pod", ObjectKey("ai", "a"), pod("a", "qwen"))
     assert belongings.put("Pod", ObjectKey("ai", "a"), pod("a", "other")) == {("ai", "qwen"), ("ai", "other")}
     assert belongings.of(ServiceKey("ai", "qwen"), "Pod") == []
+
+
+def test_one_that_goes_leaves_the_others_of_its_service() -> None:
+    belongings = Belongings()
+    for name in ("a", "b"):
+        belongings.put("Pod", ObjectKey("ai", name), pod(name, "qwen"))
+    belongings.put("Service", ObjectKey("ai", "a"), pod("a", "qwen"))
+    belongings.put("Pod", ObjectKey("ai", "a"), None)
+    assert names(belongings.of(ServiceKey("ai", "qwen"), "Pod", "Service")) == ["Pod/b", "Service/a"]
+    assert belongings.get(ServiceKey("ai", "qwen"), "Pod", "a") is None
+    assert (belongings.get(ServiceKey("ai", "qwen"), "Pod", "b") or {})["kind"] == "Pod"
+
+
+def test_one_that_changes_hands_leaves_the_others_of_the_service_that_had_it() -> None:
+    belongings = Belongings()
+    for name in ("a", "b"):
+        belongings.put("Pod", ObjectKey("ai", name), pod(name, "qwen"))
+    belongings.put("Pod", ObjectKey("ai", "a"), pod("a", "other"))
+    assert names(belongings.of(ServiceKey("ai", "qwen"), "Pod")) == ["Pod/b"]
+    assert names(belongings.of(ServiceKey("ai", "other"), "Pod")) == ["Pod/a"]
+
+
+def test_a_service_of_which_nothing_is_left_takes_no_room() -> None:
+    belongings = Belongings()
+    belongings.put("Pod", ObjectKey("ai", "a"), pod("a", "qwen"))
+    belongings.put("Pod", ObjectKey("ai", "a"), None)
+    assert belongings._objects == {}
+    assert belongings._owners == {}

@@ -97,3 +97,25 @@ def test_only_the_latest_starts_are_remembered() -> None:
     }
     _, history = progress(world(RUNNING, ready=1), status, at(9))
     assert [took["loading"] for took in history] == [1, 2, 3, 4, 9]
+
+
+@pytest.mark.parametrize(
+    ("reason", "phase"),
+    [
+        ("Pulling", "pulling-image"),
+        ("Pulled", "starting"),
+        ("Created", "starting"),
+        ("FailedMount", "starting"),
+        ("FailedAttachVolume", "starting"),
+        ("FailedCreatePodSandBox", "starting"),
+        ("TriggeredScaleUp", "scheduling"),
+        ("NotTriggerScaleUp", "scheduling"),
+    ],
+)
+def test_each_event_that_is_known_has_its_phase(reason: str, phase: str) -> None:
+    found = cold_start(world(CREATING, events=(event(reason, "said"),)))
+    assert found == {"phase": phase, "message": "pod p0: said"}
+
+
+def test_before_there_is_a_pod_it_is_scheduled() -> None:
+    assert cold_start(world()) == {"phase": "scheduling", "message": "no pod yet"}

@@ -41,3 +41,39 @@ def test_a_long_note_is_cut_to_what_the_api_takes() -> None:
     (event,) = transitions(ITEM, {}, status("Invalid", message="模型" * 1000), NOW, "one")
     assert 1020 <= len(event["note"].encode()) <= 1024
     assert event["note"].endswith(" …")
+
+
+def test_an_event_is_what_the_api_takes() -> None:
+    (event,) = transitions(ITEM, {}, status("NoDemand"), NOW, "one")
+    name = event["metadata"].pop("name")
+    assert name.startswith("qwen.")
+    assert len(name) == len("qwen.") + 16
+    assert event == {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"namespace": "ai"},
+        "eventTime": NOW,
+        "reportingController": "hearth-controller",
+        "reportingInstance": "one",
+        "action": "Reconcile",
+        "reason": "NoDemand",
+        "type": "Normal",
+        "note": "Ready: why",
+        "regarding": {
+            "apiVersion": "serving.hearth.dev/v1alpha1",
+            "kind": "LLMService",
+            "name": "qwen",
+            "namespace": "ai",
+            "uid": "u-1",
+        },
+    }
+
+
+def test_a_note_that_just_fits_is_left_whole() -> None:
+    fits = "x" * (1024 - len("Ready: "))
+    assert told({}, status("Invalid", message=fits))[0][2] == f"Ready: {fits}"
+    assert told({}, status("Invalid", message=fits + "x"))[0][2].endswith(" …")
+
+
+def test_a_status_that_changes_with_the_same_reason_is_told() -> None:
+    assert len(told(status("NoDemand"), status("NoDemand", "True"))) == 1

@@ -60,3 +60,18 @@ def test_a_secret_that_keda_cannot_read_is_named_with_what_to_do() -> None:
     assert "kubectl create secret generic hub -n ai --from-literal=token=" in found.message
     other = ready_verdict(with_ready("False", "ScaledObjectCheckFailed", "something else"))
     assert (other.reason, other.message) == ("ScaledObjectCheckFailed", "something else")
+
+
+def test_the_condition_follows_kedas_own() -> None:
+    cases = {
+        ("True", "ScaledObjectReady"): (True, "ScaledObjectReady", "said"),
+        ("False", "ScaledObjectCheckFailed"): (False, "ScaledObjectCheckFailed", "said"),
+        ("False", "Odd"): (False, "ScaledObjectNotReady", "Odd: said"),
+        ("False", ""): (False, "ScaledObjectNotReady", "said"),
+        ("Unknown", ""): (False, "NotSeen", "said"),
+    }
+    for (status, reason), expected in cases.items():
+        verdict = ready_verdict(with_ready(status, reason, "said"))
+        assert (verdict.type, verdict.status, verdict.reason, verdict.message) == ("ScaledObjectReady", *expected)
+    assert ready_verdict({}).reason == "NotSeen"
+    assert "KEDA has not looked" in ready_verdict({}).message

@@ -41,3 +41,63 @@ def test_an_engine_without_the_option_refuses_what_needs_it() -> None:
         with pytest.raises(RuntimeNotResolved, match="spec.model.source.uri") as raised:
             engine_arguments(llmservice(f"spec.model.source.uri={uri}"), unknown)
         assert raised.value.reason == "SourceNotSupported"
+
+
+@pytest.mark.parametrize(
+    ("family", "added"),
+    [
+        ("vllm", ["--served-model-name", "qwen", "--tensor-parallel-size", "2", "--revision", "v1"]),
+        ("sglang", ["--served-model-name", "qwen", "--tp-size", "2", "--revision", "v1"]),
+    ],
+)
+def test_each_family_has_its_own_options(family: str, added: list[str]) -> None:
+    service = llmservice("spec.resources.accelerators=2", "spec.model.source.uri=hf://a/b@v1")
+    assert engine_arguments(service, runtime(family=family)) == ["a/b", *added]
+
+
+def test_llama_cpp_has_an_alias_and_splits_by_itself() -> None:
+    service = llmservice("spec.resources.accelerators=2")
+    assert engine_arguments(service, runtime(family="llamacpp"))[1:] == ["--alias", "qwen"]
+
+
+def test_two_accelerators_are_several_and_one_is_not() -> None:
+    assert "--tensor-parallel-size" in engine_arguments(llmservice("spec.resources.accelerators=2"), runtime())
+    for few in (0, 1):
+        service = llmservice(f"spec.resources.accelerators={few}")
+        assert "--tensor-parallel-size" not in engine_arguments(service, runtime())
+
+
+@pytest.mark.parametrize(
+    ("family", "given"),
+    [
+        ("vllm", "--served-model-name=x"),
+        ("vllm", "--revision=x=y"),
+        ("vllm", "--tensor-parallel-size"),
+        ("vllm", "-tp"),
+        ("sglang", "--tp"),
+        ("sglang", "--tp-size"),
+        ("sglang", "--tensor-parallel-size"),
+        ("vllm", "--load-format=x"),
+        ("llamacpp", "--alias=x"),
+    ],
+)
+def test_what_the_user_gives_is_given_once(family: str, given: str) -> None:
+    uri = "s3://bucket/x" if "load" in given else "hf://a/b" if family == "llamacpp" else "hf://a/b@v1"
+    service = llmservice(
+        f"spec.model.source.uri={uri}", "spec.resources.accelerators=4", f"spec.runtime.argsOverride=['{given}']"
+    )
+    arguments = engine_arguments(service, runtime(family=family))
+    spellings = ("-tp", "--tp", "--tp-size", "--tensor-parallel-size")
+    option = given.split("=", maxsplit=1)[0]
+    same = spellings if option in spellings else (option,)
+    assert [argument for argument in arguments if argument.split("=")[0] in same] == [given]
+
+
+def test_an_own_engine_that_is_given_its_revision_needs_no_option() -> None:
+    service = llmservice("spec.model.source.uri=hf://a/b@v1", "spec.runtime.argsOverride=['--revision', v1]")
+    assert engine_arguments(service, runtime(family="own")) == ["a/b", "--revision", "v1"]
+
+
+def test_weights_of_a_bucket_are_streamed() -> None:
+    arguments = engine_arguments(llmservice("spec.model.source.uri=s3://bucket/x"), runtime())
+    assert arguments == ["s3://bucket/x", "--served-model-name", "qwen", "--load-format", "runai_streamer"]

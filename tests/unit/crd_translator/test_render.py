@@ -5,16 +5,60 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hearth.crd_translator import render
-from tests.builders import bundled_runtimes, llmservice
+from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.crd_translator import ClusterFacts, render
+from tests.builders import bundled_runtimes, llmservice, runtime
 
 GOLDEN = Path(__file__).parent / "golden"
+
+EVERY_FIELD = runtime(
+    "every-field",
+    "own",
+    container={
+        "image": "registry.example.com/engine:1",
+        "command": ["serve", "{{ .Service.Name }}"],
+        "args": ["{{ .Model.Path }}"],
+        "env": [
+            {"name": "MODEL", "value": "{{ .Model.Name }}"},
+            {"name": "HF_HOME", "value": "/mine"},
+            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        ],
+        "port": {"name": "api", "containerPort": 9000},
+    },
+    accelerator={
+        "resourceName": "own.example/device",
+        "nodeSelector": {"own.example/present": "true"},
+        "tolerations": [
+            {"key": "own.example/device", "operator": "Exists", "effect": "NoSchedule"},
+            {"key": "spot", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60},
+        ],
+        "runtimeClassName": "own-runtime",
+        "scheduler": {"name": "volcano", "queue": "models"},
+    },
+    resources={"cpu": "4", "memory": "16Gi"},
+    volumes=[{"name": "driver", "hostPath": {"path": "/usr/local/own"}}],
+    volumeMounts=[{"name": "driver", "mountPath": "/usr/local/own", "readOnly": True}],
+    health={
+        "readiness": {"tcpSocket": {"port": "api"}, "periodSeconds": 2},
+        "liveness": {"httpGet": {"path": "/live"}, "periodSeconds": 3},
+        "startup": {"exec": {"command": ["ready"]}, "failureThreshold": 9},
+    },
+    lifecycle={"terminationGracePeriodSeconds": 900},
+    metrics={"path": "/own", "port": 9001, "running": "own_running"},
+)
+"""A runtime that uses every field: what a bundled one does not use has its golden file here."""
+
+
+def runtimes() -> list[InferenceRuntime]:
+    return [*bundled_runtimes(), EVERY_FIELD]
+
 
 CASES = {
     **{
         f"runtime-{runtime.metadata.name}": [f"spec.runtime={{name: {runtime.metadata.name}}}"]
         for runtime in bundled_runtimes()
     },
+    "runtime-every-field": ["spec.runtime={name: every-field}"],
     "source-modelscope-secret": [
         "spec.model.source={uri: 'modelscope://org/m@v2', secretRef: {name: hub}}",
         "spec.cache={prewarm: true, strategy: SharedPVC, storageClassName: nfs}",
@@ -41,7 +85,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_rendered_objects_are_as_they_were(case: str, update_golden: bool) -> None:
-    rendered = render(llmservice(*CASES[case]), bundled_runtimes())
+    rendered = render(llmservice(*CASES[case]), runtimes())
     text = yaml.safe_dump_all(rendered.objects, sort_keys=False, width=110)
     golden = GOLDEN / f"{case}.yaml"
     if update_golden:
@@ -66,3 +110,31 @@ def test_moving_to_another_vendor_or_hub_is_one_line() -> None:
     ]
     args = [deployment["spec"]["template"]["spec"]["containers"][0]["args"] for deployment in hubs]
     assert args[0] == args[1]
+
+
+def test_where_hearth_is_reached_is_the_callers_to_say_and_has_a_default() -> None:
+    facts = ClusterFacts("activator.example", "scaler.example:1")
+    for given, activator, scaler in (
+        (facts, "activator.example", "scaler.example:1"),
+        (
+            None,
+            "hearth-activator.hearth-system.svc.cluster.local",
+            "hearth-scaler.hearth-system.svc.cluster.local:9090",
+        ),
+    ):
+        rendered = render(llmservice(), bundled_runtimes(), given)
+        _, alias = rendered.of_kind("Service")
+        (scaled,) = rendered.of_kind("ScaledObject")
+        assert alias["spec"]["externalName"] == activator
+        assert scaled["spec"]["triggers"][0]["metadata"]["scalerAddress"] == scaler
+
+
+def test_a_share_asks_for_what_the_llmservice_names() -> None:
+    sharing = {"supported": True, "resourceNames": {"cores": "own/cores", "memory": "own/memory"}}
+    own = runtime("own", accelerator={"resourceName": "own/gpu", "sharing": sharing})
+    rendered = render(llmservice("spec.runtime={name: own}", "spec.resources.fraction={cores: 30}"), [own])
+    (container,) = rendered.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"own/gpu": "1", "own/cores": "30"}
+    rendered = render(llmservice("spec.runtime={name: own}", "spec.resources.fraction={memory: 8Gi}"), [own])
+    (container,) = rendered.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"own/gpu": "1", "own/memory": "8192"}

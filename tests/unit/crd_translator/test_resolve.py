@@ -55,3 +55,61 @@ def test_a_fraction_goes_to_a_runtime_that_shares_devices() -> None:
     with pytest.raises(RuntimeNotResolved) as raised:
         resolved("spec.resources.fraction={memory: 8Gi}", "spec.runtime.selector.vendor=[ascend]", runtimes=runtimes)
     assert raised.value.reason == "SharingNotSupported"
+
+
+def test_the_words_are_the_errors_text_and_list_what_there_is() -> None:
+    with pytest.raises(RuntimeNotResolved) as raised:
+        resolved("spec.runtime={name: gone}", runtimes=[runtime("b"), runtime("a")])
+    assert str(raised.value) == (
+        "LLMService ai/qwen: spec.runtime.name: found 'gone'; there is no such InferenceRuntime, only a, b"
+    )
+    with pytest.raises(RuntimeNotResolved) as raised:
+        resolved(NVIDIA_AND_ASCEND, runtimes=[runtime("x", "cpu"), runtime("y", "amd"), runtime("z", "amd")])
+    assert str(raised.value) == (
+        "LLMService ai/qwen: spec.runtime.selector.vendor: found nvidia, ascend; the InferenceRuntimes are for: amd, cpu"
+    )
+
+
+@pytest.mark.parametrize("assignment", ["spec.runtime={name: gone}", NVIDIA_AND_ASCEND])
+def test_where_there_is_no_runtime_at_all_it_says_none(assignment: str) -> None:
+    with pytest.raises(RuntimeNotResolved, match=r"(only|are for:) none$"):
+        resolved(assignment, runtimes=[])
+
+
+@pytest.mark.parametrize(
+    ("fraction", "names", "supported", "shares"),
+    [
+        ("{memory: 8Gi}", {"memory": "m"}, True, True),
+        ("{memory: 8Gi}", {"cores": "c"}, True, False),
+        ("{cores: 30}", {"cores": "c"}, True, True),
+        ("{cores: 30}", {"memory": "m"}, True, False),
+        ("{memory: 8Gi, cores: 30}", {"memory": "m"}, True, False),
+        ("{memory: 8Gi, cores: 30}", {"cores": "c"}, True, False),
+        ("{memory: 8Gi, cores: 30}", {"memory": "m", "cores": "c"}, True, True),
+        ("{memory: 8Gi, cores: 30}", {"memory": "m", "cores": "c"}, False, False),
+    ],
+)
+@pytest.mark.parametrize("chosen", ["spec.runtime={name: n}", "spec.runtime.selector.vendor=[nvidia]"])
+def test_a_runtime_shares_what_it_has_names_for(
+    chosen: str, fraction: str, names: dict[str, str], supported: bool, shares: bool
+) -> None:
+    sharing = runtime(
+        "n", accelerator={"resourceName": "gpu", "sharing": {"supported": supported, "resourceNames": names}}
+    )
+    asked = (chosen, f"spec.resources.fraction={fraction}")
+    if shares:
+        assert resolved(*asked, runtimes=[sharing]) == "n"
+    else:
+        with pytest.raises(RuntimeNotResolved, match="InferenceRuntime n does not share") as raised:
+            resolved(*asked, runtimes=[sharing])
+        assert raised.value.reason == "SharingNotSupported"
+
+
+def test_those_that_do_not_share_are_named() -> None:
+    with pytest.raises(RuntimeNotResolved, match="InferenceRuntime a, b does not share"):
+        resolved("spec.resources.fraction={cores: 30}", runtimes=[runtime("b"), runtime("a")])
+
+
+def test_a_runtime_without_a_device_is_present_everywhere() -> None:
+    runtimes = [runtime("c", "nvidia", accelerator={}), runtime("a", "ascend")]
+    assert resolved(NVIDIA_AND_ASCEND, runtimes=runtimes, nodes={"ascend.com/gpu"}) == "c"

@@ -75,6 +75,35 @@ def test_an_activator_that_leaves_takes_its_figures_with_it() -> None:
     assert seen.demand(KEY, 0).queue_depth == 0
 
 
+def test_an_activator_that_leaves_ends_only_what_was_its_alone() -> None:
+    seen = picture(A, B)
+    seen.hear(A, {KEY: WAITING, OTHER: IDLE}, snapshot=True, now=0)
+    seen.hear(B, {KEY: WAITING}, snapshot=True, now=0)
+    assert seen.list_activators([B]) == [], "one of them is still asked for, the other was asked by nobody"
+    assert seen.list_activators([]) == [KEY]
+
+
+def test_a_lease_that_leaves_with_its_activator_is_told() -> None:
+    seen = picture(A)
+    seen.hear(A, {KEY: Figures(lease=True)}, snapshot=True, now=0)
+    assert seen.list_activators([]) == [KEY]
+
+
+def test_a_lease_of_one_activator_is_not_hidden_by_another() -> None:
+    for first, second in ((A, B), (B, A)):
+        seen = picture(A, B)
+        seen.hear(first, {KEY: Figures(lease=True)}, snapshot=True, now=0)
+        seen.hear(second, {KEY: IDLE}, snapshot=True, now=0)
+        assert seen.demand(KEY, 0).lease
+
+
+def test_every_service_that_some_activator_told_of_is_known() -> None:
+    seen = picture(A, B)
+    seen.hear(A, {KEY: IDLE}, snapshot=True, now=0)
+    seen.hear(B, {KEY: WAITING, OTHER: IDLE}, snapshot=True, now=0)
+    assert seen.services() == sorted([KEY, OTHER])
+
+
 def test_no_activators_at_all_is_zero_and_not_blind() -> None:
     assert picture().demand(KEY, 0).queue_depth == 0
 
@@ -100,6 +129,17 @@ class TestPulses:
         assert seen.hear(B, {KEY: WAITING}, snapshot=True, now=100) == []
         assert seen.hear(A, {KEY: IDLE}, snapshot=False, now=101) == []
         assert seen.hear(B, {KEY: IDLE}, snapshot=False, now=102) == [KEY]
+
+    def test_one_that_is_asked_again_while_it_is_active_is_no_news(self) -> None:
+        seen = picture(A)
+        seen.hear(A, {KEY: WAITING}, snapshot=True, now=100)
+        assert seen.hear(A, {KEY: Figures(waiting=2, requests=2)}, snapshot=False, now=101) == []
+
+    def test_a_lease_that_begins_and_ends_is_told_both_times(self) -> None:
+        seen = picture(A)
+        seen.hear(A, {KEY: IDLE}, snapshot=True, now=100)
+        assert seen.hear(A, {KEY: Figures(lease=True, requests=1)}, snapshot=False, now=101) == [KEY]
+        assert seen.hear(A, {KEY: IDLE}, snapshot=False, now=102) == [KEY]
 
     def test_a_snapshot_that_lacks_a_service_ends_its_demand(self) -> None:
         seen = picture(A)

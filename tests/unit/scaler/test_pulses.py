@@ -35,3 +35,11 @@ def test_closing_ends_every_stream_and_those_that_come_later() -> None:
         assert one == [7.0, None]
     with pulses.listen(KEY, late.append):
         assert late == [None]
+
+
+def test_a_service_that_nobody_listens_to_any_more_takes_no_room() -> None:
+    pulses = Pulses()
+    with pulses.listen(KEY, lambda at: None):
+        assert pulses.listeners(KEY) == 1
+    assert pulses.listeners(KEY) == 0
+    assert not pulses._listeners

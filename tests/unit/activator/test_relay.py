@@ -1,0 +1,239 @@
+"""The relay between an engine's answer and a client's response, without sockets: the per-token path and every end."""
+
+import pytest
+
+from hearth.activator.lane.relay import Relay
+from hearth.http1.chunked import chunk
+from hearth.http1.headers import Headers
+from hearth.http1.upstream import UpstreamError
+from tests.unit.activator.lane import E1, Client, Lane
+
+EVENTS: Headers = [(b"content-type", b"text/event-stream"), (b"transfer-encoding", b"chunked")]
+JSON: Headers = [(b"content-type", b"application/json"), (b"content-length", b"13")]
+DIED = UpstreamError("closed", "closed")
+
+
+class Answer:
+    """One request that a replica has, and its relay. `over`: what the relay said at the end."""
+
+    def __init__(self, *, stream: bool = True, opened: bool = False, prefix: str = "", given_id: bytes = b"") -> None:
+        self.lane = Lane(ready=(E1,))
+        self.client: Client = self.lane.admit(stream=stream)
+        self.client.asked.prefix, self.client.asked.given_id = prefix, given_id
+        self.client.deliver()
+        if opened:
+            self.client.opened = True
+            self.client.response.start(200, [])
+        self.over: list[UpstreamError | None] = []
+        self.relay = Relay(self.client, self.lane.gate, E1, None, self.over.append)
+
+    @property
+    def fields(self) -> dict[bytes, bytes]:
+        return dict(self.client.written.headers)
+
+
+class TestTokens:
+    async def test_whole_chunks_pass_as_they_are_and_are_counted(self) -> None:
+        answer = Answer()
+        answer.relay.head(200, EVENTS)
+        answer.relay.body(b"data: 1\n\n")
+        raw = chunk(b"data: 2\n\n") + chunk(b"data: 3\n\n")
+        answer.relay.chunks(raw, 18)
+        assert answer.client.written.chunks == [raw]
+        assert answer.client.written.data == b"data: 1\n\n"
+        assert (answer.lane.tally.bytes, answer.lane.tally.events) == (27, 3)
+
+    async def test_the_first_are_unpacked_for_they_begin_the_answer(self) -> None:
+        answer = Answer()
+        answer.relay.head(200, EVENTS)
+        answer.relay.chunks(chunk(b"data: 1\n\n") + chunk(b"data: 2\n\n"), 18)
+        assert (answer.client.written.status, answer.client.written.data) == (200, b"data: 1\n\ndata: 2\n\n")
+        assert answer.client.written.chunks == []
+
+    async def test_where_the_client_takes_no_chunks_they_are_unpacked(self) -> None:
+        answer = Answer()
+        answer.client.written.chunked = False
+        answer.relay.head(200, EVENTS)
+        answer.relay.body(b"data: 1\n\n")
+        answer.relay.chunks(chunk(b"data: 2\n\n"), 9)
+        assert answer.client.written.data == b"data: 1\n\ndata: 2\n\n"
+
+    async def test_what_is_no_event_stream_is_never_passed_in_chunks(self) -> None:
+        answer = Answer(stream=False)
+        answer.relay.head(200, JSON)
+        answer.relay.body(b'{"a": ')
+        answer.relay.chunks(chunk(b'"\n\n"}'), 5)
+        assert answer.client.written.data == b'{"a": "\n\n"}'
+        assert answer.lane.tally.events == 0
+
+    @pytest.mark.parametrize(
+        ("last", "between"),
+        [
+            (b"data: 1\n\n", True),
+            (b"data: 1\r\n\r\n", True),
+            (b"data: 1\n", False),
+            (b"data: 1\r\n", False),
+            (b"data: 1", False),
+            (b"data: 1\n\r\n", False),
+            (b"a\n\nb", False),
+        ],
+    )
+    @pytest.mark.parametrize("whole", [True, False])
+    async def test_a_break_is_told_in_words_between_two_events_alone(
+        self, last: bytes, between: bool, whole: bool
+    ) -> None:
+        answer = Answer()
+        answer.relay.head(200, EVENTS)
+        answer.relay.body(b"data: 0\n\n")
+        if whole:
+            answer.relay.chunks(chunk(last), len(last))
+        else:
+            answer.relay.body(last)
+        answer.relay.failed(DIED)
+        written = answer.client.written
+        assert written.complete
+        assert written.aborted is not between
+        assert (b'"error"' in written.data) is between
+        assert (answer.relay.broken, answer.lane.tally.broken, answer.over) == (True, 1, [None])
+
+
+class TestHead:
+    async def test_a_status_and_a_length_are_the_engines(self) -> None:
+        answer = Answer(stream=False)
+        answer.relay.head(422, JSON)
+        assert not answer.client.written.started, "the head comes with the first bytes"
+        answer.relay.body(b'{"error": {}}')
+        assert (answer.client.written.status, answer.client.written.length) == (422, 13)
+        assert answer.lane.tally.responses[422] == 1
+        assert answer.client.state == "answering"
+        answer.relay.end()
+        assert (answer.client.written.complete, answer.over) == (True, [None])
+
+    async def test_what_is_the_doors_to_say_is_not_passed_on(self) -> None:
+        answer = Answer()
+        answer.relay.head(
+            200, [*EVENTS, (b"access-control-allow-origin", b"*"), (b"server", b"x"), (b"x-request-id", b"e")]
+        )
+        answer.relay.body(b"data: 1\n\n")
+        names = [name for name, _ in answer.client.written.headers]
+        assert b"access-control-allow-origin" not in names
+        assert answer.fields[b"server"] == b"x"
+        assert names.count(b"x-request-id") == 1
+        assert answer.fields[b"x-request-id"] == b"e", "nobody named the request: the engine's name stays"
+
+    async def test_who_named_the_request_gets_the_name_back(self) -> None:
+        answer = Answer(given_id=b"mine")
+        answer.client.asked.request_id = "mine"
+        answer.relay.head(200, [*EVENTS, (b"x-request-id", b"e")])
+        answer.relay.body(b"x")
+        assert [value for name, value in answer.client.written.headers if name == b"x-request-id"] == [b"mine"]
+
+    @pytest.mark.parametrize(
+        ("said", "told"),
+        [
+            (b"http://10.0.0.1:8000/v1/x", b"/ai/qwen/v1/x"),
+            (b"HTTPS://10.0.0.1:8000/v1/x", b"/ai/qwen/v1/x"),
+            (b"/v1/x", b"/ai/qwen/v1/x"),
+            (b"http://10.0.0.2:8000/v1/x", b"http://10.0.0.2:8000/v1/x"),
+            (b"//elsewhere/x", b"//elsewhere/x"),
+            (b"ftp://10.0.0.1:8000/x", b"ftp://10.0.0.1:8000/x"),
+            (b"x", b"x"),
+        ],
+    )
+    async def test_a_redirect_to_the_engine_leads_here(self, said: bytes, told: bytes) -> None:
+        answer = Answer(stream=False, prefix="/ai/qwen")
+        answer.relay.head(307, [(b"location", said)])
+        answer.relay.body(b"")
+        assert answer.fields[b"location"] == told
+
+
+class TestBehindHeartbeats:
+    async def test_an_event_stream_goes_on_in_the_one_that_was_opened(self) -> None:
+        answer = Answer(opened=True)
+        answer.relay.head(200, EVENTS)
+        assert answer.relay.takes_events
+        answer.relay.body(b"data: 1\n\n")
+        assert not answer.relay.takes_events
+        answer.relay.end()
+        assert answer.client.written.data == b"data: 1\n\n"
+        assert answer.client.spoken
+        assert answer.lane.tally.responses[200] == 1
+
+    @pytest.mark.parametrize(
+        ("status", "headers", "body", "words", "counted"),
+        [
+            (429, JSON, b'{"error": {"message": "engine is full"}}', b"engine is full", 429),
+            (404, JSON, b"no such thing", b"status 404", 404),
+            (200, JSON, b'{"choices": []}', b"status 200, application/json", 502),
+            (500, EVENTS, b"oops", b"status 500", 500),
+        ],
+    )
+    async def test_another_answer_becomes_an_event(
+        self, status: int, headers: Headers, body: bytes, words: bytes, counted: int
+    ) -> None:
+        answer = Answer(opened=True)
+        answer.relay.head(status, headers)
+        assert not answer.relay.takes_events
+        answer.relay.body(body)
+        assert answer.client.written.data == b""
+        answer.relay.end()
+        data = answer.client.written.data
+        assert data.startswith(b"data: ")
+        assert b'"error"' in data
+        assert words in data
+        assert answer.client.written.complete
+        assert answer.lane.tally.responses[counted] == 1
+
+    async def test_an_endless_error_is_cut_short(self) -> None:
+        answer = Answer(opened=True)
+        answer.relay.head(500, JSON)
+        for _ in range(100):
+            answer.relay.body(b"x" * 10_000)
+        assert sum(map(len, answer.relay._error_body or [])) <= 70_000
+
+    @pytest.mark.parametrize(("status", "aborted"), [(200, False), (299, False), (300, True), (400, True), (199, True)])
+    async def test_after_white_space_anything_but_success_is_cut(self, status: int, aborted: bool) -> None:
+        answer = Answer(stream=False, opened=True)
+        answer.relay.head(status, JSON)
+        answer.relay.body(b"{}")
+        answer.relay.end()
+        assert answer.client.written.aborted is aborted
+        assert answer.client.written.data == b"{}"
+        assert answer.over == [None]
+
+    async def test_after_white_space_nothing_is_no_answer(self) -> None:
+        answer = Answer(stream=False, opened=True)
+        answer.relay.head(204, [])
+        answer.relay.end()
+        assert answer.client.written.aborted
+        assert answer.lane.tally.responses[204] == 1
+
+
+class TestFailures:
+    async def test_before_the_first_byte_another_replica_may_be_asked(self) -> None:
+        answer = Answer()
+        answer.relay.head(200, EVENTS)
+        answer.relay.failed(DIED)
+        assert answer.over == [DIED]
+        assert not answer.client.written.started
+        assert (answer.relay.broken, answer.lane.tally.broken) == (False, 0)
+
+    async def test_a_whole_answer_that_breaks_is_cut(self) -> None:
+        answer = Answer(stream=False)
+        answer.relay.head(200, JSON)
+        answer.relay.body(b"{")
+        answer.relay.failed(DIED)
+        assert answer.client.written.aborted
+        assert answer.over == [None]
+
+    async def test_the_first_byte_says_that_the_replica_works_and_frees_the_request(self) -> None:
+        answer = Answer()
+        answer.client.asked.request.body += b"x" * 100
+        assert answer.client.response.hold(100)
+        endpoint = answer.lane.gate.hold._endpoints[E1]
+        endpoint.failures = 3
+        answer.relay.head(200, EVENTS)
+        answer.relay.body(b"data: 1\n\n")
+        assert endpoint.failures == 0
+        assert (answer.client.response.held, bytes(answer.client.asked.request.body)) == (0, b"")
+        assert answer.relay.answered
