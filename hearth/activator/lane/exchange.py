@@ -114,8 +114,8 @@ class Exchange(Held):
             self._cancel = None
             try:
                 self._send(connection)
-            except Exception as error:  # noqa: BLE001 - told, and of consequence for this request alone
-                self._gate.fault(self, error)
+            except Exception as mistake:  # noqa: BLE001 - told, and of consequence for this request alone
+                self._gate.fault(self, mistake)  # a name of its own: compiled, a variable has one type
 
     def _send(self, connection: UpstreamConnection) -> None:
         self.step("connected")
