@@ -86,6 +86,20 @@ class Equivalent:
 
 EQUIVALENTS: tuple[Equivalent, ...] = (
     Equivalent(
+        "hearth/http1/connection.py",
+        "Connection._refuse_what_is_read",
+        "False",
+        "True",
+        "Its turn comes in _refuse, which says the same of every refused response.",
+    ),
+    Equivalent(
+        "hearth/http1/connection.py",
+        "_request",
+        "b'*'",
+        "b'other'",
+        "httptools reads the target * as a path of that name, too.",
+    ),
+    Equivalent(
         "hearth/activator/lane/hold.py",
         "Hold.oldest",
         "self._drop_leavers()",

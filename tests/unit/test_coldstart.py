@@ -57,3 +57,32 @@ def test_unknown_phases_are_ignored() -> None:
     starts.begin(0)
     starts.enter("dreaming", 1)
     assert starts.phase == "requested"
+
+
+def test_while_no_start_is_under_way_nothing_is() -> None:
+    starts = ColdStarts()
+    starts.enter("loading", 5)
+    assert (starts.phase, starts.elapsed(9), starts.remaining(9), starts.ready(9)) == ("requested", 0.0, None, None)
+    assert starts.expected() is None
+
+
+def test_a_start_is_told_by_phase_and_taken_for_what_one_takes() -> None:
+    starts = ColdStarts()
+    starts.begin(100)
+    starts.begin(105)
+    starts.enter("loading", 110)
+    starts.enter("loading", 115)
+    starts.enter("starting", 120)
+    starts.enter("loading", 121)
+    assert starts.elapsed(130) == 30
+    assert starts.ready(130) == {"requested": 10.0, "loading": 19.0, "starting": 1.0}
+    assert starts.expected() == 30.0
+    starts.begin(500)
+    assert starts.phase == "requested"
+
+
+def test_the_last_five_are_remembered() -> None:
+    starts = ColdStarts()
+    for number in range(7):
+        started(starts, number * 100, starting=1, loading=number)
+    assert [took["loading"] for took in starts.history] == [2.0, 3.0, 4.0, 5.0, 6.0]

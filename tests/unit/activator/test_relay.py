@@ -102,6 +102,7 @@ class TestHead:
         answer = Answer(stream=False)
         answer.relay.head(422, JSON)
         assert not answer.client.written.started, "the head comes with the first bytes"
+        assert answer.relay.headed
         answer.relay.body(b'{"error": {}}')
         assert (answer.client.written.status, answer.client.written.length) == (422, 13)
         assert answer.lane.tally.responses[422] == 1
@@ -164,6 +165,7 @@ class TestBehindHeartbeats:
         [
             (429, JSON, b'{"error": {"message": "engine is full"}}', b"engine is full", 429),
             (404, JSON, b"no such thing", b"status 404", 404),
+            (500, JSON, b'[{"error": "a list"}]', b"status 500", 500),
             (200, JSON, b'{"choices": []}', b"status 200, application/json", 502),
             (500, EVENTS, b"oops", b"status 500", 500),
         ],
@@ -237,3 +239,4 @@ class TestFailures:
         assert endpoint.failures == 0
         assert (answer.client.response.held, bytes(answer.client.asked.request.body)) == (0, b"")
         assert answer.relay.answered
+        assert answer.lane.tally.first_byte._sum.get() != 0.0

@@ -248,6 +248,17 @@ class TestTurns:
         assert server.failures == ["request"]
         assert peer.wire.closing
 
+    def test_a_mistake_in_the_parsers_callbacks_is_told(self) -> None:
+        server = Server()
+        peer = server.connect()
+
+        def fail(event: str) -> None:
+            raise OverflowError("a mistake of ours")
+
+        peer.connection._step = fail  # type: ignore[method-assign]
+        peer.send(GET)
+        assert (server.failures, peer.wire.closing, server.asked) == (["parser"], True, [])
+
     def test_a_mistake_while_refusing_is_told_too(self) -> None:
         server = Server()
         server.broken = True
