@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hearth.emulators.causes import cause
 from hearth.emulators.process import Processes
 from hearth.process import ANNOUNCE
 
@@ -50,7 +51,7 @@ async def parts() -> AsyncIterator[Start]:
                 for task in reversed(tasks):
                     task.cancel()
     except BaseExceptionGroup as errors:
-        failed = _first(errors)
+        failed = cause(errors)
     if failed is not None:
         raise failed  # out here, so that it keeps its own cause
 
@@ -61,13 +62,9 @@ async def _part(name: str, work: Coroutine[Any, Any, None]) -> None:
     except PartDied:
         raise
     except Exception as error:
-        raise PartDied(f"{name} failed: {type(error).__name__}: {error}") from error
+        found = cause(error)
+        raise PartDied(f"{name} failed: {type(found).__name__}: {found}") from error
     raise PartDied(f"{name} ended by itself")
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    found = errors.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 @dataclass(slots=True)

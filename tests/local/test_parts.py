@@ -108,6 +108,11 @@ async def fails() -> None:
     raise ValueError("no idea")
 
 
+async def fails_together() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fails())
+
+
 async def returns() -> None:
     pass
 
@@ -116,6 +121,8 @@ async def test_a_part_that_fails_ends_the_others_and_says_which() -> None:
     with pytest.raises(PartDied, match="the scheduler failed: ValueError: no idea") as raised:
         await together("the scheduler", fails(), for_ever())
     assert isinstance(raised.value.__cause__, ValueError)
+    with pytest.raises(PartDied, match="the kubelet failed: ValueError: no idea"):
+        await together("the kubelet", fails_together(), for_ever())
     with pytest.raises(PartDied, match="KEDA ended by itself"):
         await together("KEDA", returns(), for_ever())
 
