@@ -7,6 +7,7 @@ postStart, init containers and sidecars, resource limits, and a restart policy o
 import asyncio
 import contextlib
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ Phase = Literal["starting", "loading", "ready", "backing-off", "terminating", "g
 
 # What a container has between SIGTERM and SIGKILL at least, also where preStop took the whole grace period.
 _LEAST_GRACE = 2.0
+# Bytes of a disk: with less, what a process writes to its log may have no room.
+_LEAST_DISK = 64 * 1024
 # What containerd says of a process that could not be started.
 _NOT_STARTED = 128
 
@@ -129,6 +132,8 @@ class Pod:
                 self.restarts += 1
                 wait = backoff.after_exit(asyncio.get_running_loop().time())
                 log.warning("pod exited", extra=fields(pod=self.spec.name, code=self.last_exit, restart_seconds=wait))
+                if shutil.disk_usage(self._log_file.parent).free < _LEAST_DISK:  # then its own words are lost
+                    log.error("the disk is full", extra=fields(pod=self.spec.name, folder=str(self._log_file.parent)))
                 if wait:
                     self._enter("backing-off")
                     with contextlib.suppress(TimeoutError):

@@ -20,6 +20,7 @@ from hearth.process import ANNOUNCE
 
 GRACE_SECONDS = 5.0
 _TAIL_LINES = 15
+_LONGEST_ADDRESS = 103  # sun_path without its NUL: 108 bytes on Linux, 104 on macOS
 
 Start = Callable[[str, Coroutine[Any, Any, None]], None]
 """(name, work): run a part until the context is left."""
@@ -126,7 +127,15 @@ class Announcements(asyncio.DatagramProtocol):
     @classmethod
     @contextlib.asynccontextmanager
     async def at(cls, path: Path, roles: Mapping[str, Role]) -> AsyncIterator["Announcements"]:
-        """Hear them at this path until the context is left."""
+        """Hear them at this path until the context is left. Raises OSError, which says what to do.
+
+        The path is what roles are told, and a Unix socket's address has room for some 100 bytes of it."""
+        if len(os.fsencode(path)) > _LONGEST_ADDRESS:
+            raise OSError(
+                f"TMPDIR: found {str(path.parent.parent)!r}, whose path is too long for a Unix socket in it: "
+                f"{len(os.fsencode(path))} bytes with {path.parent.name}/{path.name}, at most {_LONGEST_ADDRESS}; "
+                "set TMPDIR to a shorter one, such as /tmp"
+            )
         loop = asyncio.get_running_loop()
         # A datagram carries no name of its sender that matters: nobody else can write into the folder.
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
