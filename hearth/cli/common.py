@@ -1,6 +1,7 @@
 """What the commands share: the app, options that mean the same everywhere, how to refuse, how data is printed."""
 
 import enum
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -27,8 +28,17 @@ class TableOutput(enum.StrEnum):
 Kubeconfig = Annotated[
     Path | None, typer.Option(help="Kubeconfig.  [default: $KUBECONFIG, ~/.kube/config, the pod's service account]")
 ]
+
+
+def _finite(price: float | None) -> float | None:
+    if price is not None and not math.isfinite(price):  # `min` lets inf pass
+        raise typer.BadParameter(f"found {price}; expected a price, such as 2.5")
+    return price
+
+
 AcceleratorPrice = Annotated[
-    float | None, typer.Option(min=0, help="Of one accelerator for an hour, in your currency, for the dashboards.")
+    float | None,
+    typer.Option(min=0, callback=_finite, help="Of one accelerator for an hour, in your currency, for the dashboards."),
 ]
 
 

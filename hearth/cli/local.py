@@ -1,6 +1,7 @@
 """`hearth render`, `up`, `demo`: from manifests, without a cluster."""
 
 import enum
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -152,6 +153,10 @@ def _run_local(
     from hearth.local.parts import PartDied
     from hearth.local.up import StartFailed, UpConfig
 
+    if not given.host.strip():
+        refuse(f"--host: found {given.host!r}; expected an address of this machine, 0.0.0.0 for all of them")
+    if not math.isfinite(given.hpa_sync_seconds):
+        refuse(f"--hpa-sync-seconds: found {given.hpa_sync_seconds}; expected a number of seconds")
     services = _services(given.file, given.assign or [])
     known = _runtimes(given.runtimes)
     accelerators = _accelerators(known, given.vendor)
@@ -277,18 +282,45 @@ def _devices(runtimes: "list[InferenceRuntime]", vendor: str | None, given: list
     return devices
 
 
+# A quantity of Kubernetes is an int64.
+_MOST_DEVICES = 2**63 - 1
+
+
 def _device(assignment: str) -> tuple[str, int]:
     name, _, count = assignment.partition("=")
-    if "/" not in name or not count.isdecimal():
+    if "/" not in name or not (count.isascii() and count.isdecimal()):
         refuse(f"--accelerator: found {assignment!r}; expected RESOURCE=COUNT, such as nvidia.com/gpu=2")
+    # So many digits alone are refused: Python reads no integer of thousands of them.
+    if len(count) > len(str(_MOST_DEVICES)) or int(count) > _MOST_DEVICES:
+        refuse(f"--accelerator: found {assignment[:80]!r}; expected a COUNT of at most {_MOST_DEVICES}")
     return name, int(count)
 
 
 def _sim_arguments(assignments: list[str]) -> tuple[str, ...]:
+    from hearth.emulators.engine_options import READERS, NotAnOption
+
     arguments: list[str] = []
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals or name not in SIM_OPTIONS:
             refuse(f"--sim: found {assignment!r}; expected NAME=VALUE with a NAME of {', '.join(SIM_OPTIONS)}")
-        arguments += [f"--{name}", value]
+        try:
+            if name == "fault":
+                _check_fault(value)
+            elif name == "fault-file" and not value:
+                raise NotAnOption("found ''; expected the path of a file")
+            elif name in READERS:
+                READERS[name](value)
+        except NotAnOption as error:
+            refuse(f"--sim: {name}: {error}")
+        arguments.append(f"--{name}={value}")  # one word: a value that begins with a dash is no option
     return tuple(arguments)
+
+
+def _check_fault(name: str) -> None:
+    """Raises NotAnOption where the simulated engine has no such fault."""
+    from hearth.emulators.engine_faults import FAULTS
+    from hearth.emulators.engine_options import NotAnOption
+
+    if name not in FAULTS:
+        raise NotAnOption(f"found {name!r}; expected one of {', '.join(FAULTS)}")

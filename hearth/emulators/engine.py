@@ -31,6 +31,7 @@ from hearth.emulators.engine_core import MODEL_LEN, EngineConfig, EngineCore, En
 from hearth.emulators.engine_faults import FAULTS, POISON, fault_protocol
 from hearth.emulators.engine_llamacpp import LoadingGate, figures, metrics
 from hearth.emulators.engine_messages import AnthropicMessage
+from hearth.emulators.engine_options import prompts, rate, seconds, slots
 from hearth.emulators.engine_requests import (
     ChatRequest,
     CompletionRequest,
@@ -308,13 +309,13 @@ def config_of(arguments: Sequence[str]) -> EngineConfig:
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int)
     parser.add_argument("--pod-address", help="the address that stands for all of them, where the command means all")
-    parser.add_argument("--start-seconds", type=float, default=1.0, help="until it begins to load")
-    parser.add_argument("--load-seconds", type=float, default=5.0, help="from then until its port opens")
-    parser.add_argument("--tokens-per-second", type=float, default=50.0, help="of each choice")
-    parser.add_argument("--slots", type=int, default=16, help="choices generated at a time")
-    parser.add_argument("--cached-prompts", type=int, default=64, help="beginnings of prompts in the prefix cache")
-    parser.add_argument("--prefill-seconds", type=float, default=0.0, help="before an unknown prompt's first token")
-    parser.add_argument("--shutdown-seconds", type=float, help="for what is answered at SIGTERM: --shutdown-timeout")
+    parser.add_argument("--start-seconds", type=seconds, default=1.0, help="until it begins to load")
+    parser.add_argument("--load-seconds", type=seconds, default=5.0, help="from then until its port opens")
+    parser.add_argument("--tokens-per-second", type=rate, default=50.0, help="of each choice")
+    parser.add_argument("--slots", type=slots, default=16, help="choices generated at a time")
+    parser.add_argument("--cached-prompts", type=prompts, default=64, help="beginnings of prompts in the prefix cache")
+    parser.add_argument("--prefill-seconds", type=seconds, default=0.0, help="before an unknown prompt's first token")
+    parser.add_argument("--shutdown-seconds", type=seconds, help="for what is answered at SIGTERM: --shutdown-timeout")
     parser.add_argument("--fault", action="append", default=[], choices=FAULTS)
     parser.add_argument("--fault-file", type=Path)
     given = parser.parse_args(own)

@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from hearth.emulators.causes import cause
 from hearth.emulators.container import NotStartable
 from hearth.emulators.endpoints import PORTS_ANNOTATION
 from hearth.emulators.events import tell
@@ -19,6 +21,9 @@ from hearth.emulators.pod import Pod, PodSpec
 from hearth.emulators.podstatus import View, pod_status
 from hearth.emulators.store import Event, ObjectStore, timestamp
 from hearth.emulators.writes import DeleteOptions, Target, Writes
+from hearth.logs import fields
+
+log = logging.getLogger(__name__)
 
 COMPONENT = "kubelet"
 HOST = "127.0.0.1"
@@ -110,7 +115,22 @@ class _Running:
             self._stop(self._pod)
 
     async def run(self) -> None:
-        """Returns when the pod is over and the API server knows. Cancelled: its process is killed."""
+        """Returns when the pod is over and the API server knows. Cancelled: its process is killed.
+
+        What goes wrong in here is this pod's alone: it is logged, told in its status, and the others run on."""
+        try:
+            await self._until_over()
+        except Exception as error:
+            log.exception("a pod failed", extra=fields(pod="/".join(self._key)))
+            await self._fail("RunContainerError", f"{type(cause(error)).__name__}: {cause(error)}")
+        view = self._view
+        view.over, view.ready, view.started, view.pid = True, False, False, None
+        self._write()
+        if self._terminating.is_set():
+            target = Target(self._kubelet.pods, *self._key)
+            self._kubelet.writes.delete(target, DeleteOptions(self._item["metadata"]["uid"], grace=0))
+
+    async def _until_over(self) -> None:
         container = self._item["spec"]["containers"][0]
         self._tell("Pulled", f'Container image "{container["image"]}" already present on machine')
         self._write()
@@ -121,18 +141,17 @@ class _Running:
             try:
                 spec = self._kubelet.place(self._item)
             except NotStartable as error:
-                self._view.waiting = (error.reason, str(error))
-                self._tell("Failed", f"Error: {error}", "Warning")
-                self._write()
-                await self._terminating.wait()  # nothing here can make it startable
+                await self._fail(error.reason, str(error))
             else:
                 await self._run(spec)
+
+    async def _fail(self, reason: str, message: str) -> None:
+        """Say why the container does not run, and wait for the pod's deletion: nothing here can mend it."""
         view = self._view
-        view.over, view.ready, view.started, view.pid = True, False, False, None
+        view.waiting, view.pid, view.ready, view.started = (reason, message), None, False, False
+        self._tell("Failed", f"Error: {message}", "Warning")
         self._write()
-        if self._terminating.is_set():
-            target = Target(self._kubelet.pods, *self._key)
-            self._kubelet.writes.delete(target, DeleteOptions(self._item["metadata"]["uid"], grace=0))
+        await self._terminating.wait()
 
     async def _run(self, spec: PodSpec) -> None:
         self._view.address = spec.address
@@ -162,6 +181,11 @@ class _Running:
                 view.running_since, view.waiting = timestamp(), None
                 self._tell("Started", f"Started container {name}")
             view.pid = pod.pid
+        if pod.start_error != view.start_error:
+            view.start_error = pod.start_error
+            if pod.start_error is not None:
+                view.waiting = ("RunContainerError", pod.start_error)
+                self._tell("Failed", f"Error: {pod.start_error}", "Warning")
         view.exit_code, view.restarts, view.started, view.ready = pod.last_exit, pod.restarts, pod.started, pod.ready
         if pod.phase == "backing-off":
             view.pid, view.exited_at = None, view.exited_at or timestamp()

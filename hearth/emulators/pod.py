@@ -7,6 +7,7 @@ postStart, init containers and sidecars, resource limits, and a restart policy o
 import asyncio
 import contextlib
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,10 @@ Phase = Literal["starting", "loading", "ready", "backing-off", "terminating", "g
 
 # What a container has between SIGTERM and SIGKILL at least, also where preStop took the whole grace period.
 _LEAST_GRACE = 2.0
+# Bytes of a disk: with less, what a process writes to its log may have no room.
+_LEAST_DISK = 64 * 1024
+# What containerd says of a process that could not be started.
+_NOT_STARTED = 128
 
 
 def _as_it_is(pid: int, command: list[str]) -> list[str]:
@@ -97,6 +102,7 @@ class Pod:
         self.started = False
         self.restarts = 0
         self.last_exit: int | None = None
+        self.start_error: str | None = None  # why the last try to start the process failed
         self.pid: int | None = None
         self._log_file = log_file
         self._on_change = on_change
@@ -126,6 +132,8 @@ class Pod:
                 self.restarts += 1
                 wait = backoff.after_exit(asyncio.get_running_loop().time())
                 log.warning("pod exited", extra=fields(pod=self.spec.name, code=self.last_exit, restart_seconds=wait))
+                if shutil.disk_usage(self._log_file.parent).free < _LEAST_DISK:  # then its own words are lost
+                    log.error("the disk is full", extra=fields(pod=self.spec.name, folder=str(self._log_file.parent)))
                 if wait:
                     self._enter("backing-off")
                     with contextlib.suppress(TimeoutError):
@@ -135,8 +143,14 @@ class Pod:
             self._enter("gone")
 
     async def _run_once(self) -> int:
-        with self._log_file.open("ab") as output:
-            processes = await Processes.start(self.spec.command, self.spec.env, output)
+        try:
+            with self._log_file.open("ab") as output:
+                processes = await Processes.start(self.spec.command, self.spec.env, output)
+        except (OSError, ValueError) as error:  # too long for execve(2); a NUL, or an = in a variable's name
+            self.start_error = f"failed to start the process: {error}"
+            self._on_change(self)
+            return _NOT_STARTED
+        self.start_error = None
         self._running_since = asyncio.get_running_loop().time()
         self.pid = processes.pid
         exited = asyncio.create_task(processes.wait())
@@ -196,7 +210,7 @@ class Pod:
         with self._log_file.open("ab") as output:
             try:
                 return await run_beside(self._beside(command), self.spec.env, output)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 log.warning("preStop hook failed", extra=fields(pod=self.spec.name, reason=str(error)))
                 return None
 

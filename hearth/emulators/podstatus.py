@@ -8,13 +8,14 @@ from typing import Any
 @dataclass(slots=True)
 class View:
     """What is seen of a pod's one container. Times are RFC 3339. `waiting` is why it does not run, (reason, message);
-    None while it has exited and is to be started again at once."""
+    None while it has exited and is to be started again at once. `start_error` is why it could not be started at all."""
 
     address: str | None = None
     waiting: tuple[str, str] | None = ("ContainerCreating", "")
     running_since: str | None = None
     exited_at: str | None = None
     exit_code: int | None = None
+    start_error: str | None = None
     started: bool = False
     ready: bool = False
     restarts: int = 0
@@ -26,10 +27,11 @@ class View:
 def pod_status(pod: Mapping[str, Any], view: View, now: str, host: str) -> dict[str, Any]:
     """The whole status, without what the scheduler wrote; keeps in the view since when each condition is what it is.
     `host` is the node's address."""
-    (container,) = pod["spec"]["containers"]
+    container = pod["spec"]["containers"][0]
     terminated = {
         "exitCode": view.exit_code or 0,
-        "reason": "Error" if view.exit_code else "Completed",
+        "reason": "StartError" if view.start_error else "Error" if view.exit_code else "Completed",
+        **({"message": view.start_error} if view.start_error else {}),
         "startedAt": view.running_since,
         "finishedAt": view.exited_at,
     }

@@ -83,7 +83,8 @@ class Prober:
         try:
             async with asyncio.timeout(spec.timeout):
                 return await self._ask(spec.handler)
-        except (TimeoutError, OSError, ValueError, grpc.aio.AioRpcError):  # ValueError: a redirect to no URL
+        # ValueError: a redirect to no URL, a command with a NUL; KeyError: a port that the container has not.
+        except (TimeoutError, OSError, ValueError, KeyError, grpc.aio.AioRpcError):
             return False
 
     async def _ask(self, handler: dict[str, Any]) -> bool:

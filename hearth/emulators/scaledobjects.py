@@ -6,6 +6,7 @@ object, pausing by annotation, fallback, and Secrets (KEDA reads those that the 
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +14,18 @@ import grpc
 
 from hearth.emulators.apiserver import external_metric_value
 from hearth.emulators.autoscaler import NotReproduced
+from hearth.emulators.causes import cause
 from hearth.emulators.keda import HPA_SYNC_SECONDS, EmbeddedKeda
 from hearth.emulators.kinds import KindTable, KubeObject
 from hearth.emulators.refusals import Refusal
 from hearth.emulators.selectors import Predicate
 from hearth.emulators.store import Event, ObjectStore, timestamp
 from hearth.emulators.writes import Target, WriteOptions, Writes
+from hearth.logs import fields
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
+
+log = logging.getLogger(__name__)
 
 MANAGER = "keda"
 NAME_LABEL = "scaledobject.keda.sh/name"
@@ -117,6 +122,14 @@ class KedaOperator:
             task.cancel()
 
     async def _scale(self, key: Key, item: KubeObject, last_active: float | None) -> None:
+        """Scale until cancelled; what goes wrong is told in this ScaledObject's status and is its own alone."""
+        try:
+            await self._scale_one(key, item, last_active)
+        except Exception as error:
+            log.exception("a ScaledObject failed", extra=fields(scaled_object="/".join(key)))
+            self._write_status(key, _failed(f"{type(cause(error)).__name__}: {cause(error)}"))
+
+    async def _scale_one(self, key: Key, item: KubeObject, last_active: float | None) -> None:
         target = (key[0], item["spec"]["scaleTargetRef"]["name"])
         channel = await self._reached(key, item)
         crons = [f"s{number}-cron" for number in range(1, len(item["spec"]["triggers"]))]

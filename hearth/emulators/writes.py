@@ -2,8 +2,8 @@
 
 The rules of the real one, without HTTP: what a client may not write is left as it was, versions and preconditions are
 looked at, managedFields are kept, subresources change their own part alone. Left out: strategic merge and JSON
-patches, updates that create, foreground deletion (it is done in the background), and the validation of built-in kinds
-beyond the fields that are immutable. Kinds from CRDs are checked by the admission that is handed in.
+patches, updates that create and foreground deletion (it is done in the background). What an object and its status may
+be is checked by the admission that is handed in.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
@@ -286,7 +286,7 @@ class Writes:
         """Check and store; an object that ends and that nobody holds any more goes."""
         if not status_only:
             _default(kind, item)
-            item = self._admit(kind, item)
+        item = self._admit(kind, item)
         if live is not None:
             causes = [
                 ("FieldValueInvalid", "Invalid value: field is immutable", ".".join(path))
@@ -354,10 +354,13 @@ def _apply_failed(kind: Kind, name: str, base: KubeObject, found: list[Any]) -> 
 
 def _default(kind: Kind, item: KubeObject) -> None:
     """The defaults of built-in kinds that somebody here looks at."""
-    if kind.resource == "deployments":
-        item.setdefault("spec", {}).setdefault("replicas", 1)
-    elif kind.resource == "pods":
-        item.setdefault("spec", {}).setdefault("terminationGracePeriodSeconds", 30)
+    spec = item.setdefault("spec", {}) if kind.resource in {"deployments", "pods"} else None
+    if not isinstance(spec, dict):
+        return  # admission refuses it
+    name, value = ("replicas", 1) if kind.resource == "deployments" else ("terminationGracePeriodSeconds", 30)
+    if spec.get(name) is None:
+        spec[name] = value
+    if kind.resource == "pods":
         item.setdefault("status", {"phase": "Pending"})
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hearth.api.labels import LLMSERVICE_LABEL
-from hearth.emulators.container import Image, Start, start_of
+from hearth.emulators.container import Image, NotStartable, Start, start_of
 from hearth.emulators.listening import Place
 from hearth.emulators.pod import PodSpec
 
@@ -26,7 +26,11 @@ class EngineOptions:
 
     def place(self, pod: dict[str, Any]) -> PodSpec:
         """What the kubelet runs for a pod. Raises NotStartable."""
-        (container,) = pod["spec"]["containers"]
+        container, *others = pod["spec"]["containers"]
+        if others:
+            raise NotStartable("CreateContainerError", f"spec.containers: found {1 + len(others)}; one is run here")
+        if not container.get("ports"):
+            raise NotStartable("CreateContainerError", f"container {container['name']}: ports: found none; give it one")
         place = Place.found(container["ports"][0]["containerPort"])
         there = {**pod, "status": {**(pod.get("status") or {}), "podIP": place.address}}
         start = place.told(start_of(_without_secrets(container), there, self._image()))
@@ -51,7 +55,7 @@ class EngineOptions:
     def _command(self, pod: dict[str, Any], start: Start, place: Place) -> list[str]:
         if self.kind == "command":
             return start.argv
-        model = pod["metadata"]["labels"][LLMSERVICE_LABEL]
+        model = (pod["metadata"].get("labels") or {}).get(LLMSERVICE_LABEL) or pod["metadata"]["name"]
         engine = [sys.executable, "-m", "hearth.emulators.engine", "--model", model]
         return [*engine, "--pod-address", place.address, *self.sim_arguments, "--", *start.argv]
 
@@ -59,7 +63,7 @@ class EngineOptions:
 def _without_secrets(container: dict[str, Any]) -> dict[str, Any]:
     """The container where there are no Secrets: a variable of one is taken from our environment, if it is there."""
     env = []
-    for variable in container["env"]:
+    for variable in container.get("env") or ():
         if "valueFrom" not in variable:
             env.append(variable)
         elif variable["name"] in os.environ:

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hearth.emulators.causes import cause
 from hearth.emulators.process import Processes
 from hearth.process import ANNOUNCE
 
 GRACE_SECONDS = 5.0
 _TAIL_LINES = 15
+_LONGEST_ADDRESS = 103  # sun_path without its NUL: 108 bytes on Linux, 104 on macOS
 
 Start = Callable[[str, Coroutine[Any, Any, None]], None]
 """(name, work): run a part until the context is left."""
@@ -50,7 +52,7 @@ async def parts() -> AsyncIterator[Start]:
                 for task in reversed(tasks):
                     task.cancel()
     except BaseExceptionGroup as errors:
-        failed = _first(errors)
+        failed = cause(errors)
     if failed is not None:
         raise failed  # out here, so that it keeps its own cause
 
@@ -61,13 +63,9 @@ async def _part(name: str, work: Coroutine[Any, Any, None]) -> None:
     except PartDied:
         raise
     except Exception as error:
-        raise PartDied(f"{name} failed: {type(error).__name__}: {error}") from error
+        found = cause(error)
+        raise PartDied(f"{name} failed: {type(found).__name__}: {found}") from error
     raise PartDied(f"{name} ended by itself")
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    found = errors.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 @dataclass(slots=True)
@@ -129,7 +127,15 @@ class Announcements(asyncio.DatagramProtocol):
     @classmethod
     @contextlib.asynccontextmanager
     async def at(cls, path: Path, roles: Mapping[str, Role]) -> AsyncIterator["Announcements"]:
-        """Hear them at this path until the context is left."""
+        """Hear them at this path until the context is left. Raises OSError, which says what to do.
+
+        The path is what roles are told, and a Unix socket's address has room for some 100 bytes of it."""
+        if len(os.fsencode(path)) > _LONGEST_ADDRESS:
+            raise OSError(
+                f"TMPDIR: found {str(path.parent.parent)!r}, whose path is too long for a Unix socket in it: "
+                f"{len(os.fsencode(path))} bytes with {path.parent.name}/{path.name}, at most {_LONGEST_ADDRESS}; "
+                "set TMPDIR to a shorter one, such as /tmp"
+            )
         loop = asyncio.get_running_loop()
         # A datagram carries no name of its sender that matters: nobody else can write into the folder.
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

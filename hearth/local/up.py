@@ -266,7 +266,13 @@ def _progress(start: KubeObject) -> tuple[float, float | None]:
     """(seconds since a cold start was asked for, seconds to go) of status.coldStart."""
     if "since" not in start:
         return 0.0, None
-    in_phase = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(start["since"])).total_seconds())
+    try:
+        since = datetime.fromisoformat(start["since"])
+    except ValueError:
+        return 0.0, None  # the controller writes another one
+    if since.tzinfo is None:
+        since = since.replace(tzinfo=UTC)
+    in_phase = max(0.0, (datetime.now(UTC) - since).total_seconds())
     took = sum(seconds for phase, seconds in (start.get("took") or {}).items() if phase != start["phase"])
     return took + in_phase, start.get("eta")
 

@@ -23,6 +23,8 @@ _CODE = (
 )
 OBEYS, STUBBORN = _CODE.format("os._exit(0)"), _CODE.format("None")
 
+BROKEN: dict[str, Any] = {"place": "raises"}
+
 
 class Node:
     """A node with its kubelet; `code` is what its pods' processes run."""
@@ -30,6 +32,7 @@ class Node:
     def __init__(self, folder: Path, create_seconds: float) -> None:
         self.store = ObjectStore()
         self.code = OBEYS
+        self.wrong: dict[str, Any] = {}
         self.ports: dict[str | int, int] = {}
         kinds = KindTable()
         self.kubelet = Kubelet(self.store, kinds, "n", self._place, folder, create_seconds)
@@ -41,8 +44,11 @@ class Node:
     def _place(self, pod: KubeObject) -> PodSpec:
         if not self.code:
             raise NotStartable("CreateContainerConfigError", 'secret "hub" not found')
-        command = [sys.executable, "-S", "-c", self.code]
-        return PodSpec(pod["metadata"]["name"], command, ports=self.ports, grace_seconds=30, backoff_first=60)
+        wrong = self.wrong if pod["metadata"]["name"] == "wrong" else {}
+        if wrong is BROKEN:
+            raise KeyError("labels")
+        given = {"command": [sys.executable, "-S", "-c", self.code], **wrong}
+        return PodSpec(pod["metadata"]["name"], ports=self.ports, grace_seconds=30, backoff_first=60, **given)
 
     def bind(self, name: str, node: str = "n") -> KubeObject:
         container = {"name": "engine", "image": "i:1"}
@@ -170,6 +176,44 @@ async def test_one_that_cannot_be_made_says_why(node: Node) -> None:
     assert "Failed" in node.told()
     node.delete("p")
     await node.until(lambda: node.get("p") is None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"command": ["sleep", "x\0y"]}, "null byte"),
+        ({"env": {"A": "x\0y"}}, "null byte"),
+        ({"env": {"A=B": "c"}}, "illegal environment variable name"),
+        ({"command": ["true", *(["x" * 100_000] * 64)]}, "Argument list too long"),
+    ],
+    ids=["command", "value", "name", "size"],
+)
+async def test_one_that_cannot_be_executed_fails_alone(wrong: dict[str, Any], says: str, node: Node) -> None:
+    node.wrong = wrong
+    node.bind("wrong")
+    node.bind("right")
+    await node.until(lambda: node.state("wrong").get("waiting", {}).get("reason") == "CrashLoopBackOff")
+    (status,) = node.get("wrong")["status"]["containerStatuses"]
+    last = status["lastState"]["terminated"]
+    assert (last["reason"], last["exitCode"]) == ("StartError", 128)
+    assert says in last["message"]
+    failed = [each["message"] for each in node.store.find("events") if each["reason"] == "Failed"]
+    assert failed
+    assert says in failed[0]
+    await node.until(lambda: "running" in node.state("right"))
+    node.delete("wrong")
+    await node.until(lambda: node.get("wrong") is None)
+
+
+async def test_one_that_is_not_understood_fails_alone(node: Node) -> None:
+    node.wrong = BROKEN
+    node.bind("wrong")
+    node.bind("right")
+    await node.until(lambda: node.state("wrong").get("waiting", {}).get("reason") == "RunContainerError")
+    assert node.state("wrong")["waiting"]["message"] == "KeyError: 'labels'"
+    await node.until(lambda: "running" in node.state("right"))
+    node.delete("wrong")
+    await node.until(lambda: node.get("wrong") is None)
 
 
 async def test_one_that_keeps_exiting_is_restarted_and_backs_off(node: Node) -> None:

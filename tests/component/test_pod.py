@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -317,3 +318,18 @@ child.wait()
         assert pid is not None
         await pods.close()
         assert not alive(pid)
+
+
+async def test_an_exit_on_a_full_disk_names_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    exited = asyncio.Event()
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
+    spec = PodSpec("p", [sys.executable, "-S", "-c", "raise SystemExit(120)"], backoff_first=60)
+    full = Pod(spec, tmp_path / "log", lambda pod: exited.set() if pod.phase == "backing-off" else None)
+    running = asyncio.create_task(full.run())
+    async with asyncio.timeout(15):
+        await exited.wait()
+    full.stop()
+    await running
+    assert "the disk is full" in caplog.messages

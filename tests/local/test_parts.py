@@ -16,7 +16,7 @@ import httpx
 import pytest
 import yaml
 
-from hearth.local.parts import PartDied, parts
+from hearth.local.parts import Announcements, PartDied, parts
 from tests.builders import SEED
 from tests.local.command import PATIENCE, Hearth
 
@@ -108,6 +108,11 @@ async def fails() -> None:
     raise ValueError("no idea")
 
 
+async def fails_together() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fails())
+
+
 async def returns() -> None:
     pass
 
@@ -116,6 +121,8 @@ async def test_a_part_that_fails_ends_the_others_and_says_which() -> None:
     with pytest.raises(PartDied, match="the scheduler failed: ValueError: no idea") as raised:
         await together("the scheduler", fails(), for_ever())
     assert isinstance(raised.value.__cause__, ValueError)
+    with pytest.raises(PartDied, match="the kubelet failed: ValueError: no idea"):
+        await together("the kubelet", fails_together(), for_ever())
     with pytest.raises(PartDied, match="KEDA ended by itself"):
         await together("KEDA", returns(), for_ever())
 
@@ -123,6 +130,14 @@ async def test_a_part_that_fails_ends_the_others_and_says_which() -> None:
 async def test_what_the_body_raises_is_raised_as_it_is() -> None:
     with pytest.raises(ValueError, match="no idea"):
         await together("the kubelet", for_ever(), fails())
+
+
+async def test_a_folder_whose_path_is_too_long_is_said_with_what_to_do(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 110) / "hearth-abc"
+    deep.mkdir(parents=True)
+    with pytest.raises(OSError, match=r"TMPDIR: found .* at most 103; set TMPDIR to a shorter one"):
+        async with Announcements.at(deep / "announced", {}):
+            pass
 
 
 class Cluster:
