@@ -6,7 +6,7 @@ object before it writes the first one (docs/decisions/0011): what has our name a
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.quantity import amount
 from hearth.controller.belongings import Belongings
+from hearth.controller.coldstart import by_others
 from hearth.controller.events import transitions
 from hearth.controller.ownership import (
     NameTaken,
@@ -292,11 +293,12 @@ class Reconciler:
         self, key: ServiceKey, item: KubeObject, world: World, found: list[Verdict], runtime: InferenceRuntime | None
     ) -> None:
         old = mapping(item, "status")
+        strange = by_others(item, MANAGER)
         now = datetime.now(UTC)
         status = llmservice_status(
             world,
             found,
-            old,
+            {**old, "coldStart": {}} if strange else old,
             runtime=runtime.metadata.name if runtime is not None else None,
             selector=f"{LLMSERVICE_LABEL}={key.name},{COMPONENT_LABEL}=engine",
             url=f"http://{key.name}.{key.namespace}.svc/v1",
@@ -308,11 +310,23 @@ class Reconciler:
             return
         about = {"name": key.name, "namespace": key.namespace, "uid": uid_of(item)}
         document = {**LLMSERVICE.names, "metadata": about, "status": status}
-        await self._kube.apply_object(LLMSERVICE.path(key.namespace, key.name, "status"), document, MANAGER)
+        path = LLMSERVICE.path(key.namespace, key.name, "status")
+        if strange:
+            await self._clear(path, item, ["coldStart"])
+        written = await self._kube.apply_object(path, document, MANAGER)
+        # An apply takes over what others wrote, and removes nothing of theirs.
+        if left := sorted(mapping(written, "status").keys() - status.keys()):
+            await self._clear(path, item, left)
         for event in transitions(item, old, status, now.isoformat(timespec="microseconds"), self._identity):
             await self._tell(event)
         if status["phase"] != old.get("phase"):
             log.info("phase", extra=fields(service=str(key), phase=status["phase"], before=old.get("phase")))
+
+    async def _clear(self, path: str, item: KubeObject, names: Sequence[str]) -> None:
+        """Remove fields of a status, whoever wrote them."""
+        log.info("removing what others wrote", extra=fields(path=path, fields=", ".join(names)))
+        patch = {"metadata": {"uid": uid_of(item)}, "status": dict.fromkeys(names)}
+        await self._kube.merge_object(path, patch, MANAGER)
 
     async def _tell(self, event: KubeObject) -> None:
         """An Event is for people: the status stands even where it can't be written (a namespace that goes away)."""

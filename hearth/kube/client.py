@@ -97,6 +97,13 @@ class KubeClient:
         query = [("fieldManager", manager), ("force", "true")]
         return await self._exchange("PATCH", path, query, item, "application/apply-patch+yaml")
 
+    async def merge_object(self, path: str, patch: KubeObject, manager: str) -> KubeObject:
+        """JSON merge patch (RFC 7396) of one object: null removes a field, whoever owns it.
+
+        With metadata.uid in it, only the object that has this uid is written: else Conflict. Raises KubeError.
+        """
+        return await self._exchange("PATCH", path, [("fieldManager", manager)], patch, "application/merge-patch+json")
+
     async def create_object(self, collection: str, item: KubeObject, manager: str = "") -> KubeObject:
         """Create an object. Raises AlreadyExists where there is one of this name, KubeError."""
         query = [("fieldManager", manager)] if manager else []
