@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import get_args
 
 from hearth.api.base import MAX_INT32
 from hearth.api.inferenceruntime import InferenceRuntime
@@ -17,6 +18,7 @@ from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.quantity import amount
+from hearth.api.status import ConditionType
 from hearth.controller.belongings import Belongings
 from hearth.controller.coldstart import by_others
 from hearth.controller.events import transitions
@@ -69,6 +71,8 @@ LEAVING_LOOK_SECONDS = 1.0  # the garbage collector is at it
 NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
 # How often to look at a service that has replicas: its queue depth and the progress of its start have no event.
 LOOK_SECONDS = 5.0
+
+_CONDITIONS = get_args(ConditionType)
 
 Mark = tuple[str, str, str, dict[str, str], list[KubeObject]]
 """What tells that somebody changed an object that is applied: kind, uid, generation, labels, owners."""
@@ -306,14 +310,21 @@ class Reconciler:
             now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             paths=runtime.spec.paths if runtime is not None else (),
         )
-        if status == old:
+        if status == _without_others(old):
             return
         about = {"name": key.name, "namespace": key.namespace, "uid": uid_of(item)}
         document = {**LLMSERVICE.names, "metadata": about, "status": status}
         path = LLMSERVICE.path(key.namespace, key.name, "status")
         if strange:
             await self._clear(path, item, ["coldStart"])
-        written = await self._kube.apply_object(path, document, MANAGER)
+        try:
+            written = await self._kube.apply_object(path, document, MANAGER)
+        except Refused:
+            # Conditions of others may leave no room for ours. A status that can't be written helps nobody: theirs go.
+            if _without_others(old) == old:
+                raise
+            await self._clear(path, item, ["conditions"])
+            written = await self._kube.apply_object(path, document, MANAGER)
         # An apply takes over what others wrote, and removes nothing of theirs.
         if left := sorted(mapping(written, "status").keys() - status.keys()):
             await self._clear(path, item, left)
@@ -336,6 +347,14 @@ class Reconciler:
             pass  # told already
         except KubeError as error:
             log.warning("Event not written", extra=fields(reason=str(error)))
+
+
+def _without_others(status: KubeObject) -> KubeObject:
+    """A status without the conditions that are not of our types: whoever may write a status may add his own."""
+    if not isinstance(status.get("conditions"), list):
+        return status
+    ours = [condition for condition in mappings(status, "conditions") if condition.get("type") in _CONDITIONS]
+    return {**status, "conditions": ours}
 
 
 def _time_of(event: KubeObject) -> str:

@@ -7,9 +7,9 @@ import pytest
 
 from hearth.controller.reconcile import KEDA_LOOK_SECONDS, LOOK_SECONDS, NAME_LOOK_SECONDS
 from hearth.crd_translator import ClusterFacts
-from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Unavailable
+from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Refused, Unavailable
 from hearth.kube.kinds import RENDERED
-from hearth.kube.objects import KubeObject
+from hearth.kube.objects import KubeObject, ObjectKey
 from tests.unit.controller.cluster import KEY, Cluster
 
 NAMES = {
@@ -310,3 +310,34 @@ async def test_a_queue_depth_that_is_none_is_not_told(value: object) -> None:
     cluster.api.objects[path]["items"] = [{"value": "7"}, {"value": "2k"}]
     await cluster.look()
     assert cluster.status["queueDepth"] == 2007
+
+
+async def test_conditions_of_others_are_no_reason_to_write_a_status() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    service = cluster.services[ObjectKey(*KEY)]
+    theirs = {"type": "Theirs", "status": "True", "reason": "Theirs", "message": "theirs"}
+    service["status"] = {**cluster.status, "conditions": [theirs, *cluster.status["conditions"]]}
+    cluster.api.statuses.clear()
+    await cluster.look()
+    assert cluster.api.statuses == {}
+
+
+async def test_conditions_of_others_that_leave_no_room_for_ours_go() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    theirs = {"type": "Theirs", "status": "True", "reason": "Theirs", "message": "theirs"}
+    cluster.services[ObjectKey(*KEY)]["status"] = {"conditions": [theirs] * 63}
+    apply = cluster.api.apply_object
+
+    async def full(path: str, item: KubeObject, manager: str) -> KubeObject:
+        if path.endswith("/status") and not cluster.api.merges:
+            raise Refused("422: status.conditions: Too many: 66: must have at most 64 items", 422)
+        return await apply(path, item, manager)
+
+    cluster.api.apply_object = full  # type: ignore[method-assign]
+    cluster.api.statuses.clear()
+    await cluster.look()
+    patch = {"metadata": {"uid": "uid-service"}, "status": {"conditions": None}}
+    assert cluster.api.merges == [patch]
+    assert cluster.status["phase"] == "ScaledToZero"
