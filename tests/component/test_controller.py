@@ -92,6 +92,15 @@ class TestWhatItMakes:
         await one.until(lambda: len(one.items("persistentvolumeclaims")) == 1, "our claim gone")
         assert one.items("persistentvolumeclaims")[0]["metadata"]["name"] == "theirs"
 
+    async def test_a_copy_of_one_that_it_made_blocks_nothing(self, one: World) -> None:
+        made = one.get("services", "qwen-engine")
+        one.store.put("services", {**made, "metadata": {**made["metadata"], "name": "copy"}})
+        one.apply("spec.scaling.max=7")
+        await one.until(lambda: one.get("scaledobjects")["spec"]["maxReplicaCount"] == 7, "the new maximum")
+        one.scale(1)
+        await one.until(lambda: one.condition("Ready").get("status") == "True", "Ready")
+        assert one.get("services", "copy")
+
     async def test_with_the_service_goes_all_that_it_owns(self, one: World) -> None:
         one.scale(1)
         await one.until(lambda: one.status().get("readyReplicas") == 1, "a ready replica")
