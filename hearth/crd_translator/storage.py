@@ -1,6 +1,7 @@
 """Where the weights lie: the volumes of an engine pod, the cache's claim, and the Job that fills it."""
 
 import hashlib
+import json
 import re
 from typing import Any
 
@@ -106,12 +107,9 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, 
     source = service.spec.model.source.parsed
     env, env_from = source_env(service)
     code = f"{_DOWNLOAD[source.scheme]}; snapshot_download({source.location!r}, revision={source.revision!r})"
-    image = runtime.spec.container.image
-    # A Job's template is immutable: another model, image or claim is another Job.
-    digest = hashlib.sha256(f"{code} {image} {claim_name(service, runtime)}".encode()).hexdigest()[:8]
     container: dict[str, Any] = {
         "name": "download",
-        "image": image,
+        "image": runtime.spec.container.image,
         "command": ["python3", "-c", code],
         "env": env,
         "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}],
@@ -127,6 +125,9 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, 
     }
     if service.spec.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret.name} for secret in service.spec.image_pull_secrets]
+    template = {"metadata": {"labels": labels(service, "prewarm")}, "spec": pod}
+    # A Job's template is immutable: whatever changes in it makes another Job.
+    digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -135,7 +136,7 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, 
             "namespace": service.metadata.namespace,
             "labels": labels(service, "prewarm"),
         },
-        "spec": {"backoffLimit": 6, "template": {"metadata": {"labels": labels(service, "prewarm")}, "spec": pod}},
+        "spec": {"backoffLimit": 6, "template": template},
     }
 
 

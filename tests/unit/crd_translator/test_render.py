@@ -66,3 +66,22 @@ def test_moving_to_another_vendor_or_hub_is_one_line() -> None:
     ]
     args = [deployment["spec"]["template"]["spec"]["containers"][0]["args"] for deployment in hubs]
     assert args[0] == args[1]
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "spec.imagePullSecrets=[{name: registry}]",
+        "spec.model.source={uri: 'hf://org/m', secretRef: {name: hub}}",
+        "spec.model.source.uri=hf://org/other",
+        "spec.cache.strategy=SharedPVC",
+    ],
+)
+def test_another_template_of_a_prewarm_is_another_job(assignment: str) -> None:
+    base = ("spec.cache.prewarm=true", "spec.model.source.uri=hf://org/m")
+    (before,), (same,), (after,) = (
+        render(llmservice(*base, *more), bundled_runtimes()).of_kind("Job") for more in ((), (), (assignment,))
+    )
+    assert before == same
+    assert before["spec"]["template"] != after["spec"]["template"]
+    assert before["metadata"]["name"] != after["metadata"]["name"]
