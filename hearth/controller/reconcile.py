@@ -169,12 +169,43 @@ class Reconciler:
         self._settled.pop(key, None)
         found = await self._look(objects, key)
         check_names(found, key, uid_of(item))
-        for wanted in objects:
-            await self._write(key, item, wanted, found[object_name(wanted)])
+        await self._write_all(key, item, objects, found)
         await self._prune(service, item, objects)
         # What was seen before: where our own writes changed something, there is one more round.
         self._settled[key] = now
         return NUDGE_SECONDS if nudge_due else None
+
+    async def _write_all(
+        self,
+        key: ServiceKey,
+        item: KubeObject,
+        objects: tuple[KubeObject, ...],
+        found: Mapping[ObjectName, KubeObject | None],
+    ) -> None:
+        """Write each object; one that is refused does not stop the others, and is told after them.
+
+        Raises KedaMissing, KubeError.
+        """
+        refused: list[tuple[KubeObject, KubeError]] = []
+        missing: KedaMissing | None = None
+        for wanted in objects:
+            try:
+                await self._write(key, item, wanted, found[object_name(wanted)])
+            except PASSING:
+                raise
+            except KedaMissing as error:
+                missing = error
+            except KubeError as error:
+                refused.append((wanted, error))
+        if refused:
+            first = refused[0][1]
+            # Behind its first line the API server prints the object, or what differs.
+            told = [
+                f"{wanted['kind']} {name_of(wanted)}: {str(error).partition(chr(10))[0]}" for wanted, error in refused
+            ]
+            raise type(first)("; ".join(told), first.status) from first
+        if missing is not None:
+            raise missing
 
     async def _look(self, objects: tuple[KubeObject, ...], key: ServiceKey) -> dict[ObjectName, KubeObject | None]:
         """What stands under each of our names now. The informers see our label alone, so that what they don't know is

@@ -341,3 +341,22 @@ async def test_conditions_of_others_that_leave_no_room_for_ours_go() -> None:
     patch = {"metadata": {"uid": "uid-service"}, "status": {"conditions": None}}
     assert cluster.api.merges == [patch]
     assert cluster.status["phase"] == "ScaledToZero"
+
+
+async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    apply = cluster.api.apply_object
+
+    async def immutable(path: str, item: KubeObject, manager: str) -> KubeObject:
+        if item["kind"] == "PersistentVolumeClaim":
+            raise Refused("422: spec is immutable after creation\n{ a dump of the object }", 422)
+        return await apply(path, item, manager)
+
+    cluster.api.apply_object = immutable  # type: ignore[method-assign]
+    cluster.apply("spec.cache.size=20Gi", "spec.scaling.max=7")
+    with pytest.raises(Refused):
+        await cluster.look()
+    assert cluster.get("ScaledObject", "qwen")["spec"]["maxReplicaCount"] == 7
+    assert cluster.reason() == "Refused"
+    assert cluster.message() == "PersistentVolumeClaim qwen-cache-nvidia: 422: spec is immutable after creation"
