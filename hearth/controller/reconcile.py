@@ -31,7 +31,7 @@ from hearth.controller.ownership import (
     object_name,
     standing,
 )
-from hearth.controller.scaledobject import carried_over, given_up, metric_name, nudged
+from hearth.controller.scaledobject import carried_over, given_up, hpa_name, kedas, metric_name, nudged
 from hearth.controller.seed import seed_of
 from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
 from hearth.controller.verdict import Verdict
@@ -40,7 +40,7 @@ from hearth.crd_translator import ClusterFacts, Rendered, RuntimeNotResolved, re
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import PASSING, Conflict, KubeError, Refused, UnknownApi
-from hearth.kube.kinds import EVENT, LLMSERVICE, POD_EVENT, RENDERED, external_metric, path_of
+from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD_EVENT, RENDERED, external_metric, path_of
 from hearth.kube.objects import (
     KubeObject,
     ObjectKey,
@@ -215,6 +215,12 @@ class Reconciler:
             kind, name = object_name(wanted)
             known = self._belongings.get(key, kind, name)
             found[kind, name] = known if known is not None else await self._kube.get_object(path_of(wanted))
+        if found.get(("ScaledObject", key.name)) is None:
+            # KEDA takes and rewrites whatever has the name that it derives from a ScaledObject's.
+            name = hpa_name(key)
+            hpa = await self._kube.get_object(HPA.path(key.namespace, name))
+            if hpa is not None and not kedas(hpa, key):
+                found[HPA.name, name] = hpa
         return found
 
     def _marks(self, key: ServiceKey) -> list[Mark]:

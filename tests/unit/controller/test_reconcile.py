@@ -360,3 +360,23 @@ async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
     assert cluster.get("ScaledObject", "qwen")["spec"]["maxReplicaCount"] == 7
     assert cluster.reason() == "Refused"
     assert cluster.message() == "PersistentVolumeClaim qwen-cache-nvidia: 422: spec is immutable after creation"
+
+
+@pytest.mark.parametrize(
+    ("owner", "reason"),
+    [(None, "NameTaken"), ("shop", "NameTaken"), ("qwen", "NoDemand")],
+)
+async def test_an_hpa_of_the_name_that_keda_derives_is_not_given_to_keda(owner: str | None, reason: str) -> None:
+    cluster = Cluster()
+    owners = [{"kind": "ScaledObject", "name": owner, "uid": "v", "controller": True}] if owner else []
+    path = "/apis/autoscaling/v2/namespaces/ai/horizontalpodautoscalers/keda-hpa-qwen"
+    cluster.api.objects[path] = {
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "keda-hpa-qwen", "namespace": "ai", "uid": "u", "ownerReferences": owners},
+    }
+    for _ in range(3):
+        await cluster.look()
+    assert cluster.reason() == reason
+    if reason == "NameTaken":
+        assert cluster.api.writes == []
+        assert "HorizontalPodAutoscaler ai/keda-hpa-qwen" in cluster.message()
