@@ -10,6 +10,8 @@ from hearth.api.llmservice import LLMService
 from hearth.crd_translator.arguments import SOURCE_PATH
 from hearth.crd_translator.names import child_name, labels
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?")  # a vendor that can stand in a name as it is
+
 CACHE_PATH = "/models/cache"
 
 ACCESS_MODES = {"NodeLocalPVC": "ReadWriteOnce", "SharedPVC": "ReadWriteMany"}
@@ -34,8 +36,13 @@ def claim_name(service: LLMService, runtime: InferenceRuntime) -> str:
     """A volume that is bound to a node is bound to that node's accelerators: each vendor has a claim of its own."""
     if service.spec.cache.strategy == "SharedPVC":
         return child_name(service, "cache")
-    vendor = re.sub(r"[^a-z0-9]+", "-", runtime.spec.vendor.lower())[:20].strip("-")
-    return child_name(service, f"cache-{vendor}" if vendor else "cache")
+    vendor = runtime.spec.vendor
+    if not _LABEL.fullmatch(vendor):
+        # What can't stand in a name as it is: its readable part, and a digest, so that no two vendors meet.
+        readable = re.sub(r"[^a-z0-9]+", "-", vendor.lower())[:11].strip("-")
+        digest = hashlib.sha256(vendor.encode()).hexdigest()[:8]
+        vendor = f"{readable}-{digest}" if readable else digest
+    return child_name(service, f"cache-{vendor}")
 
 
 def volumes_and_mounts(

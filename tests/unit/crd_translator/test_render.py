@@ -1,12 +1,14 @@
 """Golden files: what each runtime and source becomes. `pytest --update-golden` writes them anew; read the diff."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hearth.crd_translator import render
-from tests.builders import bundled_runtimes, llmservice
+from hearth.crd_translator.storage import claim_name
+from tests.builders import bundled_runtimes, llmservice, runtime
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -85,3 +87,12 @@ def test_another_template_of_a_prewarm_is_another_job(assignment: str) -> None:
     assert before == same
     assert before["spec"]["template"] != after["spec"]["template"]
     assert before["metadata"]["name"] != after["metadata"]["name"]
+
+
+def test_no_two_vendors_share_a_claim() -> None:
+    vendors = ["nvidia", "NVIDIA", "寒武纪", "昇腾", "a.b", "a-b", "a_b", "v" * 20 + "1", "v" * 20 + "2", "-", "--"]
+    service = llmservice()
+    names = [claim_name(service, runtime("r", vendor)) for vendor in vendors]
+    assert len(set(names)) == len(vendors)
+    assert names[0] == "qwen-cache-nvidia"
+    assert all(re.fullmatch("qwen-cache-[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?", name) for name in names), names
