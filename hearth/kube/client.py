@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 from aiohttp import ClientError, ClientTimeout
+from aiohttp.http_exceptions import HttpProcessingError
 from kubernetes.aio import client, config
 
 from hearth.kube.decode import decode
-from hearth.kube.errors import Conflict, KubeError, NotFound, Unanswered, error_of
+from hearth.kube.errors import Conflict, KubeError, NotFound, Unanswered, Unavailable, error_of
 from hearth.kube.objects import KubeObject, mapping, mappings, number, text
 
 __all__ = ["KubeClient", "KubeObject", "Listed"]
@@ -84,7 +85,10 @@ class KubeClient:
                     if text(event, "type") == "ERROR":
                         _check(number(item, "code", default=500), msgspec.json.encode(item))
                     yield text(event, "type"), item
-        except (ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: a line over 4 MiB
+        except (HttpProcessingError, ValueError) as error:
+            # aiohttp reads lines of 4 MiB at most. The object can be listed, not watched: the watch is of no more use.
+            raise Unavailable(f"{path}: found a change that can't be read: {type(error).__name__}") from error
+        except (ClientError, TimeoutError, OSError) as error:
             raise Unanswered(f"{path}: {error or type(error).__name__}") from error
 
     async def apply_object(self, path: str, item: KubeObject, manager: str) -> KubeObject:
