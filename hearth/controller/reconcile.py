@@ -84,7 +84,7 @@ class KedaMissing(Exception):
 
 class Reconciler:
     """`services`, `belongings`, `runtimes` and `facts` say what the informers know now; `identity` is this process'
-    name in Events; `fleet` is told what each service is like."""
+    name in Events; `fleet` is told what each service is like; `unreadable` says why InferenceRuntimes can't be read."""
 
     def __init__(
         self,
@@ -95,6 +95,7 @@ class Reconciler:
         facts: Callable[[], ClusterFacts],
         identity: str,
         fleet: Fleet,
+        unreadable: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._kube = kube
         self._services = services
@@ -103,6 +104,7 @@ class Reconciler:
         self._facts = facts
         self._identity = identity
         self._fleet = fleet
+        self._unreadable = unreadable
         self._nudged: dict[ServiceKey, float] = {}
         self._settled: dict[ServiceKey, tuple[str, tuple[KubeObject, ...], list[Mark]]] = {}
 
@@ -138,7 +140,7 @@ class Reconciler:
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
         except RuntimeNotResolved as error:
             world = self._world(key)
-            found = runtime_not_resolved(error.reason, str(error))
+            found = runtime_not_resolved(error.reason, self._why_not_resolved(item, error))
         except NameTaken as error:
             world, again = self._world(key), NAME_LOOK_SECONDS
             found = [Verdict("Ready", False, "NameTaken", str(error))]
@@ -153,6 +155,16 @@ class Reconciler:
             raise
         await self._write_status(key, item, world, found, runtime)
         return again
+
+    def _why_not_resolved(self, item: KubeObject, error: RuntimeNotResolved) -> str:
+        """One that is there and can't be read is not missing: what is wrong with it is said."""
+        unreadable = self._unreadable()
+        named = text(item, "spec", "runtime", "name")
+        if named in unreadable:
+            return f"spec.runtime.name: InferenceRuntime {named} is there and cannot be read: {unreadable[named]}"
+        if named or not unreadable:
+            return str(error)
+        return "; ".join([str(error), *(f"{name} cannot be read: {why}" for name, why in sorted(unreadable.items()))])
 
     async def _settle(self, service: LLMService, item: KubeObject, rendered: Rendered) -> float | None:
         """Make what is there what should be; seconds after which to look again where the clock says so.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hearth.controller.reconcile import KEDA_LOOK_SECONDS, LOOK_SECONDS, NAME_LOOK_SECONDS
+from hearth.controller.reconcile import KEDA_LOOK_SECONDS, LOOK_SECONDS, NAME_LOOK_SECONDS, Reconciler
 from hearth.crd_translator import ClusterFacts
 from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Refused, Unavailable
 from hearth.kube.kinds import RENDERED
@@ -380,3 +380,16 @@ async def test_an_hpa_of_the_name_that_keda_derives_is_not_given_to_keda(owner: 
     if reason == "NameTaken":
         assert cluster.api.writes == []
         assert "HorizontalPodAutoscaler ai/keda-hpa-qwen" in cluster.message()
+
+
+@pytest.mark.parametrize("choice", ["{name: broken}", "{selector: {vendor: [huawei]}}"])
+async def test_a_runtime_that_cannot_be_read_is_not_said_to_be_missing(choice: str) -> None:
+    cluster = Cluster(f"spec.runtime={choice}")
+    cluster.reconciler = Reconciler(
+        *(cluster.api, cluster.services, cluster.belongings, lambda: cluster.runtimes, lambda: cluster.facts, "one"),
+        cluster.fleet,
+        lambda: {"broken": "spec.vendor: required"},
+    )
+    await cluster.look()
+    assert "cannot be read: spec.vendor: required" in cluster.message("RuntimeResolved")
+    assert "no such InferenceRuntime" not in cluster.message("RuntimeResolved")
