@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import ClientError, ClientTimeout
 from aiohttp.http_exceptions import HttpProcessingError
 from kubernetes.aio import client, config
+from yaml import YAMLError
 
 from hearth.kube.decode import decode
 from hearth.kube.errors import Conflict, KubeError, NotFound, Unanswered, Unavailable, error_of
@@ -44,7 +45,8 @@ class KubeClient:
                 await config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except (config.ConfigException, OSError) as error:
+        # An empty file, or one of another shape, is met by the loader as whatever it stumbles over.
+        except (config.ConfigException, OSError, TypeError, AttributeError, ValueError, YAMLError) as error:
             raise Unanswered(f"no way to the API server: {error}") from error
         return cls(client.ApiClient(configuration))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from kubernetes.aio import client
@@ -30,3 +31,11 @@ async def test_a_change_that_is_too_long_for_a_line_asks_for_a_list() -> None:
     finally:
         await kube.close()
         server.close()
+
+
+@pytest.mark.parametrize("written", ["", "[]", "7", "a: [", "contexts: 7\ncurrent-context: a", "{}"])
+async def test_a_kubeconfig_that_says_nothing_is_said_in_words(tmp_path: Path, written: str) -> None:
+    file = tmp_path / "config"
+    file.write_text(written)
+    with pytest.raises(Unanswered, match="no way to the API server"):
+        await KubeClient.connect(file)
