@@ -21,6 +21,8 @@ MAX_PARTS = 1024
 
 # RFC 1035 label, as Kubernetes asks of a Service's name: every LLMService gets a Service of its own name.
 _DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+# RFC 1123 label: a namespace's name.
+_NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 # RFC 1123 subdomain: the name of most other objects.
 _DNS_SUBDOMAIN = re.compile(r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
 
@@ -57,6 +59,12 @@ def _dns_label(value: str) -> str:
     return value
 
 
+def _namespace(value: str) -> str:
+    if len(value) > 63 or not _NAMESPACE.fullmatch(value):
+        refuse("", value, "expected a namespace: at most 63 of a-z, 0-9 and '-', no '-' at its ends")
+    return value
+
+
 def _dns_subdomain(value: str) -> str:
     if len(value) > 253 or not _DNS_SUBDOMAIN.fullmatch(value):
         refuse("", value, "expected a Kubernetes object name: a-z, 0-9, '-' and '.', at most 253 characters")
@@ -64,6 +72,7 @@ def _dns_subdomain(value: str) -> str:
 
 
 DnsLabel = Annotated[str, AfterValidator(_dns_label)]
+Namespace = Annotated[str, AfterValidator(_namespace)]
 ObjectName = Annotated[
     str, AfterValidator(_dns_subdomain), Field(json_schema_extra={"maxLength": 253, "pattern": _DNS_SUBDOMAIN.pattern})
 ]
@@ -123,7 +132,7 @@ class ObjectMeta(ApiModel):
     model_config = ConfigDict(extra="allow")
 
     name: ObjectName
-    namespace: DnsLabel | None = None
+    namespace: Namespace | None = None
     uid: str | None = None
     generation: int | None = None
     labels: dict[str, str] = Field(default_factory=dict)

@@ -12,6 +12,7 @@ from hearth.api.base import (
     ApiModel,
     Count,
     DnsLabel,
+    Namespace,
     ObjectMeta,
     ObjectName,
     Positive,
@@ -339,7 +340,7 @@ class LLMServiceSpec(ApiModel):
 
 class LLMServiceMeta(ObjectMeta):
     name: DnsLabel
-    namespace: DnsLabel = "default"
+    namespace: Namespace = "default"
 
 
 class LLMService(Resource):

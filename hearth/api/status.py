@@ -13,6 +13,8 @@ ConditionType = Literal["Ready", "RuntimeResolved", "ScaledObjectReady"]
 MAX_MESSAGE = 4096
 """Characters of a message; who writes one cuts it."""
 MAX_STARTS = 16
+MAX_CONDITIONS = 64
+"""Ours are three; others may say theirs beside them."""
 
 Message = Annotated[str, Field(max_length=MAX_MESSAGE)]
 Took = Annotated[
@@ -78,7 +80,7 @@ class LLMServiceStatus(StatusModel):
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        max_length=16,
+        max_length=MAX_CONDITIONS,
         description="Ready, RuntimeResolved, ScaledObjectReady.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

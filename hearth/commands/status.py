@@ -64,7 +64,8 @@ class Explanation:
 
 async def find(kube: KubeClient, namespace: str, name: str) -> Found | None:
     """Ask for all of it; None where there is no such LLMService. Raises KubeError."""
-    service = await kube.get_object(LLMSERVICE.path(namespace, name))
+    # Without a name the path would be the collection's.
+    service = await kube.get_object(LLMSERVICE.path(namespace, name)) if name else None
     if service is None:
         return None
     scaled = await kube.get_object(SCALED_OBJECT.path(namespace, name))
@@ -129,7 +130,9 @@ def _hpa(hpa: KubeObject) -> Link:
     )
     for metric in mappings(hpa, "status", "currentMetrics"):
         current = mapping(metric, "external", "current")
-        if value := text(current, "averageValue") or text(current, "value"):
+        value = text(current, "averageValue") or text(current, "value")
+        # An HPA that has not heard of its metric yet writes the least number that there is.
+        if value and not value.startswith("-"):
             words += f", {text(metric, 'external', 'metric', 'name')} {value} for each"
     active = condition(hpa, "ScalingActive")
     # KEDA takes a Deployment to zero itself, and the HPA then says ScalingDisabled.

@@ -38,6 +38,22 @@ def cold_start(world: World) -> KubeObject | None:
     return {"phase": phase, "message": f"pod {name}: {message}"}
 
 
+def by_others(item: KubeObject, manager: str) -> bool:
+    """Whether somebody else than `manager` wrote a part of this LLMService's status.coldStart.
+
+    Then it says no start that was seen, and an apply can't remove it.
+    """
+    return any(
+        entry.get("manager") != manager and _has_leaf(mapping(entry, "fieldsV1", "f:status", "f:coldStart"))
+        for entry in mappings(item, "metadata", "managedFields")
+    )
+
+
+def _has_leaf(owned: KubeObject) -> bool:
+    """Whether fields are owned, not only the places (".") where they lie: a manager keeps those that it once made."""
+    return any(name != "." and (not inner or _has_leaf(inner)) for name, inner in owned.items())
+
+
 def progress(world: World, old: KubeObject, now: str) -> tuple[KubeObject | None, list[Took]]:
     """(status.coldStart, status.coldStartHistory) after `old`, the status that stands. `now`: RFC 3339."""
     history: list[Took] = [took for took in map(_took_of, mappings(old, "coldStartHistory")) if took]

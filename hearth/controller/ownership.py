@@ -58,7 +58,9 @@ def check_names(found: Mapping[ObjectName, KubeObject | None], key: ServiceKey, 
 
 
 def needless(child: KubeObject, wanted: Collection[ObjectName], strategy: str) -> bool:
-    """Whether an object of ours is needed no more.
+    """Whether an object of ours is needed no more: a claim or a Job, whose names stand for what is in them.
+
+    Of the other kinds an LLMService always has the same; one more under our owner is not made by us, and hurts nobody.
 
     A claim holds weights that somebody waited for. It goes with another cache strategy, or with the LLMService; never
     because another runtime, and so another vendor's claim, was chosen: a choice may be taken back in seconds.
@@ -67,7 +69,7 @@ def needless(child: KubeObject, wanted: Collection[ObjectName], strategy: str) -
         return False
     if child["kind"] == "PersistentVolumeClaim":
         return ACCESS_MODES.get(strategy) not in texts(child, "spec", "accessModes")
-    return True
+    return bool(child["kind"] == "Job")
 
 
 def _taken(foreign: Sequence[ObjectName], found: Mapping[ObjectName, KubeObject | None], key: ServiceKey) -> str:

@@ -6,9 +6,10 @@ object before it writes the first one (docs/decisions/0011): what has our name a
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import get_args
 
 from hearth.api.base import MAX_INT32
 from hearth.api.inferenceruntime import InferenceRuntime
@@ -17,7 +18,9 @@ from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.quantity import amount
+from hearth.api.status import ConditionType
 from hearth.controller.belongings import Belongings
+from hearth.controller.coldstart import by_others
 from hearth.controller.events import transitions
 from hearth.controller.ownership import (
     NameTaken,
@@ -28,7 +31,7 @@ from hearth.controller.ownership import (
     object_name,
     standing,
 )
-from hearth.controller.scaledobject import carried_over, given_up, metric_name, nudged
+from hearth.controller.scaledobject import carried_over, given_up, hpa_name, kedas, metric_name, nudged
 from hearth.controller.seed import seed_of
 from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
 from hearth.controller.verdict import Verdict
@@ -37,7 +40,7 @@ from hearth.crd_translator import ClusterFacts, Rendered, RuntimeNotResolved, re
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import PASSING, Conflict, KubeError, Refused, UnknownApi
-from hearth.kube.kinds import EVENT, LLMSERVICE, POD_EVENT, RENDERED, external_metric, path_of
+from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD_EVENT, RENDERED, external_metric, path_of
 from hearth.kube.objects import (
     KubeObject,
     ObjectKey,
@@ -69,6 +72,8 @@ NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
 # How often to look at a service that has replicas: its queue depth and the progress of its start have no event.
 LOOK_SECONDS = 5.0
 
+_CONDITIONS = get_args(ConditionType)
+
 Mark = tuple[str, str, str, dict[str, str], list[KubeObject]]
 """What tells that somebody changed an object that is applied: kind, uid, generation, labels, owners."""
 
@@ -79,7 +84,7 @@ class KedaMissing(Exception):
 
 class Reconciler:
     """`services`, `belongings`, `runtimes` and `facts` say what the informers know now; `identity` is this process'
-    name in Events; `fleet` is told what each service is like."""
+    name in Events; `fleet` is told what each service is like; `unreadable` says why InferenceRuntimes can't be read."""
 
     def __init__(
         self,
@@ -90,6 +95,7 @@ class Reconciler:
         facts: Callable[[], ClusterFacts],
         identity: str,
         fleet: Fleet,
+        unreadable: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._kube = kube
         self._services = services
@@ -98,6 +104,7 @@ class Reconciler:
         self._facts = facts
         self._identity = identity
         self._fleet = fleet
+        self._unreadable = unreadable
         self._nudged: dict[ServiceKey, float] = {}
         self._settled: dict[ServiceKey, tuple[str, tuple[KubeObject, ...], list[Mark]]] = {}
 
@@ -133,7 +140,7 @@ class Reconciler:
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
         except RuntimeNotResolved as error:
             world = self._world(key)
-            found = runtime_not_resolved(error.reason, str(error))
+            found = runtime_not_resolved(error.reason, self._why_not_resolved(item, error))
         except NameTaken as error:
             world, again = self._world(key), NAME_LOOK_SECONDS
             found = [Verdict("Ready", False, "NameTaken", str(error))]
@@ -148,6 +155,16 @@ class Reconciler:
             raise
         await self._write_status(key, item, world, found, runtime)
         return again
+
+    def _why_not_resolved(self, item: KubeObject, error: RuntimeNotResolved) -> str:
+        """One that is there and can't be read is not missing: what is wrong with it is said."""
+        unreadable = self._unreadable()
+        named = text(item, "spec", "runtime", "name")
+        if named in unreadable:
+            return f"spec.runtime.name: InferenceRuntime {named} is there and cannot be read: {unreadable[named]}"
+        if named or not unreadable:
+            return str(error)
+        return "; ".join([str(error), *(f"{name} cannot be read: {why}" for name, why in sorted(unreadable.items()))])
 
     async def _settle(self, service: LLMService, item: KubeObject, rendered: Rendered) -> float | None:
         """Make what is there what should be; seconds after which to look again where the clock says so.
@@ -164,12 +181,43 @@ class Reconciler:
         self._settled.pop(key, None)
         found = await self._look(objects, key)
         check_names(found, key, uid_of(item))
-        for wanted in objects:
-            await self._write(key, item, wanted, found[object_name(wanted)])
+        await self._write_all(key, item, objects, found)
         await self._prune(service, item, objects)
         # What was seen before: where our own writes changed something, there is one more round.
         self._settled[key] = now
         return NUDGE_SECONDS if nudge_due else None
+
+    async def _write_all(
+        self,
+        key: ServiceKey,
+        item: KubeObject,
+        objects: tuple[KubeObject, ...],
+        found: Mapping[ObjectName, KubeObject | None],
+    ) -> None:
+        """Write each object; one that is refused does not stop the others, and is told after them.
+
+        Raises KedaMissing, KubeError.
+        """
+        refused: list[tuple[KubeObject, KubeError]] = []
+        missing: KedaMissing | None = None
+        for wanted in objects:
+            try:
+                await self._write(key, item, wanted, found[object_name(wanted)])
+            except PASSING:
+                raise
+            except KedaMissing as error:
+                missing = error
+            except KubeError as error:
+                refused.append((wanted, error))
+        if refused:
+            first = refused[0][1]
+            # Behind its first line the API server prints the object, or what differs.
+            told = [
+                f"{wanted['kind']} {name_of(wanted)}: {str(error).partition(chr(10))[0]}" for wanted, error in refused
+            ]
+            raise type(first)("; ".join(told), first.status) from first
+        if missing is not None:
+            raise missing
 
     async def _look(self, objects: tuple[KubeObject, ...], key: ServiceKey) -> dict[ObjectName, KubeObject | None]:
         """What stands under each of our names now. The informers see our label alone, so that what they don't know is
@@ -179,6 +227,12 @@ class Reconciler:
             kind, name = object_name(wanted)
             known = self._belongings.get(key, kind, name)
             found[kind, name] = known if known is not None else await self._kube.get_object(path_of(wanted))
+        if found.get(("ScaledObject", key.name)) is None:
+            # KEDA takes and rewrites whatever has the name that it derives from a ScaledObject's.
+            name = hpa_name(key)
+            hpa = await self._kube.get_object(HPA.path(key.namespace, name))
+            if hpa is not None and not kedas(hpa, key):
+                found[HPA.name, name] = hpa
         return found
 
     def _marks(self, key: ServiceKey) -> list[Mark]:
@@ -292,11 +346,12 @@ class Reconciler:
         self, key: ServiceKey, item: KubeObject, world: World, found: list[Verdict], runtime: InferenceRuntime | None
     ) -> None:
         old = mapping(item, "status")
+        strange = by_others(item, MANAGER)
         now = datetime.now(UTC)
         status = llmservice_status(
             world,
             found,
-            old,
+            {**old, "coldStart": {}} if strange else old,
             runtime=runtime.metadata.name if runtime is not None else None,
             selector=f"{LLMSERVICE_LABEL}={key.name},{COMPONENT_LABEL}=engine",
             url=f"http://{key.name}.{key.namespace}.svc/v1",
@@ -304,15 +359,34 @@ class Reconciler:
             now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             paths=runtime.spec.paths if runtime is not None else (),
         )
-        if status == old:
+        if status == _without_others(old):
             return
         about = {"name": key.name, "namespace": key.namespace, "uid": uid_of(item)}
         document = {**LLMSERVICE.names, "metadata": about, "status": status}
-        await self._kube.apply_object(LLMSERVICE.path(key.namespace, key.name, "status"), document, MANAGER)
+        path = LLMSERVICE.path(key.namespace, key.name, "status")
+        if strange:
+            await self._clear(path, item, ["coldStart"])
+        try:
+            written = await self._kube.apply_object(path, document, MANAGER)
+        except Refused:
+            # Conditions of others may leave no room for ours. A status that can't be written helps nobody: theirs go.
+            if _without_others(old) == old:
+                raise
+            await self._clear(path, item, ["conditions"])
+            written = await self._kube.apply_object(path, document, MANAGER)
+        # An apply takes over what others wrote, and removes nothing of theirs.
+        if left := sorted(mapping(written, "status").keys() - status.keys()):
+            await self._clear(path, item, left)
         for event in transitions(item, old, status, now.isoformat(timespec="microseconds"), self._identity):
             await self._tell(event)
         if status["phase"] != old.get("phase"):
             log.info("phase", extra=fields(service=str(key), phase=status["phase"], before=old.get("phase")))
+
+    async def _clear(self, path: str, item: KubeObject, names: Sequence[str]) -> None:
+        """Remove fields of a status, whoever wrote them."""
+        log.info("removing what others wrote", extra=fields(path=path, fields=", ".join(names)))
+        patch = {"metadata": {"uid": uid_of(item)}, "status": dict.fromkeys(names)}
+        await self._kube.merge_object(path, patch, MANAGER)
 
     async def _tell(self, event: KubeObject) -> None:
         """An Event is for people: the status stands even where it can't be written (a namespace that goes away)."""
@@ -322,6 +396,14 @@ class Reconciler:
             pass  # told already
         except KubeError as error:
             log.warning("Event not written", extra=fields(reason=str(error)))
+
+
+def _without_others(status: KubeObject) -> KubeObject:
+    """A status without the conditions that are not of our types: whoever may write a status may add his own."""
+    if not isinstance(status.get("conditions"), list):
+        return status
+    ours = [condition for condition in mappings(status, "conditions") if condition.get("type") in _CONDITIONS]
+    return {**status, "conditions": ours}
 
 
 def _time_of(event: KubeObject) -> str:

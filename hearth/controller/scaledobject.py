@@ -9,8 +9,9 @@ change of the spec: a nudge.
 
 import re
 
+from hearth.api.key import ServiceKey
 from hearth.controller.verdict import Verdict
-from hearth.kube.objects import KubeObject, condition, mapping, mappings, namespace_of, text, texts
+from hearth.kube.objects import KubeObject, condition, mapping, mappings, namespace_of, owners_of, text, texts
 
 NUDGE = "nudge"
 _MISSING_SECRET = re.compile(r"resolving secret name \S*LocalObjectReference\{Name:([^,]+),\},Key:([^,]+),")
@@ -84,3 +85,13 @@ def _with_nudge(wanted: KubeObject, number: int) -> KubeObject:
     first, *others = wanted["spec"]["triggers"]
     first = {**first, "metadata": {**first["metadata"], NUDGE: str(number)}}
     return {**wanted, "spec": {**wanted["spec"], "triggers": [first, *others]}}
+
+
+def hpa_name(key: ServiceKey) -> str:
+    """The name of the HPA that KEDA makes of this LLMService's ScaledObject."""
+    return f"keda-hpa-{key.name}"
+
+
+def kedas(hpa: KubeObject, key: ServiceKey) -> bool:
+    """Whether KEDA made an HPA of a ScaledObject of this LLMService's name."""
+    return any((owner.get("kind"), owner.get("name")) == ("ScaledObject", key.name) for owner in owners_of(hpa))

@@ -61,6 +61,7 @@ class Controller:
         self._services = Informer(kube, LLMSERVICE.everywhere, self._service_changed)
         self._runtimes = Informer(kube, INFERENCE_RUNTIME.everywhere, self._runtime_changed)
         self._readable: dict[ObjectKey, InferenceRuntime] = {}
+        self._unreadable: dict[str, str] = {}
         self._nodes = Informer(kube, NODE.everywhere, self._cluster_changed)
         self._belongings = Belongings()
         self._children = [
@@ -81,6 +82,7 @@ class Controller:
             self.facts,
             config.identity,
             self._fleet,
+            lambda: self._unreadable,
         )
 
         # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for.
@@ -143,10 +145,12 @@ class Controller:
 
     def _runtime_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
         self._readable.pop(key, None)
+        self._unreadable.pop(key.name, None)
         if item is not None:
             try:
                 self._readable[key] = parse_runtime(item, "API server")
             except ManifestError as error:
+                self._unreadable[key.name] = "; ".join(f"{p.path}: {p.message}" for p in error.problems)
                 log.warning("InferenceRuntime cannot be read", extra=fields(runtime=key[1], reason=str(error)))
         self._cluster_changed(key, item)
 

@@ -1,6 +1,7 @@
 """Where the weights lie: the volumes of an engine pod, the cache's claim, and the Job that fills it."""
 
 import hashlib
+import json
 import re
 from typing import Any
 
@@ -8,6 +9,8 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator.arguments import SOURCE_PATH
 from hearth.crd_translator.names import child_name, labels
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?")  # a vendor that can stand in a name as it is
 
 CACHE_PATH = "/models/cache"
 
@@ -33,8 +36,13 @@ def claim_name(service: LLMService, runtime: InferenceRuntime) -> str:
     """A volume that is bound to a node is bound to that node's accelerators: each vendor has a claim of its own."""
     if service.spec.cache.strategy == "SharedPVC":
         return child_name(service, "cache")
-    vendor = re.sub(r"[^a-z0-9]+", "-", runtime.spec.vendor.lower())[:20].strip("-")
-    return child_name(service, f"cache-{vendor}" if vendor else "cache")
+    vendor = runtime.spec.vendor
+    if not _LABEL.fullmatch(vendor):
+        # What can't stand in a name as it is: its readable part, and a digest, so that no two vendors meet.
+        readable = re.sub(r"[^a-z0-9]+", "-", vendor.lower())[:11].strip("-")
+        digest = hashlib.sha256(vendor.encode()).hexdigest()[:8]
+        vendor = f"{readable}-{digest}" if readable else digest
+    return child_name(service, f"cache-{vendor}")
 
 
 def volumes_and_mounts(
@@ -106,12 +114,9 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, 
     source = service.spec.model.source.parsed
     env, _ = source_env(service)  # a hub's secret is a token, one variable of env
     code = f"{_DOWNLOAD[source.scheme]}; snapshot_download({source.location!r}, revision={source.revision!r})"
-    image = runtime.spec.container.image
-    # A Job's template is immutable: another model, image or claim is another Job.
-    digest = hashlib.sha256(f"{code} {image} {claim_name(service, runtime)}".encode()).hexdigest()[:8]
     container: dict[str, Any] = {
         "name": "download",
-        "image": image,
+        "image": runtime.spec.container.image,
         "command": ["python3", "-c", code],
         "env": env,
         "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}],
@@ -125,6 +130,9 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, 
     }
     if service.spec.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret.name} for secret in service.spec.image_pull_secrets]
+    template = {"metadata": {"labels": labels(service, "prewarm")}, "spec": pod}
+    # A Job's template is immutable: whatever changes in it makes another Job.
+    digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -133,7 +141,7 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, 
             "namespace": service.metadata.namespace,
             "labels": labels(service, "prewarm"),
         },
-        "spec": {"backoffLimit": 6, "template": {"metadata": {"labels": labels(service, "prewarm")}, "spec": pod}},
+        "spec": {"backoffLimit": 6, "template": template},
     }
 
 

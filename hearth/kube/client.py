@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 from aiohttp import ClientError, ClientTimeout
+from aiohttp.http_exceptions import HttpProcessingError
 from kubernetes.aio import client, config
+from yaml import YAMLError
 
 from hearth.kube.decode import decode
-from hearth.kube.errors import Conflict, KubeError, NotFound, Unanswered, error_of
+from hearth.kube.errors import Conflict, KubeError, NotFound, Unanswered, Unavailable, error_of
 from hearth.kube.objects import KubeObject, mapping, mappings, number, text
 
 __all__ = ["KubeClient", "KubeObject", "Listed"]
@@ -43,7 +45,8 @@ class KubeClient:
                 await config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except (config.ConfigException, OSError) as error:
+        # An empty file, or one of another shape, is met by the loader as whatever it stumbles over.
+        except (config.ConfigException, OSError, TypeError, AttributeError, ValueError, YAMLError) as error:
             raise Unanswered(f"no way to the API server: {error}") from error
         return cls(client.ApiClient(configuration))
 
@@ -84,7 +87,10 @@ class KubeClient:
                     if text(event, "type") == "ERROR":
                         _check(number(item, "code", default=500), msgspec.json.encode(item))
                     yield text(event, "type"), item
-        except (ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: a line over 4 MiB
+        except (HttpProcessingError, ValueError) as error:
+            # aiohttp reads lines of 4 MiB at most. The object can be listed, not watched: the watch is of no more use.
+            raise Unavailable(f"{path}: found a change that can't be read: {type(error).__name__}") from error
+        except (ClientError, TimeoutError, OSError) as error:
             raise Unanswered(f"{path}: {error or type(error).__name__}") from error
 
     async def apply_object(self, path: str, item: KubeObject, manager: str) -> KubeObject:
@@ -96,6 +102,13 @@ class KubeClient:
         """
         query = [("fieldManager", manager), ("force", "true")]
         return await self._exchange("PATCH", path, query, item, "application/apply-patch+yaml")
+
+    async def merge_object(self, path: str, patch: KubeObject, manager: str) -> KubeObject:
+        """JSON merge patch (RFC 7396) of one object: null removes a field, whoever owns it.
+
+        With metadata.uid in it, only the object that has this uid is written: else Conflict. Raises KubeError.
+        """
+        return await self._exchange("PATCH", path, [("fieldManager", manager)], patch, "application/merge-patch+json")
 
     async def create_object(self, collection: str, item: KubeObject, manager: str = "") -> KubeObject:
         """Create an object. Raises AlreadyExists where there is one of this name, KubeError."""

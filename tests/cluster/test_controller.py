@@ -60,6 +60,20 @@ def test_what_somebody_edits_is_put_back_and_the_replicas_are_not(cluster: Clust
     assert "coldStart" not in cluster.get("llmservice")["status"]
 
 
+def test_what_others_write_into_a_status_does_not_freeze_it(cluster: Cluster) -> None:
+    start = {"phase": "loading", "since": "2026-01-01T00:00:00Z", "message": "by hand"}
+    about = {"status": "True", "reason": "Theirs", "message": "theirs", "lastTransitionTime": start["since"]}
+    theirs = [{"type": f"Theirs{number}", **about} for number in range(63)]
+    patch = json.dumps({"status": {"coldStart": start, "conditions": theirs}})
+    where = ("llmservice", NAME, "-n", NAMESPACE, "--subresource=status", "--type=merge")
+    cluster.plane.kubectl("patch", *where, "-p", patch)
+    found = cluster.until(
+        lambda: "coldStart" not in (status := cluster.get("llmservice")["status"]) and status, "theirs gone"
+    )
+    assert "coldStartHistory" not in found
+    cluster.until(lambda: (each := cluster.condition("Ready")) and each["reason"] == "NoDemand", "our conditions")
+
+
 def test_a_deleted_child_comes_back(cluster: Cluster) -> None:
     before = cluster.get("deployment")["metadata"]["uid"]
     cluster.plane.kubectl("delete", "deployment", NAME, "-n", NAMESPACE)

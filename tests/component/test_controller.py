@@ -10,7 +10,7 @@ import pytest
 from hearth.emulators.container import NotStartable
 from hearth.emulators.kinds import Kind, KubeObject
 from hearth.emulators.refusals import Refusal
-from hearth.emulators.writes import DeleteOptions, Target
+from hearth.emulators.writes import DeleteOptions, Target, WriteOptions
 from hearth.local.admission import admit
 from hearth.local.cluster import ClusterOptions
 from hearth.local.rights import rights
@@ -91,6 +91,15 @@ class TestWhatItMakes:
         one.apply("spec.cache.strategy=None")
         await one.until(lambda: len(one.items("persistentvolumeclaims")) == 1, "our claim gone")
         assert one.items("persistentvolumeclaims")[0]["metadata"]["name"] == "theirs"
+
+    async def test_a_copy_of_one_that_it_made_blocks_nothing(self, one: World) -> None:
+        made = one.get("services", "qwen-engine")
+        one.store.put("services", {**made, "metadata": {**made["metadata"], "name": "copy"}})
+        one.apply("spec.scaling.max=7")
+        await one.until(lambda: one.get("scaledobjects")["spec"]["maxReplicaCount"] == 7, "the new maximum")
+        one.scale(1)
+        await one.until(lambda: one.condition("Ready").get("status") == "True", "Ready")
+        assert one.get("services", "copy")
 
     async def test_with_the_service_goes_all_that_it_owns(self, one: World) -> None:
         one.scale(1)
@@ -285,6 +294,12 @@ class TestKeda:
         assert "kubectl create secret generic hub -n ai" in found["message"]
 
 
+def by_hand(one: World, status: KubeObject) -> None:
+    """What `kubectl patch --subresource=status --type=merge` writes."""
+    target = Target(one.cluster.kinds.named("llmservices"), NAMESPACE, NAME, "status")
+    one.cluster.writes.merge(target, {"status": status}, WriteOptions("kubectl-patch"))
+
+
 class TestColdStarts:
     async def test_from_zero_to_ready_and_what_it_took(self, one: World) -> None:
         phases: list[str] = []
@@ -302,6 +317,18 @@ class TestColdStarts:
         one.scale(0)
         await one.until(lambda: one.status()["phase"] == "ScaledToZero", "ScaledToZero")
         await one.until(lambda: not one.items("pods"), "no pod")
+
+    async def test_a_start_that_somebody_else_wrote_is_no_start(self, one: World) -> None:
+        one.scale(1)
+        await one.until(lambda: len(one.status().get("coldStartHistory") or []) == 1, "the start learned")
+        history = one.status()["coldStartHistory"]
+        start = {"phase": "loading", "since": "2026-01-01T00:00:00Z", "message": "by hand"}
+        by_hand(one, {"coldStart": start, "enginePaths": ["/theirs"]})
+        await one.until(lambda: not {"coldStart", "enginePaths"} & one.status().keys(), "theirs gone")
+        assert one.status()["coldStartHistory"] == history
+        one.scale(0)
+        await one.until(lambda: one.status()["phase"] == "ScaledToZero", "ScaledToZero")
+        assert one.status()["coldStartHistory"] == history
 
     async def test_no_device_is_left(self, tmp_path: Path) -> None:
         async with world(tmp_path, devices=1) as made:

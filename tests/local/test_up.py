@@ -57,7 +57,8 @@ def test_the_curl_line_that_it_prints_streams_from_cold(hearth: Hearth) -> None:
     ).stdout
     beats = [line for line in answer.splitlines() if line.startswith('data: {"hearth": ')]
     assert len(beats) >= 2
-    assert '"phase": "loading"' in beats[-1]
+    # The last ones may have come while the replica had the request already, and had not answered.
+    assert any('"phase": "loading"' in beat for beat in beats)
     assert answer.endswith("data: [DONE]\n\n")
     for phase in ("waiting 1.*cold start: (scheduling|starting)", "cold start: loading", "Ready  replicas 1/1"):
         hearth.wait_for(phase, seen)

@@ -149,6 +149,8 @@ class Hold:
             ticket.avoid = (address, found.life if found is not None else 0)
             ticket.hopeless_at = now + patience
             self._second.append(ticket)
+        elif ticket.avoid is not None:
+            self._second.append(ticket)  # not at the head of the line, where it would stand in others' way
         else:
             heapq.heappush(self._line, (ticket.number, ticket))
         ticket.waiting = True

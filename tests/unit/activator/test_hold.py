@@ -158,6 +158,19 @@ class TestDelivered:
         held.set_ready([E1], 50)
         assert held.dispatch(50) == [(ticket, E1)]
 
+    def test_one_that_its_other_replica_refused_stands_in_nobodys_way(self) -> None:
+        held = hold()
+        held.set_ready([E1, E2], 0)
+        ticket = held.arrive(0)
+        ((_, first),) = held.dispatch(0)
+        held.back(ticket, 0, delivered=True, patience=5.0)
+        held.dispatch(0)
+        held.set_ready([first], 1)
+        held.back(ticket, 1, delivered=False, patience=0.0)
+        later = held.arrive(10)
+        assert held.dispatch(10) == [(later, first)]
+        assert held.hopeless(10) == [ticket]
+
     def test_while_the_other_replica_is_full_it_waits(self) -> None:
         held = hold(concurrency=1)
         held.set_ready([E1], 0)

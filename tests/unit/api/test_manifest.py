@@ -177,3 +177,14 @@ def test_set_fields_makes_what_is_missing_and_refuses_what_it_cannot_enter() -> 
         set_fields({"a": 1}, ["a.b=2"])
     with pytest.raises(ValueError, match=r"expected path.to.field=value"):
         set_fields({}, ["a.b"])
+
+
+@pytest.mark.parametrize("namespace", ["42-lab", "7", "a" * 63])
+def test_a_namespace_may_begin_with_a_digit(namespace: str) -> None:
+    assert parse_llmservice(llmservice_manifest("qwen", namespace)).key.namespace == namespace
+
+
+@pytest.mark.parametrize("namespace", ["-lab", "lab-", "a.b", "Lab", "a" * 64, ""])
+def test_a_namespace_that_cannot_be_is_refused(namespace: str) -> None:
+    with pytest.raises(ManifestError, match="namespace"):
+        parse_llmservice(llmservice_manifest("qwen", namespace))

@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
-from hearth.commands.status import Found, explain
+from hearth.commands.status import Found, explain, find
+from hearth.kube.kinds import LLMSERVICE
+from tests.unit.controller.cluster import FakeApi
 
 READY = {"type": "Ready", "status": "True", "reason": "ReplicasReady", "message": "1 of 1 replicas are ready"}
 
@@ -128,3 +130,16 @@ def test_a_pod_on_its_way_out() -> None:
     leaving = pod()
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert explain(Found(service(), scaled(), None, deployment(), [leaving])).links[-1].says == "ending on gpu-1"
+
+
+def test_a_metric_that_was_not_heard_of_is_not_told() -> None:
+    external = {"metric": {"name": "s0-queueDepth"}, "current": {"averageValue": "-9223372036854775808m"}}
+    status = {"desiredReplicas": 2, "currentMetrics": [{"type": "External", "external": external}]}
+    found = explain(Found(service(), scaled(), {**HPA, "status": status}, deployment(), []))
+    assert found.links[2].says == "wants 2 of 1 to 5 replicas"
+
+
+async def test_no_name_is_no_llmservice() -> None:
+    api = FakeApi()
+    api.objects[LLMSERVICE.path("ai", "")] = {"kind": "LLMServiceList", "metadata": {"resourceVersion": "1"}}
+    assert await find(api, "ai", "") is None

@@ -29,6 +29,7 @@ class FakeApi(KubeClient):
         self.objects: dict[str, KubeObject] = {}
         self.writes: list[tuple[str, str]] = []
         self.statuses: dict[str, KubeObject] = {}
+        self.merges: list[KubeObject] = []
         self.events: list[KubeObject] = []
         self.unknown: set[str] = set()  # kinds that no API is there for
         self._numbers = itertools.count(1)
@@ -80,6 +81,10 @@ class FakeApi(KubeClient):
             merged["metadata"]["resourceVersion"] = str(next(self._numbers))
         self.objects[path] = merged
         return copy.deepcopy(merged)
+
+    async def merge_object(self, path: str, patch: KubeObject, manager: str) -> KubeObject:
+        self.merges.append(patch)
+        return patch
 
     async def delete_object(self, path: str, uid: str, grace_seconds: int | None = None) -> None:
         self.writes.append(("delete", path))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hearth.controller.coldstart import cold_start, progress
+from hearth.controller.coldstart import by_others, cold_start, progress
 from hearth.controller.world import World
 
 CREATING = {"state": {"waiting": {"reason": "ContainerCreating"}}}
@@ -119,3 +119,21 @@ def test_each_event_that_is_known_has_its_phase(reason: str, phase: str) -> None
 
 def test_before_there_is_a_pod_it_is_scheduled() -> None:
     assert cold_start(world()) == {"phase": "scheduling", "message": "no pod yet"}
+
+
+@pytest.mark.parametrize(
+    ("manager", "owned", "theirs"),
+    [
+        ("us", {"f:phase": {}, "f:since": {}}, False),
+        ("kubectl-patch", {"f:phase": {}}, True),
+        ("kubectl-patch", {}, False),
+        ("kubectl-patch", {".": {}}, False),
+        ("kubectl-patch", {".": {}, "f:took": {".": {}}}, False),
+        ("kubectl-patch", {".": {}, "f:took": {".": {}, "f:loading": {}}}, True),
+    ],
+)
+def test_a_start_that_somebody_else_wrote_is_told_by_its_fields(
+    manager: str, owned: dict[str, Any], theirs: bool
+) -> None:
+    entry = {"manager": manager, "fieldsV1": {"f:status": {"f:coldStart": owned}}}
+    assert by_others({"metadata": {"managedFields": [{}, {"manager": "x", "fieldsV1": {}}, entry]}}, "us") is theirs

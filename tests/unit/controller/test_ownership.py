@@ -71,6 +71,9 @@ def test_somebody_elses_counts_before_one_that_is_leaving() -> None:
         ("PersistentVolumeClaim", ["ReadWriteMany"], "NodeLocalPVC", True),
         ("PersistentVolumeClaim", ["ReadWriteOnce"], "HostPath", True),
         ("PersistentVolumeClaim", [], "None", True),
+        ("Service", [], "NodeLocalPVC", False),
+        ("Deployment", [], "NodeLocalPVC", False),
+        ("ScaledObject", [], "NodeLocalPVC", False),
     ],
 )
 def test_what_is_needed_no_more(kind: str, modes: list[str], strategy: str, gone: bool) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from hearth.controller.reconcile import KEDA_LOOK_SECONDS, LOOK_SECONDS, NAME_LOOK_SECONDS
+from hearth.controller.reconcile import KEDA_LOOK_SECONDS, LOOK_SECONDS, NAME_LOOK_SECONDS, Reconciler
 from hearth.crd_translator import ClusterFacts
-from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Unavailable
+from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Refused, Unavailable
 from hearth.kube.kinds import RENDERED
-from hearth.kube.objects import KubeObject
+from hearth.kube.objects import KubeObject, ObjectKey
 from tests.unit.controller.cluster import KEY, Cluster
 
 NAMES = {
@@ -310,3 +310,86 @@ async def test_a_queue_depth_that_is_none_is_not_told(value: object) -> None:
     cluster.api.objects[path]["items"] = [{"value": "7"}, {"value": "2k"}]
     await cluster.look()
     assert cluster.status["queueDepth"] == 2007
+
+
+async def test_conditions_of_others_are_no_reason_to_write_a_status() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    service = cluster.services[ObjectKey(*KEY)]
+    theirs = {"type": "Theirs", "status": "True", "reason": "Theirs", "message": "theirs"}
+    service["status"] = {**cluster.status, "conditions": [theirs, *cluster.status["conditions"]]}
+    cluster.api.statuses.clear()
+    await cluster.look()
+    assert cluster.api.statuses == {}
+
+
+async def test_conditions_of_others_that_leave_no_room_for_ours_go() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    theirs = {"type": "Theirs", "status": "True", "reason": "Theirs", "message": "theirs"}
+    cluster.services[ObjectKey(*KEY)]["status"] = {"conditions": [theirs] * 63}
+    apply = cluster.api.apply_object
+
+    async def full(path: str, item: KubeObject, manager: str) -> KubeObject:
+        if path.endswith("/status") and not cluster.api.merges:
+            raise Refused("422: status.conditions: Too many: 66: must have at most 64 items", 422)
+        return await apply(path, item, manager)
+
+    cluster.api.apply_object = full  # type: ignore[method-assign]
+    cluster.api.statuses.clear()
+    await cluster.look()
+    patch = {"metadata": {"uid": "uid-service"}, "status": {"conditions": None}}
+    assert cluster.api.merges == [patch]
+    assert cluster.status["phase"] == "ScaledToZero"
+
+
+async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    apply = cluster.api.apply_object
+
+    async def immutable(path: str, item: KubeObject, manager: str) -> KubeObject:
+        if item["kind"] == "PersistentVolumeClaim":
+            raise Refused("422: spec is immutable after creation\n{ a dump of the object }", 422)
+        return await apply(path, item, manager)
+
+    cluster.api.apply_object = immutable  # type: ignore[method-assign]
+    cluster.apply("spec.cache.size=20Gi", "spec.scaling.max=7")
+    with pytest.raises(Refused):
+        await cluster.look()
+    assert cluster.get("ScaledObject", "qwen")["spec"]["maxReplicaCount"] == 7
+    assert cluster.reason() == "Refused"
+    assert cluster.message() == "PersistentVolumeClaim qwen-cache-nvidia: 422: spec is immutable after creation"
+
+
+@pytest.mark.parametrize(
+    ("owner", "reason"),
+    [(None, "NameTaken"), ("shop", "NameTaken"), ("qwen", "NoDemand")],
+)
+async def test_an_hpa_of_the_name_that_keda_derives_is_not_given_to_keda(owner: str | None, reason: str) -> None:
+    cluster = Cluster()
+    owners = [{"kind": "ScaledObject", "name": owner, "uid": "v", "controller": True}] if owner else []
+    path = "/apis/autoscaling/v2/namespaces/ai/horizontalpodautoscalers/keda-hpa-qwen"
+    cluster.api.objects[path] = {
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "keda-hpa-qwen", "namespace": "ai", "uid": "u", "ownerReferences": owners},
+    }
+    for _ in range(3):
+        await cluster.look()
+    assert cluster.reason() == reason
+    if reason == "NameTaken":
+        assert cluster.api.writes == []
+        assert "HorizontalPodAutoscaler ai/keda-hpa-qwen" in cluster.message()
+
+
+@pytest.mark.parametrize("choice", ["{name: broken}", "{selector: {vendor: [huawei]}}"])
+async def test_a_runtime_that_cannot_be_read_is_not_said_to_be_missing(choice: str) -> None:
+    cluster = Cluster(f"spec.runtime={choice}")
+    cluster.reconciler = Reconciler(
+        *(cluster.api, cluster.services, cluster.belongings, lambda: cluster.runtimes, lambda: cluster.facts, "one"),
+        cluster.fleet,
+        lambda: {"broken": "spec.vendor: required"},
+    )
+    await cluster.look()
+    assert "cannot be read: spec.vendor: required" in cluster.message("RuntimeResolved")
+    assert "no such InferenceRuntime" not in cluster.message("RuntimeResolved")

@@ -115,6 +115,8 @@ def test_a_runtime_that_cannot_be_read_hides_no_other() -> None:
     made, _ = controller()
     made._runtime_changed(ObjectKey("", "good"), runtime_manifest(name="good"))
     made._runtime_changed(ObjectKey("", "bad"), runtime_manifest("spec.resources={memory: '1e5000'}", name="bad"))
+    assert list(made._unreadable) == ["bad"]
+    assert "spec.resources.memory" in made._unreadable["bad"]
     assert [runtime.metadata.name for runtime in made.runtimes()] == ["good"]
 
 

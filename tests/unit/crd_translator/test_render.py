@@ -1,5 +1,6 @@
 """Golden files: what each runtime and source becomes. `pytest --update-golden` writes them anew; read the diff."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.crd_translator import ClusterFacts, render
+from hearth.crd_translator.storage import claim_name
 from tests.builders import bundled_runtimes, llmservice, runtime
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -138,3 +140,31 @@ def test_a_share_asks_for_what_the_llmservice_names() -> None:
     rendered = render(llmservice("spec.runtime={name: own}", "spec.resources.fraction={memory: 8Gi}"), [own])
     (container,) = rendered.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"] == {"own/gpu": "1", "own/memory": "8192"}
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "spec.imagePullSecrets=[{name: registry}]",
+        "spec.model.source={uri: 'hf://org/m', secretRef: {name: hub}}",
+        "spec.model.source.uri=hf://org/other",
+        "spec.cache.strategy=SharedPVC",
+    ],
+)
+def test_another_template_of_a_prewarm_is_another_job(assignment: str) -> None:
+    base = ("spec.cache.prewarm=true", "spec.model.source.uri=hf://org/m")
+    (before,), (same,), (after,) = (
+        render(llmservice(*base, *more), bundled_runtimes()).of_kind("Job") for more in ((), (), (assignment,))
+    )
+    assert before == same
+    assert before["spec"]["template"] != after["spec"]["template"]
+    assert before["metadata"]["name"] != after["metadata"]["name"]
+
+
+def test_no_two_vendors_share_a_claim() -> None:
+    vendors = ["nvidia", "NVIDIA", "寒武纪", "昇腾", "a.b", "a-b", "a_b", "v" * 20 + "1", "v" * 20 + "2", "-", "--"]
+    service = llmservice()
+    names = [claim_name(service, runtime("r", vendor)) for vendor in vendors]
+    assert len(set(names)) == len(vendors)
+    assert names[0] == "qwen-cache-nvidia"
+    assert all(re.fullmatch("qwen-cache-[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?", name) for name in names), names

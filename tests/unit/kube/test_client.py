@@ -1,0 +1,41 @@
+"""The client on an API server that answers what no API server should."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from kubernetes.aio import client
+
+from hearth.kube.client import KubeClient
+from hearth.kube.errors import Unanswered, Unavailable
+
+
+async def first(changes: AsyncIterator[object]) -> object:
+    return await anext(changes)
+
+
+async def test_a_change_that_is_too_long_for_a_line_asks_for_a_list() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"type":"ADDED","object":{"metadata":{"name":"' + b"x" * (5 << 20) + b'"}}}\n'
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    kube = KubeClient(client.ApiClient(client.Configuration(host=f"http://127.0.0.1:{port}")))
+    try:
+        with pytest.raises(Unavailable, match="/things: found a change that can't be read") as raised:
+            await asyncio.wait_for(first(kube.watch_objects("/things", "1")), 10)
+        assert not isinstance(raised.value, Unanswered), "after which the informer would watch from the same version"
+    finally:
+        await kube.close()
+        server.close()
+
+
+@pytest.mark.parametrize("written", ["", "[]", "7", "a: [", "contexts: 7\ncurrent-context: a", "{}"])
+async def test_a_kubeconfig_that_says_nothing_is_said_in_words(tmp_path: Path, written: str) -> None:
+    file = tmp_path / "config"
+    file.write_text(written)
+    with pytest.raises(Unanswered, match="no way to the API server"):
+        await KubeClient.connect(file)
