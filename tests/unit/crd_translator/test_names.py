@@ -49,7 +49,7 @@ def test_the_selector_is_of_engines_alone() -> None:
 
 @pytest.mark.parametrize(
     ("vendor", "readable"),
-    [("Moore Threads", "moore-threads-"), ("__x__", "x-"), ("v" * 40, "vvvv"), ("华为", ""), ("a.b", "a-b-")],
+    [("Moore Threads", "moore-threa"), ("__x__", "x-"), ("v" * 40, "vvvv"), ("华为", ""), ("a.b", "a-b-")],
 )
 def test_a_claim_has_its_vendors_name_as_far_as_it_can_be_written(vendor: str, readable: str) -> None:
     name = claim_name(llmservice(), runtime(vendor=vendor))
