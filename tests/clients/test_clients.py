@@ -37,7 +37,9 @@ ASKING = [
     Asking(client, how)
     for client in CLIENTS
     for how, api in client.hows.items()
-    if api == "chat" and how in ("stream", "helper", "other-stream", "whole")  # what the simulated engine speaks
+    # What the simulated engine speaks. Its answers end by their length, which openai's helper takes for an error:
+    # tests/clients/test_progress.py has the helpers.
+    if api == "chat" and how in ("stream", "other-stream", "whole")
 ]
 
 
@@ -86,4 +88,5 @@ async def _all_at_once(base_url: str, installed: Path) -> dict[str, Outcome]:
 @pytest.mark.parametrize("state", ["cold", "warm"])
 def test_the_model_speaks(outcomes: dict[str, Outcome], asking: Asking, state: str) -> None:
     answer: Answer = getattr(outcomes[asking.model], state)
-    assert (answer.error, answer.said.strip(), answer.finish) == ("", WORDS, "stop")
+    # Its tokens were not enough for more words, says the simulated engine as vLLM would.
+    assert (answer.error, answer.said.strip(), answer.finish) == ("", WORDS, "length")

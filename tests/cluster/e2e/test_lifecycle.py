@@ -54,7 +54,7 @@ def moved(cluster: Cluster, node: str, hub: str | None) -> bool:
         or cluster.status().get("observedGeneration") != cluster.get("llmservice")["metadata"]["generation"]
     ):
         return False
-    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    env = deployment["spec"]["template"]["spec"]["containers"][0].get("env", [])  # none in its first moment
     modelscope = {variable["name"]: variable.get("value") for variable in env}.get("VLLM_USE_MODELSCOPE")
     done = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
     return modelscope == hub and done and ready_on(cluster, node)

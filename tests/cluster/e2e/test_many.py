@@ -19,8 +19,9 @@ async def test_each_is_reached_counted_scaled_and_reported_as_its_own(hearth: De
     here.until(lambda: here.status("twin").get("phase") == "Ready", "the one with min 1 is ready unasked")
     there.until(lambda: there.asleep("twin") and there.asleep("huge"), "the others are asleep")
     async with new_client() as client:
-        # By model alone it is not said which twin is meant; by namespace, path and Host it is.
-        assert (await Conversation("twin").run(client)).status == 404
+        # By model alone the older twin is meant; by namespace, path and Host each is.
+        assert (await Conversation("twin", tokens=2).run(client)).whole
+        assert there.replicas("twin") == 0
         warm = Conversation(f"{NAMESPACE}/twin", tokens=60)
         asking = asyncio.create_task(warm.run(client))
         await warm.until(lambda talk: talk.words > 0)
@@ -35,7 +36,7 @@ async def test_each_is_reached_counted_scaled_and_reported_as_its_own(hearth: De
         ).run(client)
         assert by_path.whole
         listed = (await client.get("http://hearth-activator.hearth-system.svc/v1/models")).json()["data"]
-        assert {model["id"] for model in listed} >= {f"{NAMESPACE}/twin", "research/twin", "huge"}
+        assert {model["id"] for model in listed} >= {"twin", "research/twin", "huge"}
 
         stuck = Conversation("huge")
         held = asyncio.create_task(stuck.run(client))
