@@ -15,7 +15,7 @@ import httptools
 
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget, Limits
-from hearth.http1.message import Refusal, Request, why_refused
+from hearth.http1.message import OVERLOADED, Refusal, Request, why_refused
 from hearth.http1.response import Carrier, TransportResponse
 
 log = logging.getLogger(__name__)
@@ -272,7 +272,7 @@ class Connection(Carrier):
             self._read_body_again(data[offered:])
             return
         if self._reading == "head" and not self._hold_head():
-            self._refuse_what_is_read(_overloaded())
+            self._refuse_what_is_read(OVERLOADED)
             return
         if self._silent > self._limits.head_bytes:  # a field, a chunk's extension, a line without an end
             self._refuse_what_is_read(self._too_large())
@@ -411,7 +411,7 @@ class Connection(Carrier):
         if len(request.body) + len(body) > self._limits.body_bytes:
             self._refuse_what_is_read(self._body_too_large())
         elif not self.budget.take(len(body), response.held):
-            self._refuse_what_is_read(_overloaded())
+            self._refuse_what_is_read(OVERLOADED)
         else:
             response.held += len(body)
             request.body += body
@@ -577,10 +577,6 @@ class Connection(Carrier):
             what = "head" if self._waited_for == "head" else "body"
             self._refuse_what_is_read(Refusal(408, "request_timeout", f"The request's {what} did not come in time."))
             self._serve()
-
-
-def _overloaded() -> Refusal:
-    return Refusal(503, "overloaded", "Too many bytes of requests are waiting here already; try again later.")
 
 
 def keep_alive(transport: asyncio.BaseTransport) -> None:

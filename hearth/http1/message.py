@@ -1,6 +1,6 @@
 """A request as it was read from a connection, and why one is refused."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hearth.http1.headers import Headers, first_of_each
 
@@ -11,6 +11,10 @@ class Refusal(NamedTuple):
     status: int
     code: str
     text: str
+
+
+OVERLOADED: Final = Refusal(503, "overloaded", "Too many bytes of requests are waiting here already; try again later.")
+"""The bodies of all requests are over their budget."""
 
 
 class Request:

@@ -28,7 +28,7 @@ from hearth.activator.paths import GET, Path, dialect_of, is_own, likely, path_o
 from hearth.api.key import ServiceKey
 from hearth.http1 import asgi
 from hearth.http1.limits import Budget, Limits
-from hearth.http1.message import Refusal, Request
+from hearth.http1.message import OVERLOADED, Refusal, Request
 from hearth.http1.response import Response, TransportResponse
 from hearth.http1.upstream import Pool
 
@@ -92,7 +92,7 @@ class Door:
         path = request.path
         if request.method == "OPTIONS" or is_own(path) or self._is_own_below(path):
             self.spawn(self._serve(request, response))
-        elif request.fields.get(b"content-encoding", b"").lower() in _IDENTITY:
+        elif not is_coded(request):
             self._enter(request, response)
         else:
             response.attach(self.spawn(self._decode_and_enter(request, response)))
@@ -162,7 +162,7 @@ class Door:
                 if len(plain) > limit:
                     raise errors.body_too_large(limit)
                 if not response.hold(len(request.body) + len(plain)):
-                    raise errors.of_refusal(Refusal(503, "overloaded", "Too many bytes of requests wait here already."))
+                    raise errors.of_refusal(OVERLOADED)
         request.body = plain
         response.hold(len(plain))
         request.headers = [field for field in request.headers if field[0] != b"content-encoding"]
@@ -266,6 +266,11 @@ class Door:
         for address in entry.ready:
             self._pool.welcome(address)
         gate.update(entry)
+
+
+def is_coded(request: Request) -> bool:
+    """Whether the body has a content coding, which must be taken off before it is read."""
+    return request.fields.get(b"content-encoding", b"").lower() not in _IDENTITY
 
 
 def _known(method: str, path: str, entry: Entry | None) -> Path:

@@ -273,15 +273,16 @@ class Gate:
         self.hold.set_ready((), self._loop.time())
         for ticket in self.hold.tickets():
             self._refuse(self._held[ticket], errors.service_deleted(self.name))
-        for timer in (self._expiry, self._retry, self._sweep, self._lease):
-            if timer is not None:
-                timer.cancel()
+        self._stop_timers()
 
     def close(self) -> None:
         """The process ends: whoever is still here is told."""
         # Who waits first: nobody is sent to a replica that somebody else has just given up.
         for held in sorted(self._held.values(), key=lambda held: not held.ticket.waiting):
             held.cut()
+        self._stop_timers()
+
+    def _stop_timers(self) -> None:
         for timer in (self._expiry, self._retry, self._sweep, self._lease):
             if timer is not None:
                 timer.cancel()

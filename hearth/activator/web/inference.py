@@ -5,11 +5,9 @@ from starlette.types import Receive, Scope, Send
 
 from hearth.activator import errors
 from hearth.activator.errors import ApiError
-from hearth.activator.lane.door import Door
+from hearth.activator.lane.door import Door, is_coded
 from hearth.http1.asgi import AsgiResponse, ClientGone, OverBudget, Refused, TooLarge, read_request
-from hearth.http1.message import Refusal
-
-_IDENTITY = frozenset((b"", b"identity"))
+from hearth.http1.message import OVERLOADED
 
 
 class InferenceRoute:
@@ -37,11 +35,10 @@ class InferenceRoute:
         except TooLarge:
             raise errors.body_too_large(door.limits.body_bytes) from None
         except OverBudget:
-            text = "Too many bytes of requests are waiting here already; try again later."
-            raise errors.of_refusal(Refusal(503, "overloaded", text)) from None
+            raise errors.of_refusal(OVERLOADED) from None
         response = AsgiResponse(request, door.budget)
         try:
-            if request.fields.get(b"content-encoding", b"").lower() not in _IDENTITY:
+            if is_coded(request):
                 await door.decode(request, response)
             entry, asked = door.route(request)
             door.begin(entry, asked, response)
