@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import unquote
 
+from hearth.http1.gathering import Gathering
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget
 from hearth.http1.message import Refusal, Request, why_refused
@@ -35,7 +36,7 @@ async def serve(app: App, request: Request, response: TransportResponse) -> None
     readable.set()
     response.attach(gone.set)
     response.set_flow(readable.clear, readable.set)
-    body = bytes(request.body)
+    body = request.body
     response.drop_request()
     given = False
     started: tuple[int, Headers, int | None] | None = None
@@ -117,21 +118,23 @@ async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit:
         client=str(client[0]) if client else "",
         scheme=scope.get("scheme") or "http",
     )
+    body = Gathering()
     try:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             data = message.get("body") or b""
-            if len(request.body) + len(data) > limit:
+            if body.size + len(data) > limit:
                 raise TooLarge
-            if not budget.take(len(data), len(request.body)):
+            if not budget.take(len(data), body.size):
                 raise OverBudget
-            request.body += data
+            body.add(data)
             if not message.get("more_body"):
+                request.body = body.whole()
                 return request
     except BaseException:
-        budget.give(len(request.body))
+        budget.give(body.size)
         raise
 
 
