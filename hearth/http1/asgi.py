@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from hearth.http1.gathering import Gathering
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget
-from hearth.http1.message import Refusal, Request, why_refused
+from hearth.http1.message import OVERLOADED, Refusal, Request, body_too_large, why_refused
 from hearth.http1.response import Response, TransportResponse
 
 Message = MutableMapping[str, Any]
@@ -102,7 +102,7 @@ def _scope(request: Request) -> dict[str, Any]:
 
 
 async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit: int, budget: Budget) -> Request:
-    """The whole request of an ASGI scope. Raises Refused, TooLarge, OverBudget, ClientGone."""
+    """The whole request of an ASGI scope. Raises Refused, ClientGone."""
     raw_path = scope.get("raw_path")
     path = raw_path.decode("latin-1") if raw_path else scope["path"]
     headers = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
@@ -126,9 +126,9 @@ async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit:
                 raise ClientGone
             data = message.get("body") or b""
             if body.size + len(data) > limit:
-                raise TooLarge
+                raise Refused(body_too_large(limit))
             if not budget.take(len(data), body.size):
-                raise OverBudget
+                raise Refused(OVERLOADED)
             body.add(data)
             if not message.get("more_body"):
                 request.body = body.whole()
@@ -139,7 +139,7 @@ async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit:
 
 
 class Refused(Exception):
-    """A request that is none for anybody."""
+    """A request that is not served, whatever it is about."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.text)
@@ -148,14 +148,6 @@ class Refused(Exception):
 
 class ClientGone(Exception):
     """The client closed its connection before its request was whole."""
-
-
-class TooLarge(Exception):
-    """The body is over its limit."""
-
-
-class OverBudget(Exception):
-    """The bodies of all requests are over their budget."""
 
 
 class AsgiResponse(Response):

@@ -16,7 +16,7 @@ import httptools
 from hearth.http1.gathering import Gathering
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget, Limits
-from hearth.http1.message import OVERLOADED, Refusal, Request, why_refused
+from hearth.http1.message import OVERLOADED, Refusal, Request, body_too_large, why_refused
 from hearth.http1.response import Carrier, TransportResponse
 
 log = logging.getLogger(__name__)
@@ -355,7 +355,7 @@ class Connection(Carrier):
         response = TransportResponse(self, request, keep_alive=keep)
         announced = int(request.fields.get(b"content-length") or 0)
         if refusal is None and announced > self._limits.body_bytes:
-            refusal = self._body_too_large()
+            refusal = body_too_large(self._limits.body_bytes)
         response.fault = refusal
         self._step("head is whole")
         self._line.append(response)
@@ -411,7 +411,7 @@ class Connection(Carrier):
     def _take_body(self, body: bytes) -> None:
         response = self._line[-1]
         if self._body.size + len(body) > self._limits.body_bytes:
-            self._refuse_what_is_read(self._body_too_large())
+            self._refuse_what_is_read(body_too_large(self._limits.body_bytes))
         elif not self.budget.take(len(body), response.held):
             self._refuse_what_is_read(OVERLOADED)
         else:
@@ -447,9 +447,6 @@ class Connection(Carrier):
             "head_too_large",
             f"A request's head has at most {self._limits.head_bytes} bytes and {self._limits.fields} fields here.",
         )
-
-    def _body_too_large(self) -> Refusal:
-        return Refusal(413, "request_too_large", f"The request's body is over {self._limits.body_bytes} bytes.")
 
     # serving
 

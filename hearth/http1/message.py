@@ -17,6 +17,11 @@ OVERLOADED: Final = Refusal(503, "overloaded", "Too many bytes of requests are w
 """The bodies of all requests are over their budget."""
 
 
+def body_too_large(limit: int) -> Refusal:
+    """A body of more than `limit` bytes."""
+    return Refusal(413, "request_too_large", f"The request's body is over {limit} bytes.")
+
+
 class Request:
     """A client's request; `body` is set when it is whole. `fields` are the first value of each header field.
 

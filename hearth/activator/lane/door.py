@@ -29,7 +29,7 @@ from hearth.api.key import ServiceKey
 from hearth.http1 import asgi
 from hearth.http1.gathering import Gathering
 from hearth.http1.limits import Budget, Limits
-from hearth.http1.message import OVERLOADED, Refusal, Request
+from hearth.http1.message import OVERLOADED, Refusal, Request, body_too_large
 from hearth.http1.response import Response, TransportResponse
 from hearth.http1.upstream import Pool
 
@@ -160,7 +160,7 @@ class Door:
             while piece := await asyncio.to_thread(step):
                 plain.add(piece)
                 if plain.size > limit:
-                    raise errors.body_too_large(limit)
+                    raise errors.of_refusal(body_too_large(limit))
                 if not response.hold(len(request.body) + plain.size):
                     raise errors.of_refusal(OVERLOADED)
         request.body = plain.whole()
