@@ -16,7 +16,7 @@ from hearth.api.llmservice import LLMService, Progress
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.status import LLMServiceStatus
 from hearth.coldstart import Took
-from hearth.kube.endpoints import addresses
+from hearth.kube.endpoints import Endpoint, endpoints, listed
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Directory:
         self._on_change = on_change
         self._entries: dict[ServiceKey, Entry] = {}
         self._by_name: dict[str, set[ServiceKey]] = defaultdict(set)
-        self._slices: dict[tuple[str, str], tuple[ServiceKey, frozenset[str]]] = {}
+        self._slices: dict[tuple[str, str], tuple[ServiceKey, tuple[Endpoint, ...]]] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         """The entries, sorted by namespace and name."""
@@ -126,7 +126,7 @@ class Directory:
         if item is not None:
             name = (item["metadata"].get("labels") or {}).get(LLMSERVICE_LABEL)
             if name:
-                self._slices[slice_key] = (ServiceKey(slice_key[0], name), addresses(item))
+                self._slices[slice_key] = (ServiceKey(slice_key[0], name), endpoints(item))
         new = self._slices.get(slice_key)
         for key in {owner for owner, _ in filter(None, (old, new))}:
             entry = self._entries.get(key)
@@ -178,7 +178,8 @@ class Directory:
         return min(listed, key=lambda entry: (entry.created, entry.key), default=None)
 
     def _ready(self, key: ServiceKey) -> frozenset[str]:
-        return frozenset(address for owner, ready in self._slices.values() if owner == key for address in ready)
+        found = listed(each for owner, each in self._slices.values() if owner == key)
+        return frozenset(address for address, listing in found.items() if listing == "ready")
 
 
 def _labels(host: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from hearth.activator.directory import Directory
 from hearth.faults import counted
 from hearth.kube import informer as module
 from hearth.kube.client import KubeClient, Listed
+from hearth.kube.endpoints import Listing
 from hearth.kube.errors import Expired, KubeError, Unanswered, Unavailable
 from hearth.kube.informer import Informer
 from hearth.kube.objects import KubeObject, ObjectKey, name_of
@@ -246,7 +247,7 @@ def test_whatever_an_object_is_the_others_are_served(strange: list[dict[str, Any
     async def run() -> None:
         entries: dict[Any, Any] = {}
         directory = Directory(entries.__setitem__)
-        lists: list[list[str]] = []
+        lists: list[Mapping[str, Listing]] = []
         listed = ActivatorDirectory(lists.append)
         good = llmservice_manifest("good", "ai")
         services = Scripted(*odd("llmservices"), good)
