@@ -16,7 +16,7 @@ from hearth.api.llmservice import LLMService, Progress
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.status import LLMServiceStatus
 from hearth.coldstart import Took
-from hearth.kube.endpoints import addresses
+from hearth.kube.endpoints import Endpoint, endpoints, listed
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Directory:
         self._entries: dict[ServiceKey, Entry] = {}
         self._by_name: dict[str, set[ServiceKey]] = defaultdict(set)
         self._oldest: dict[str, Entry] = {}  # of those that are listed, who has a name by itself
-        self._slices: dict[tuple[str, str], tuple[ServiceKey, frozenset[str]]] = {}
+        self._slices: dict[tuple[str, str], tuple[ServiceKey, tuple[Endpoint, ...]]] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         """The entries, sorted by namespace and name."""
@@ -127,7 +127,7 @@ class Directory:
         if item is not None:
             name = (item["metadata"].get("labels") or {}).get(LLMSERVICE_LABEL)
             if name:
-                self._slices[slice_key] = (ServiceKey(slice_key[0], name), addresses(item))
+                self._slices[slice_key] = (ServiceKey(slice_key[0], name), endpoints(item))
         new = self._slices.get(slice_key)
         for key in {owner for owner, _ in filter(None, (old, new))}:
             entry = self._entries.get(key)
@@ -182,19 +182,20 @@ class Directory:
         """Who came first keeps a name: what somebody makes elsewhere takes nobody's clients away."""
         name = key[1]
         oldest = self._oldest.get(name)
-        listed = entry if entry is not None and entry.policy.listed else None
-        if oldest is not None and oldest.key == key and (listed is None or listed.created > oldest.created):
+        named = entry if entry is not None and entry.policy.listed else None
+        if oldest is not None and oldest.key == key and (named is None or named.created > oldest.created):
             others = [self._entries[other] for other in self._by_name[name]]
             first = min((other for other in others if other.policy.listed), key=_age, default=None)
             if first is None:
                 del self._oldest[name]
             else:
                 self._oldest[name] = first
-        elif listed is not None and (oldest is None or oldest.key == key or _age(listed) < _age(oldest)):
-            self._oldest[name] = listed
+        elif named is not None and (oldest is None or oldest.key == key or _age(named) < _age(oldest)):
+            self._oldest[name] = named
 
     def _ready(self, key: ServiceKey) -> frozenset[str]:
-        return frozenset(address for owner, ready in self._slices.values() if owner == key for address in ready)
+        found = listed(each for owner, each in self._slices.values() if owner == key)
+        return frozenset(address for address, listing in found.items() if listing == "ready")
 
 
 def _age(entry: Entry) -> tuple[str, ServiceKey]:

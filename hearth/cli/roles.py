@@ -89,6 +89,14 @@ def scaler(
     activator_service: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the activators' Service, whose endpoints are watched.")
     ] = None,
+    activator_grace_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="terminationGracePeriodSeconds of the activators' pods: one that terminates and was not heard for as "
+            "long is gone.",
+        ),
+    ] = 150.0,
     operations_listen: OperationsListen = "0.0.0.0:8081",
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     log_format: LogFormat = LogFormatChoice.auto,
@@ -104,7 +112,10 @@ def scaler(
         )
     service = _namespaced("--activator-service", activator_service)
     identity = os.environ.get("HOSTNAME") or socket.gethostname()
-    config = ScalerConfig(listen, operations_listen, tuple(activator or ()), identity, service, kubeconfig)
+    config = ScalerConfig(
+        *(listen, operations_listen, tuple(activator or ()), identity, service, kubeconfig),
+        activator_grace_seconds=activator_grace_seconds,
+    )
     _run_role(run_scaler(config), log_format, log_level)
 
 
