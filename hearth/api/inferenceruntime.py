@@ -23,6 +23,7 @@ from hearth.api.base import (
     refuse,
 )
 from hearth.api.quantity import Quantity
+from hearth.api.template import PodTemplate
 
 # Without a brace inside, so that any text is looked through in one pass.
 PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
@@ -205,6 +206,17 @@ class Metrics(ApiModel):
     ttft: Word | None = Field(None, description="The histogram of the time to the first token.")
 
 
+class Prewarm(ApiModel):
+    """How a cache is filled where the engine's image can't do it. The image needs /bin/sh."""
+
+    image: str | None = Field(None, max_length=1024, description="Its image; the engine's where not given.")
+    command: list[Template] = Field(
+        min_length=1,
+        max_length=MAX_ITEMS,
+        description="What downloads {{ .Model.Path }} into the cache, which HF_HOME or MODELSCOPE_CACHE names.",
+    )
+
+
 MAX_PATHS = 32
 
 EnginePath = Annotated[str, Field(min_length=2, max_length=128, pattern=r"^(/[A-Za-z0-9_-]+)+$")]
@@ -224,6 +236,10 @@ class InferenceRuntimeSpec(ApiModel):
     health: Health = Field(default_factory=Health)
     lifecycle: Lifecycle = Field(default_factory=Lifecycle, description="How an engine ends.")
     metrics: Metrics = Field(default_factory=Metrics)
+    prewarm: Prewarm | None = Field(
+        None, description="What the prewarm Job runs; the hub's Python client if not given."
+    )
+    template: PodTemplate | None = Field(None)
     paths: list[EnginePath] = Field(
         default_factory=list,
         max_length=MAX_PATHS,

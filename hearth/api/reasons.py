@@ -16,6 +16,8 @@ ReasonName = Literal[
     "NoRuntimeForVendor",
     "SharingNotSupported",
     "SourceNotSupported",
+    "PrewarmNotSupported",
+    "TemplateRefused",
     "AmbiguousPriority",
     "Resolved",
     "RuntimeNotResolved",
@@ -62,6 +64,12 @@ _ROWS = (
     Reason("NoRuntimeForVendor", True, _FITS),
     Reason("SharingNotSupported", True, _FITS),
     Reason("SourceNotSupported", True, "choose a runtime whose engine can load such a source, or another source"),
+    Reason(
+        "PrewarmNotSupported",
+        True,
+        "give the InferenceRuntime `spec.prewarm` (an image and a command), or set `spec.cache.prewarm` to false",
+    ),
+    Reason("TemplateRefused", True, "the message names the field of `spec.template` that Hearth relies upon"),
     Reason("AmbiguousPriority", True, "give one of the two InferenceRuntimes a higher `spec.priority`"),
     Reason("Resolved", False),
     Reason("RuntimeNotResolved", False),  # RuntimeResolved says why
