@@ -33,6 +33,7 @@ PLACEHOLDERS = (
     ".Service.Name",
     ".Service.Namespace",
     ".Resources.Accelerators",
+    ".Scaling.DrainSeconds",
 )
 
 
@@ -78,7 +79,8 @@ class Container(ApiModel):
         default_factory=list,
         max_length=MAX_ITEMS,
         description="Arguments, with {{ .Model.Path }}, {{ .Model.Name }}, {{ .Service.Name }}, "
-        "{{ .Service.Namespace }} and {{ .Resources.Accelerators }} substituted.",
+        "{{ .Service.Namespace }}, {{ .Resources.Accelerators }} and {{ .Scaling.DrainSeconds }} (the LLMService's "
+        "scaling.drainTimeout in seconds) substituted.",
     )
     env: list[EnvVar] = Field(
         default_factory=list, max_length=MAX_ITEMS, description="Environment variables of the engine."
@@ -192,7 +194,11 @@ class Health(ApiModel):
 
 class Lifecycle(ApiModel):
     termination_grace_period_seconds: Positive = Field(30, description="Widened where scaling.drainTimeout needs more.")
-    pre_stop_drain: bool = Field(True, description="Wait for running requests before the engine is told to stop.")
+    pre_stop_drain: bool = Field(
+        True,
+        description="Wait for what is being answered before the engine is told to stop: by metrics.running, or until "
+        "no activator is connected, at most scaling.drainTimeout.",
+    )
 
 
 class Metrics(ApiModel):

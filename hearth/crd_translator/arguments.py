@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hearth.api.inferenceruntime import PLACEHOLDER, InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.api.template import SOURCE_PATH
+from hearth.crd_translator.drain import drain_seconds
 from hearth.crd_translator.resolve import RuntimeNotResolved
 
 
@@ -55,6 +56,7 @@ def substitute(text: str, service: LLMService) -> str:
         ".Service.Name": service.metadata.name,
         ".Service.Namespace": service.metadata.namespace,
         ".Resources.Accelerators": str(service.spec.resources.accelerators),
+        ".Scaling.DrainSeconds": str(drain_seconds(service)),
     }
     return PLACEHOLDER.sub(lambda found: values[found[1].strip()], text)
 

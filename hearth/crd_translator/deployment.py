@@ -2,23 +2,17 @@
 
 import hashlib
 import json
-import math
 from typing import Any
 
 from hearth.api.inferenceruntime import InferenceRuntime, Probe
 from hearth.api.labels import VERSION_ANNOTATION
 from hearth.api.llmservice import LLMService
-from hearth.api.template import ENGINE_PORT_ENV
 from hearth.crd_translator.arguments import engine_arguments, substitute
+from hearth.crd_translator.drain import drain_hook, grace_seconds
 from hearth.crd_translator.names import labels, selector
 from hearth.crd_translator.pod import pod_template
 from hearth.crd_translator.prewarm import wait_container, waits
 from hearth.crd_translator.resolve import RuntimeNotResolved
-
-# What a terminating engine gets beyond its drain: the preStop hook's own steps, then SIGTERM and its exit.
-_GRACE_AFTER_DRAIN_SECONDS = 30
-# Endpoint removal reaches every activator well within this; requests sent before it are still accepted.
-_DEREGISTER_SECONDS = 2
 
 
 def render_deployment(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
@@ -50,7 +44,7 @@ def _template(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
     spec["containers"] = [_run(service, runtime, engine), *sidecars]
     if waits(service):
         spec["initContainers"] = [*spec.get("initContainers", []), wait_container(service, runtime, engine)]
-    spec["terminationGracePeriodSeconds"] = _grace_seconds(service, runtime)
+    spec["terminationGracePeriodSeconds"] = grace_seconds(service, runtime)
     text = json.dumps(template, sort_keys=True)
     version = {VERSION_ANNOTATION: hashlib.sha256(text.encode()).hexdigest()[:8]}
     template["metadata"]["annotations"] = {**template["metadata"].get("annotations", {}), **version}
@@ -71,7 +65,7 @@ def _run(service: LLMService, runtime: InferenceRuntime, engine: dict[str, Any])
     }
     if own.command:
         container["command"] = [substitute(word, service) for word in own.command]
-    hook = _drain_hook(service, runtime)
+    hook = drain_hook(service, runtime)
     if hook is not None:
         container["lifecycle"] = {"preStop": {"exec": {"command": hook}}}
     return container
@@ -98,32 +92,3 @@ def _probe(probe: Probe, runtime: InferenceRuntime) -> dict[str, Any]:
     elif probe.tcp_socket is None and probe.exec is None:
         rendered["httpGet"] = {"path": "/health", "port": port}
     return rendered
-
-
-def _grace_seconds(service: LLMService, runtime: InferenceRuntime) -> int:
-    drain = math.ceil(service.spec.scaling.drain_timeout.total_seconds())
-    return max(runtime.spec.lifecycle.termination_grace_period_seconds, drain + _GRACE_AFTER_DRAIN_SECONDS)
-
-
-def _drain_hook(service: LLMService, runtime: InferenceRuntime) -> list[str] | None:
-    """A preStop hook that waits until the engine says that nothing runs, at most for drainTimeout.
-
-    The pod has left the EndpointSlice when the hook runs, so the count can only fall. It is read from the engine's
-    own metrics with what engine images have: sh, and curl or python3.
-    """
-    metrics = runtime.spec.metrics
-    if not runtime.spec.lifecycle.pre_stop_drain or metrics.running is None:
-        return None
-    drain = math.ceil(service.spec.scaling.drain_timeout.total_seconds())
-    port = str(metrics.port) if metrics.port is not None else f"${{{ENGINE_PORT_ENV}}}"
-    url = f"http://127.0.0.1:{port}{metrics.path}"
-    read = f'curl -fsS "{url}" || python3 -c "import urllib.request as u; print(u.urlopen(\'{url}\').read().decode())"'
-    running = f"awk '/^{metrics.running}[ {{]/ {{ total += $NF }} END {{ exit total > 0 }}'"
-    script = (
-        f"end=$(($(date +%s) + {drain})); sleep {_DEREGISTER_SECONDS}; "
-        f"while [ $(date +%s) -lt $end ]; do "
-        f"figures=$({read}) || exit 0; "
-        f'echo "$figures" | {running} && exit 0; '
-        f"sleep 1; done"
-    )
-    return ["/bin/sh", "-c", script]
