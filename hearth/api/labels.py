@@ -4,5 +4,6 @@ from hearth.group import GROUP
 
 LLMSERVICE_LABEL = f"{GROUP}/llmservice"
 COMPONENT_LABEL = "app.kubernetes.io/component"
+MANAGED_BY = {"app.kubernetes.io/managed-by": "hearth"}
 ENGINE_SELECTOR = f"{LLMSERVICE_LABEL},{COMPONENT_LABEL}=engine"
 """Selects the engines of all LLMServices: their Deployments, pods and EndpointSlices."""

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
+from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL, MANAGED_BY
 from hearth.api.llmservice import LLMService
 
 ENGINE_PORT_ENV = "HEARTH_ENGINE_PORT"
@@ -26,7 +26,7 @@ def labels(service: LLMService, component: str = "engine") -> dict[str, str]:
     """The recommended labels plus ours."""
     return {
         "app.kubernetes.io/name": service.metadata.name,
-        "app.kubernetes.io/managed-by": "hearth",
+        **MANAGED_BY,
         COMPONENT_LABEL: component,
         LLMSERVICE_LABEL: service.metadata.name,
     }
