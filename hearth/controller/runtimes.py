@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from hearth.api.inferenceruntime import InferenceRuntime
-from hearth.api.manifest import ManifestError, parse_runtime
+from hearth.api.manifest import ManifestError, read_runtime
 from hearth.controller.choosing import Unreadable
 from hearth.controller.ownership import MANAGER
 from hearth.controller.status import cut
@@ -46,7 +46,7 @@ class Runtimes:
         if item is None:
             return
         try:
-            self.readable[name] = read(item)
+            self.readable[name] = read_runtime(item)
         except ManifestError as error:
             why = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
             self.unreadable[name] = Unreadable(text(item, "spec", "vendor"), why)
@@ -79,11 +79,6 @@ class Runtimes:
         document = {**INFERENCE_RUNTIME.names, "metadata": {"name": name, "uid": uid_of(item)}, "status": status}
         with contextlib.suppress(NotFound):  # gone by now
             await self._kube.apply_object(INFERENCE_RUNTIME.path("", name, "status"), document, MANAGER)
-
-
-def read(item: KubeObject) -> InferenceRuntime:
-    """One as the API server has it, whatever its status says, which is ours. Raises ManifestError."""
-    return parse_runtime({name: part for name, part in item.items() if name != "status"}, "API server")
 
 
 def runtime_status(item: KubeObject, why_not: str | None, now: datetime) -> KubeObject | None:
