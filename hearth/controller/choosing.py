@@ -72,6 +72,8 @@ def choose(
     vendor = text(known, "vendor") or (current.spec.vendor if current is not None else "")
     resource = text(known, "resourceName") or None
     better, refusal = _resolved(service, runtimes, facts)
+    # Where no node can say that it has what nodes have named, nothing is known, and nothing is the better one.
+    blind = facts.accelerators is None and bool(facts.exhausted)
     if not name or _withdrawn(service, status, vendor, current):
         if better is None:
             raise _refusal(service, unreadable, refusal)
@@ -81,7 +83,7 @@ def choose(
         return Choice(name, None, Verdict("RuntimeResolved", False, "RuntimeInvalid", why), vendor, resource)
     lost = _lost(service, current)
     kept = None if current is None or lost is not None else on_resource(current, _resource(current, resource, facts))
-    next_, age = _next(known, better, kept, now)
+    next_, age = (None, timedelta()) if blind and kept is not None else _next(known, better, kept, now)
     if better is not None and next_ is not None and idle and age >= HELD:
         return _chosen(better)
     again = (HELD - age).total_seconds() if idle and next_ is not None else None
