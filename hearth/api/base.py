@@ -19,10 +19,8 @@ MAX_ITEMS = 256
 MAX_DEPTH = 16
 MAX_PARTS = 1024
 
-# RFC 1035 label, as Kubernetes asks of a Service's name: every LLMService gets a Service of its own name.
-_DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
-# RFC 1123 label: a namespace's name.
-_NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+# RFC 1123 label: a namespace's name; and a Service's, since Kubernetes 1.36.
+_DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 # RFC 1123 subdomain: the name of most other objects.
 _DNS_SUBDOMAIN = re.compile(r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
 
@@ -55,12 +53,12 @@ def cel(*rules: tuple[str, str]) -> ConfigDict:
 
 def _dns_label(value: str) -> str:
     if len(value) > 63 or not _DNS_LABEL.fullmatch(value):
-        refuse("", value, "expected a DNS label: at most 63 of a-z, 0-9 and '-', beginning with a letter")
+        refuse("", value, "expected a DNS label: at most 63 of a-z, 0-9 and '-', no '-' at its ends")
     return value
 
 
 def _namespace(value: str) -> str:
-    if len(value) > 63 or not _NAMESPACE.fullmatch(value):
+    if len(value) > 63 or not _DNS_LABEL.fullmatch(value):
         refuse("", value, "expected a namespace: at most 63 of a-z, 0-9 and '-', no '-' at its ends")
     return value
 

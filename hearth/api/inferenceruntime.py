@@ -20,9 +20,11 @@ from hearth.api.base import (
     Resource,
     Value,
     Word,
+    cel,
     refuse,
 )
 from hearth.api.quantity import Quantity
+from hearth.api.status import InferenceRuntimeStatus
 from hearth.api.template import PodTemplate
 
 # Without a brace inside, so that any text is looked through in one pass.
@@ -125,8 +127,28 @@ class Scheduler(ApiModel):
 
 
 class Accelerator(ApiModel):
+    """The device. `resources` are the extended resources that it goes by, in the order in which they are tried."""
+
+    model_config = cel(
+        (
+            "!has(self.resourceName) || !has(self.resourceNames) || self.resourceNames.size() == 0",
+            "resourceNames: give either resourceName or resourceNames",
+        )
+    )
+
     resource_name: Word | None = Field(
         None, description="Extended resource of the device plugin, such as nvidia.com/gpu. None: runs on the CPU."
+    )
+    resource_names: list[Word] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Instead of resourceName, where a vendor has several plugins: the first that nodes have is asked "
+        "for.",
+    )
+    allowed_counts: list[Annotated[int, Field(ge=0, le=64)]] = Field(
+        default_factory=list,
+        max_length=65,
+        description="What spec.resources.accelerators of an LLMService may be, such as 1, 2, 4 and 8; any where empty.",
     )
     sharing: Sharing = Field(default_factory=Sharing, description="How a share of a device is asked for.")
     node_selector: Labels = Field(default_factory=dict, description="Labels of the nodes to run on.")
@@ -137,6 +159,16 @@ class Accelerator(ApiModel):
         None, description="The RuntimeClass that gives devices to containers."
     )
     scheduler: Scheduler | None = Field(None, description="Another scheduler than the cluster's own.")
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        return (self.resource_name,) if self.resource_name is not None else tuple(self.resource_names)
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if self.resource_name is not None and self.resource_names:
+            refuse("resourceNames", self.resource_names, "give either resourceName or resourceNames")
+        return self
 
 
 class RuntimeResources(ApiModel):
@@ -266,3 +298,4 @@ class InferenceRuntime(Resource):
 
     kind: Literal["InferenceRuntime"] = "InferenceRuntime"
     spec: InferenceRuntimeSpec
+    status: InferenceRuntimeStatus | None = None

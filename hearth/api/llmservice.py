@@ -24,6 +24,7 @@ from hearth.api.base import (
 )
 from hearth.api.key import ServiceKey
 from hearth.api.modelsource import SHAPES, URI_PATTERN, ModelURI, parse_model_uri
+from hearth.api.names import ENGINE_SUFFIX
 from hearth.api.quantity import Duration, Quantity, format_duration
 from hearth.api.status import LLMServiceStatus
 from hearth.api.template import PodTemplate
@@ -340,8 +341,14 @@ class LLMServiceSpec(ApiModel):
     template: PodTemplate | None = Field(None)
 
 
+def _no_service_of_engines(value: str) -> str:
+    if value.endswith(ENGINE_SUFFIX):
+        refuse("", value, f"expected a name that does not end in {ENGINE_SUFFIX}: Services of engines do")
+    return value
+
+
 class LLMServiceMeta(ObjectMeta):
-    name: DnsLabel
+    name: Annotated[DnsLabel, AfterValidator(_no_service_of_engines)]
     namespace: Namespace = "default"
 
 
@@ -350,9 +357,13 @@ class LLMService(Resource):
 
     model_config = cel(
         (
-            "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-            "metadata.name: expected a DNS label: at most 63 of a-z, 0-9 and '-', beginning with a letter",
-        )
+            "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            "metadata.name: expected a DNS label: at most 63 of a-z, 0-9 and '-', no '-' at its ends",
+        ),
+        (
+            f"!self.metadata.name.endsWith('{ENGINE_SUFFIX}')",
+            f"metadata.name: expected a name that does not end in {ENGINE_SUFFIX}: Services of engines do",
+        ),
     )
 
     kind: Literal["LLMService"] = "LLMService"

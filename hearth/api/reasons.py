@@ -14,7 +14,10 @@ ReasonName = Literal[
     "PredecessorLeaving",
     "RuntimeNotFound",
     "NoRuntimeForVendor",
+    "RuntimeInvalid",
     "SharingNotSupported",
+    "CountNotAllowed",
+    "ScaledByOthers",
     "SourceNotSupported",
     "PrewarmNotSupported",
     "TemplateRefused",
@@ -64,7 +67,20 @@ _ROWS = (
     Reason("PredecessorLeaving", False),
     Reason("RuntimeNotFound", True, _FITS),
     Reason("NoRuntimeForVendor", True, _FITS),
+    Reason(
+        "RuntimeInvalid",
+        True,
+        "the message has what is wrong with the InferenceRuntime, which `kubectl describe infr` tells too; what runs "
+        "stays as it is until that is mended",
+    ),
     Reason("SharingNotSupported", True, _FITS),
+    Reason("CountNotAllowed", True, "`spec.resources.accelerators`: one of the counts that the runtime's devices have"),
+    Reason(
+        "ScaledByOthers",
+        True,
+        "the message names a ScaledObject or HPA that scales the engine's Deployment too, or has the name of KEDA's "
+        "HPA: delete it, two scalers fight",
+    ),
     Reason("SourceNotSupported", True, "choose a runtime whose engine can load such a source, or another source"),
     Reason(
         "PrewarmNotSupported",
