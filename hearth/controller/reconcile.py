@@ -35,7 +35,7 @@ from hearth.controller.scaledobject import carried_over, given_up, hpa_name, ked
 from hearth.controller.seed import seed_of
 from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
 from hearth.controller.verdict import Verdict
-from hearth.controller.world import World, phase_of, ready_replicas, wanted_replicas
+from hearth.controller.world import World, alive, phase_of, ready_replicas, wanted_replicas
 from hearth.crd_translator import ClusterFacts, Rendered, RuntimeNotResolved, render
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
@@ -44,6 +44,7 @@ from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD_EVENT, RENDERED, exter
 from hearth.kube.objects import (
     KubeObject,
     ObjectKey,
+    condition,
     is_leaving,
     labels_of,
     mapping,
@@ -130,11 +131,11 @@ class Reconciler:
                 again = await self._settle(service, item, rendered)
             except KedaMissing:
                 keda, again = False, KEDA_LOOK_SECONDS
-            world = await self._observe(key)
+            world = replace(await self._observe(key), keda=keda)
             if wanted_replicas(world) > 0:
                 again = min(again or LOOK_SECONDS, LOOK_SECONDS)
             self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
-            found = verdicts(world, runtime.metadata.name, keda=keda)
+            found = verdicts(world, runtime.metadata.name)
         except ManifestError as error:
             world = self._world(key)
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
@@ -150,8 +151,11 @@ class Reconciler:
         except PASSING:
             raise
         except KubeError as error:
+            world = self._world(key)
             refused = [Verdict("Ready", False, "Refused", str(error))]
-            await self._write_status(key, item, self._world(key), refused, runtime)
+            if runtime is not None:
+                refused = verdicts(world, runtime.metadata.name, refused=str(error))
+            await self._write_status(key, item, world, refused, runtime)
             raise
         await self._write_status(key, item, world, found, runtime)
         return again
@@ -262,7 +266,8 @@ class Reconciler:
         """What the informers know."""
         pods = [pod for pod in self._belongings.of(key, "Pod") if not is_leaving(pod)]
         deployment = self._belongings.get(key, "Deployment", key.name)
-        return World(deployment, self._belongings.get(key, "ScaledObject", key.name), pods)
+        scaled = self._belongings.get(key, "ScaledObject", key.name)
+        return World(deployment, scaled, pods, now=datetime.now(UTC))
 
     async def _observe(self, key: ServiceKey) -> World:
         """What the informers know, and of a service that has replicas what must be asked for."""
@@ -270,12 +275,16 @@ class Reconciler:
         if wanted_replicas(world) == 0:
             return replace(world, queue_depth=0 if world.deployment is not None else None)
         events: list[KubeObject] = []
-        if phase_of(world) in ("Loading", "Degraded"):
-            for pod in world.pods:
+        if ready_replicas(world) < wanted_replicas(world):
+            for pod in alive(world):
+                if condition(pod, "Ready").get("status") == "True":
+                    continue
                 selector = f"involvedObject.uid={uid_of(pod)}"
                 listed = await self._kube.list_objects(POD_EVENT.within(key.namespace), field_selector=selector)
                 events += sorted(listed.items, key=_time_of)
-        return replace(world, events=events, queue_depth=await self._queue_depth(key, world.scaled_object))
+        hpa = await self._kube.get_object(HPA.path(key.namespace, hpa_name(key)))
+        depth = await self._queue_depth(key, world.scaled_object)
+        return replace(world, events=events, queue_depth=depth, hpas=[hpa] if hpa is not None else [])
 
     async def _queue_depth(self, key: ServiceKey, scaled_object: KubeObject | None) -> int | None:
         """The metric as KEDA tells it to the HPA; None where it can't be had."""

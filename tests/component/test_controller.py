@@ -166,7 +166,7 @@ class TestRuntimes:
             made.apply()
             found = await made.until(lambda: made.condition("RuntimeResolved"), "a condition")
             assert (found["status"], found["reason"]) == ("False", "NoRuntimeForVendor")
-            assert made.condition("Ready")["reason"] == "RuntimeNotResolved"
+            assert made.condition("Ready")["reason"] == "NoRuntimeForVendor"
             assert made.items("deployments") == []
             made.cluster.apply(engine_runtime(name="late").to_manifest())
             await made.until(lambda: made.get("deployments"), "a Deployment")
