@@ -37,6 +37,7 @@ from hearth.controller.status import llmservice_status, runtime_not_resolved, ve
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, alive, phase_of, ready_replicas, wanted_replicas
 from hearth.crd_translator import ClusterFacts, Rendered, RuntimeNotResolved, render
+from hearth.crd_translator.scaledobject import render_scaled_object
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import PASSING, Conflict, KubeError, Refused, UnknownApi
@@ -85,7 +86,8 @@ class KedaMissing(Exception):
 
 class Reconciler:
     """`services`, `belongings`, `runtimes` and `facts` say what the informers know now; `identity` is this process'
-    name in Events; `fleet` is told what each service is like; `unreadable` says why InferenceRuntimes can't be read."""
+    name in Events; `fleet` is told what each service is like; `unreadable` says why InferenceRuntimes can't be read,
+    `keda_away` why KEDA does nothing."""
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class Reconciler:
         identity: str,
         fleet: Fleet,
         unreadable: Callable[[], Mapping[str, str]] = dict,
+        keda_away: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._kube = kube
         self._services = services
@@ -106,6 +109,7 @@ class Reconciler:
         self._identity = identity
         self._fleet = fleet
         self._unreadable = unreadable
+        self._keda_away = keda_away
         self._nudged: dict[ServiceKey, float] = {}
         self._settled: dict[ServiceKey, tuple[str, tuple[KubeObject, ...], list[Mark]]] = {}
 
@@ -140,8 +144,10 @@ class Reconciler:
             world = self._world(key)
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
         except RuntimeNotResolved as error:
-            world = self._world(key)
-            found = runtime_not_resolved(error.reason, self._why_not_resolved(item, error))
+            await self._scale_what_runs(service, item)
+            world = await self._observe(key)
+            again = LOOK_SECONDS if wanted_replicas(world) > 0 else None
+            found = runtime_not_resolved(world, error.reason, self._why_not_resolved(item, error))
         except NameTaken as error:
             world, again = self._world(key), NAME_LOOK_SECONDS
             found = [Verdict("Ready", False, "NameTaken", str(error))]
@@ -190,6 +196,22 @@ class Reconciler:
         # What was seen before: where our own writes changed something, there is one more round.
         self._settled[key] = now
         return NUDGE_SECONDS if nudge_due else None
+
+    async def _scale_what_runs(self, service: LLMService, item: KubeObject) -> None:
+        """Without a runtime no pod can be rendered; those that run still come and go as the spec says.
+
+        Raises KubeError.
+        """
+        key = service.key
+        found = self._belongings.get(key, "ScaledObject", key.name)
+        if found is None or standing(found, key, uid_of(item)) != "ours":
+            return
+        wanted = render_scaled_object(service, self._facts())
+        now = (uid_of(item), (wanted,), self._marks(key))
+        if self._settled.get(key) != now:
+            self._settled.pop(key, None)
+            await self._write(key, item, wanted, found)
+            self._settled[key] = now
 
     async def _write_all(
         self,
@@ -267,7 +289,7 @@ class Reconciler:
         pods = [pod for pod in self._belongings.of(key, "Pod") if not is_leaving(pod)]
         deployment = self._belongings.get(key, "Deployment", key.name)
         scaled = self._belongings.get(key, "ScaledObject", key.name)
-        return World(deployment, scaled, pods, now=datetime.now(UTC))
+        return World(deployment, scaled, pods, keda_away=self._keda_away(), now=datetime.now(UTC))
 
     async def _observe(self, key: ServiceKey) -> World:
         """What the informers know, and of a service that has replicas what must be asked for."""

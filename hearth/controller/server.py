@@ -15,6 +15,7 @@ from hearth.api.labels import ENGINE_SELECTOR, LLMSERVICE_LABEL
 from hearth.api.manifest import ManifestError, parse_runtime
 from hearth.api.quantity import amount
 from hearth.controller.belongings import Belongings
+from hearth.controller.kedalease import LEASE_NAME, KedaLease
 from hearth.controller.leader import Election
 from hearth.controller.metrics import ControllerMetrics
 from hearth.controller.reconcile import Reconciler
@@ -24,7 +25,7 @@ from hearth.fleet import Fleet
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import KubeError
 from hearth.kube.informer import Informer
-from hearth.kube.kinds import INFERENCE_RUNTIME, LLMSERVICE, NODE, POD, RENDERED, SCALED_OBJECT
+from hearth.kube.kinds import INFERENCE_RUNTIME, LEASE, LLMSERVICE, NODE, POD, RENDERED, SCALED_OBJECT
 from hearth.kube.objects import KubeObject, ObjectKey, mapping
 from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
@@ -35,6 +36,8 @@ from hearth.process import announce, run_until, stop_signal
 log = logging.getLogger(__name__)
 
 WORKERS = 4
+KEDA_SECONDS = 10.0
+"""How often to look at KEDA's Lease: that nothing happens has no event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,10 @@ class Controller:
     """What it knows of the cluster, and the queue of LLMServices to look at."""
 
     def __init__(self, kube: KubeClient, config: ControllerConfig, registry: CollectorRegistry) -> None:
+        self._kube = kube
         self._config = config
+        self._keda = KedaLease()
+        self._keda_away: str | None = None
         self.queue: WorkQueue[ServiceKey] = WorkQueue()
         self._services = Informer(kube, LLMSERVICE.everywhere, self._service_changed)
         self._runtimes = Informer(kube, INFERENCE_RUNTIME.everywhere, self._runtime_changed)
@@ -83,6 +89,7 @@ class Controller:
             config.identity,
             self._fleet,
             lambda: self._unreadable,
+            lambda: self._keda_away,
         )
 
         # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for.
@@ -103,6 +110,7 @@ class Controller:
             for informer in self._needed:
                 await informer.synced.wait()
             log.info("controller watching", extra=fields(services=len(self._services.objects)))
+            group.create_task(self._watch_keda())
             for _ in range(WORKERS):
                 group.create_task(self._work())
 
@@ -121,6 +129,26 @@ class Controller:
                 self._metrics.errors += failed
             finally:
                 self.queue.done(key, failed=failed, again=again)
+
+    async def _watch_keda(self) -> None:
+        """Look at KEDA's Lease; where it is away, or is back, every LLMService has another status."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            with contained("lease"):
+                try:
+                    found = await self._kube.list_objects(
+                        LEASE.everywhere, field_selector=f"metadata.name={LEASE_NAME}"
+                    )
+                    self._keda.see(found.items, clock())
+                    away = self._keda.away(clock())
+                except KubeError as error:
+                    log.debug("KEDA's Lease can't be read", extra=fields(reason=str(error)))
+                    away = None
+                if (away is None) is not (self._keda_away is None):
+                    log.warning("KEDA is away" if away else "KEDA is back", extra=fields(reason=away))
+                    self._keda_away = away
+                    self._look_at_all()
+            await asyncio.sleep(KEDA_SECONDS)
 
     def runtimes(self) -> list[InferenceRuntime]:
         """The InferenceRuntimes that can be read, by name."""
@@ -155,6 +183,9 @@ class Controller:
         self._cluster_changed(key, item)
 
     def _cluster_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        self._look_at_all()
+
+    def _look_at_all(self) -> None:
         for service in self._services.objects:
             self.queue.add(ServiceKey(*service))
 

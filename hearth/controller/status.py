@@ -21,12 +21,13 @@ from hearth.kube.objects import KubeObject, conditions_of, text
 from hearth.troubles import Trouble
 
 
-def runtime_not_resolved(reason: ReasonName, message: str) -> list[Verdict]:
-    """The conditions of a service that no InferenceRuntime can serve, or more than one equally."""
-    return [
-        Verdict("RuntimeResolved", False, reason, message),
-        Verdict("Ready", False, reason, message),
-    ]
+def runtime_not_resolved(world: World, reason: ReasonName, message: str) -> list[Verdict]:
+    """The conditions of a service that no InferenceRuntime can serve, or more than one equally; and of the replicas
+    that it had before."""
+    found = [Verdict("RuntimeResolved", False, reason, message)]
+    if world.deployment is not None:
+        found += [scaling_verdict(world), _pods_verdict(world)]
+    return [*found, Verdict("Ready", False, reason, message)]
 
 
 def verdicts(world: World, runtime: str, *, refused: str | None = None) -> list[Verdict]:

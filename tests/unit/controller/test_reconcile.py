@@ -395,3 +395,25 @@ async def test_a_runtime_that_cannot_be_read_is_not_said_to_be_missing(choice: s
     await cluster.look()
     assert "cannot be read: spec.vendor: required" in cluster.message("RuntimeResolved")
     assert "no such InferenceRuntime" not in cluster.message("RuntimeResolved")
+
+
+async def test_a_runtime_that_is_deleted_leaves_what_runs_to_scale_as_the_spec_says() -> None:
+    cluster = Cluster("spec.scaling.min=1")
+    await cluster.settle()
+    cluster.keda_says()
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    cluster.get("Deployment", "qwen")["status"] = {"replicas": 1, "readyReplicas": 1}
+    cluster.runtimes = []
+    cluster.apply("spec.scaling.min=0")
+    cluster.api.writes.clear()
+    assert await cluster.look() == LOOK_SECONDS
+    assert cluster.get("ScaledObject", "qwen")["spec"]["minReplicaCount"] == 0
+    assert [path.rpartition("/")[2] for _, path in cluster.api.writes] == ["qwen"], "the ScaledObject alone"
+    assert (cluster.status["phase"], cluster.reason()) == ("Ready", "NoRuntimeForVendor")
+    assert cluster.reason("PodsHealthy") == "AsWanted"
+    await cluster.look()
+    await cluster.look()
+    assert len(cluster.api.writes) <= 2, "and once it is so, nothing"
+    written = len(cluster.api.writes)
+    await cluster.look()
+    assert len(cluster.api.writes) == written

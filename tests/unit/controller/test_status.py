@@ -150,7 +150,7 @@ def test_times_stay_where_nothing_changed() -> None:
 
 def test_without_a_runtime_nothing_is_said_of_replicas() -> None:
     nothing = World(None, None, [])
-    status = status_of(nothing, runtime_not_resolved("NoRuntimeForVendor", "why"), {}, NOW, None)
+    status = status_of(nothing, runtime_not_resolved(nothing, "NoRuntimeForVendor", "why"), {}, NOW, None)
     assert (status["phase"], status["replicas"]) == ("Pending", 0)
     assert "resolvedRuntime" not in status
     assert [c["message"] for c in status["conditions"] if c["type"] == "RuntimeResolved"] == ["why"]
