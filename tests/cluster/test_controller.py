@@ -31,9 +31,9 @@ def test_the_seed_becomes_objects_with_an_owner_and_no_replica(cluster: Cluster)
         (owner,) = found["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"], owner["controller"]) == ("LLMService", service["metadata"]["uid"], True)
     assert deployment["spec"]["replicas"] == 0, "no accelerator is taken before anybody asks"
-    cluster.until(lambda: cluster.get("llmservice")["status"].get("phase") == "ScaledToZero", "phase ScaledToZero")
+    cluster.until(lambda: (each := cluster.condition("Ready")) and each["status"] == "True", "at rest, and Ready")
     _, line = cluster.plane.kubectl("get", "llmservice", "-n", NAMESPACE).splitlines()
-    assert line.split()[:4] == [NAME, "ScaledToZero", "nvidia-vllm", "0"]
+    assert line.split()[:6] == [NAME, "ScaledToZero", "True", "ScaledToZero", "0", "nvidia-vllm"]
     assert cluster.condition("RuntimeResolved")["status"] == "True"
     assert cluster.condition("Ready")["reason"] == "ScaledToZero"
     pods = cluster.plane.kubectl("get", "pods", "-n", NAMESPACE, "-o", "name")
