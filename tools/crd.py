@@ -46,8 +46,10 @@ def llmservice_crd() -> Schema:
         },
         [
             _column("Phase", ".status.phase"),
-            _column("Runtime", ".status.resolvedRuntime"),
+            _column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            _column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
             _column("Replicas", ".status.replicas", "integer"),
+            _column("Runtime", ".status.resolvedRuntime"),
             _column("Queue", ".status.queueDepth", "integer", 1),
             _column("URL", ".status.endpointURL", "string", 1),
             AGE,

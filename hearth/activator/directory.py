@@ -15,6 +15,7 @@ from hearth.api.labels import LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService, Progress
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.names import engine_service
+from hearth.api.reasons import told_to_clients
 from hearth.api.status import LLMServiceStatus
 from hearth.coldstart import Took
 from hearth.kube.endpoints import Endpoint, endpoints, listed
@@ -52,6 +53,8 @@ class Entry:
     cold_start_phase: str | None = None
     cold_start_percent: int | None = None
     cold_start_history: Sequence[Took] = ()
+    trouble: str | None = None
+    """Why no replica comes unless somebody acts, in words for clients."""
     ready: frozenset[str] = frozenset()
     paths: frozenset[str] = frozenset()
     """What its runtime serves beside the paths that every engine may have."""
@@ -119,6 +122,7 @@ class Directory:
             cold_start_phase=status.cold_start.phase if status.cold_start else None,
             cold_start_percent=status.cold_start.percent if status.cold_start else None,
             cold_start_history=status.cold_start_history or (),
+            trouble=told_to_clients(condition.model_dump() for condition in status.conditions),
             ready=self._ready(key),
             paths=frozenset(status.engine_paths),
         )

@@ -8,13 +8,15 @@ from hearth.api.base import MAX_WORD, ApiModel, Count
 from hearth.coldstart import MAX_SECONDS, StartPhase
 
 Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
-ConditionType = Literal["Ready", "RuntimeResolved", "ScaledObjectReady", "UpToDate", "ModelCached"]
+ConditionType = Literal[
+    "Ready", "RuntimeResolved", "ScaledObjectReady", "PodsHealthy", "UpToDate", "ModelCached", "Stalled"
+]
 
 MAX_MESSAGE = 4096
 """Characters of a message; who writes one cuts it."""
 MAX_STARTS = 16
 MAX_CONDITIONS = 64
-"""Ours are five; others may say theirs beside them."""
+"""Ours are seven at most; others may say theirs beside them."""
 
 Message = Annotated[str, Field(max_length=MAX_MESSAGE)]
 Took = Annotated[
@@ -99,8 +101,9 @@ class LLMServiceStatus(StatusModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=MAX_CONDITIONS,
-        description="Ready, RuntimeResolved, ScaledObjectReady; UpToDate: whether all replicas run the present "
-        "template; ModelCached, with cache.prewarm: whether the cache has been filled.",
+        description="Ready, RuntimeResolved, ScaledObjectReady, PodsHealthy; UpToDate: whether all replicas run the "
+        "present template; ModelCached, with cache.prewarm: whether the cache has been filled; Stalled where time "
+        "mends nothing.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
 

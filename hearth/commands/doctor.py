@@ -265,4 +265,4 @@ def service_check(item: KubeObject) -> Check:
     phase = text(item, "status", "phase") or "Pending"
     bad = troubles(conditions_of(item))
     found = ": ".join([phase, "; ".join(f"{reason}: {message}" for reason, message in bad)]) if bad else phase
-    return Check(f"LLMService {namespace}/{name}", not bad, found, f"hearth status {name} -n {namespace}")
+    return Check(f"LLMService {namespace}/{name}", not bad, found, f"hearth status {namespace}/{name}")

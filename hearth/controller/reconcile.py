@@ -41,7 +41,7 @@ from hearth.controller.scalers import Scalers
 from hearth.controller.seed import seed_of
 from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
 from hearth.controller.verdict import Verdict
-from hearth.controller.world import World, phase_of, ready_replicas, wanted_replicas
+from hearth.controller.world import World, alive, phase_of, ready_replicas, wanted_replicas
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, render_on, render_without_runtime
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
@@ -50,6 +50,7 @@ from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD_EVENT, RENDERED, exter
 from hearth.kube.objects import (
     KubeObject,
     ObjectKey,
+    condition,
     is_leaving,
     labels_of,
     mapping,
@@ -87,7 +88,8 @@ class KedaMissing(Exception):
 
 class Reconciler:
     """`services`, `belongings`, `scalers`, `runtimes` and `facts` say what the informers know now; `identity` is this
-    process' name in Events; `fleet` is told what each service is like; `now` is the clock's time."""
+    process' name in Events; `fleet` is told what each service is like; `keda_away` says why KEDA does nothing; `now` is
+    the clock's time."""
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class Reconciler:
         facts: Callable[[], ClusterFacts],
         identity: str,
         fleet: Fleet,
+        keda_away: Callable[[], str | None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._kube = kube
@@ -109,6 +112,7 @@ class Reconciler:
         self._facts = facts
         self._identity = identity
         self._fleet = fleet
+        self._keda_away = keda_away
         self._now = now
         self._nudged: dict[ServiceKey, float] = {}
         self._settled: dict[ServiceKey, tuple[str, tuple[KubeObject, ...], list[Mark]]] = {}
@@ -138,19 +142,18 @@ class Reconciler:
                 again = await self._settle(service, item, objects, whole=choice.runtime is not None)
             except KedaMissing:
                 keda, again = False, KEDA_LOOK_SECONDS
-            world = await self._observe(key)
+            world = replace(await self._observe(key), keda=keda)
             again = sooner(again, choice.again)
             if wanted_replicas(world) > 0:
                 again = sooner(again, LOOK_SECONDS)
             self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
-            others = self._scalers.others(key, uid_of(world.scaled_object))
-            found = verdicts(world, choice.verdict, keda=keda, others=others)
+            found = verdicts(world, choice.verdict)
         except ManifestError as error:
             world = self._world(key)
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
         except RuntimeNotResolved as error:
             world = self._world(key)
-            found = runtime_not_resolved(error.reason, str(error))
+            found = runtime_not_resolved(world, error.reason, str(error))
         except NameTaken as error:
             world, again = self._world(key), NAME_LOOK_SECONDS
             found = [Verdict("Ready", False, "NameTaken", str(error))]
@@ -160,8 +163,11 @@ class Reconciler:
         except PASSING:
             raise
         except KubeError as error:
+            world = self._world(key)
             refused = [Verdict("Ready", False, "Refused", str(error))]
-            await self._write_status(key, item, self._world(key), refused, choice)
+            if choice is not None:
+                refused = verdicts(world, choice.verdict, refused=str(error))
+            await self._write_status(key, item, world, refused, choice)
             raise
         await self._write_status(key, item, world, found, choice)
         return again
@@ -275,8 +281,9 @@ class Reconciler:
         uid = uid_of(self._services.get(ObjectKey(*key)))
         pods = [pod for pod in self._belongings.of(key, "Pod") if not is_leaving(pod)]
         known = (self._belongings.get(key, kind, key.name) for kind in ("Deployment", "ScaledObject"))
-        deployment, scaled_object = (item if item is not None and is_owned(item, uid) else None for item in known)
-        return World(deployment, scaled_object, pods)
+        deployment, scaled = (item if item is not None and is_owned(item, uid) else None for item in known)
+        others = tuple(self._scalers.others(key, uid_of(scaled)))
+        return World(deployment, scaled, pods, others=others, keda_away=self._keda_away(), now=self._now())
 
     async def _observe(self, key: ServiceKey) -> World:
         """What the informers know, and of a service that has replicas what must be asked for."""
@@ -284,12 +291,16 @@ class Reconciler:
         if wanted_replicas(world) == 0:
             return replace(world, queue_depth=0 if world.deployment is not None else None)
         events: list[KubeObject] = []
-        if phase_of(world) in ("Loading", "Degraded"):
-            for pod in world.pods:
+        if ready_replicas(world) < wanted_replicas(world):
+            for pod in alive(world):
+                if condition(pod, "Ready").get("status") == "True":
+                    continue
                 selector = f"involvedObject.uid={uid_of(pod)}"
                 listed = await self._kube.list_objects(POD_EVENT.within(key.namespace), field_selector=selector)
                 events += sorted(listed.items, key=_time_of)
-        return replace(world, events=events, queue_depth=await self._queue_depth(key, world.scaled_object))
+        hpa = await self._kube.get_object(HPA.path(key.namespace, hpa_name(key)))
+        depth = await self._queue_depth(key, world.scaled_object)
+        return replace(world, events=events, queue_depth=depth, hpas=[hpa] if hpa is not None else [])
 
     async def _queue_depth(self, key: ServiceKey, scaled_object: KubeObject | None) -> int | None:
         """The metric as KEDA tells it to the HPA; None where it can't be had."""

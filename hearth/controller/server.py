@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from hearth.api.key import ServiceKey
 from hearth.api.labels import ENGINE_SELECTOR, LLMSERVICE_LABEL
 from hearth.controller.belongings import Belongings
+from hearth.controller.kedalease import LEASE_NAME, KedaLease
 from hearth.controller.leader import Election
 from hearth.controller.metrics import ControllerMetrics
 from hearth.controller.reconcile import Reconciler
@@ -28,6 +29,7 @@ from hearth.kube.kinds import (
     DEVICE_CLASS,
     HPA,
     INFERENCE_RUNTIME,
+    LEASE,
     LLMSERVICE,
     NODE,
     POD,
@@ -45,6 +47,8 @@ from hearth.process import announce, run_until, stop_signal
 log = logging.getLogger(__name__)
 
 WORKERS = 4
+KEDA_SECONDS = 10.0
+"""How often to look at KEDA's Lease: that nothing happens has no event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Controller:
     def __init__(self, kube: KubeClient, config: ControllerConfig, registry: CollectorRegistry) -> None:
         self._kube = kube
         self._config = config
+        self._keda = KedaLease()
+        self._keda_away: str | None = None
         self.queue: WorkQueue[ServiceKey] = WorkQueue()
         self._services = Informer(kube, LLMSERVICE.everywhere, self._service_changed)
         self._runtimes = Informer(kube, INFERENCE_RUNTIME.everywhere, self._runtime_changed)
@@ -98,6 +104,7 @@ class Controller:
             self.facts,
             config.identity,
             self._fleet,
+            lambda: self._keda_away,
         )
 
         # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for. Nor are HPAs.
@@ -120,6 +127,7 @@ class Controller:
                 await informer.synced.wait()
             group.create_task(self.runtimes.run())
             log.info("controller watching", extra=fields(services=len(self._services.objects)))
+            group.create_task(self._watch_keda())
             for _ in range(WORKERS):
                 group.create_task(self._work())
 
@@ -151,6 +159,26 @@ class Controller:
                 return
             for informer in (self._classes, self._slices):
                 group.create_task(informer.run())
+
+    async def _watch_keda(self) -> None:
+        """Look at KEDA's Lease; where it is away, or is back, every LLMService has another status."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            with contained("lease"):
+                try:
+                    found = await self._kube.list_objects(
+                        LEASE.everywhere, field_selector=f"metadata.name={LEASE_NAME}"
+                    )
+                    self._keda.see(found.items, clock())
+                    away = self._keda.away(clock())
+                except KubeError as error:
+                    log.debug("KEDA's Lease can't be read", extra=fields(reason=str(error)))
+                    away = None
+                if (away is None) is not (self._keda_away is None):
+                    log.warning("KEDA is away" if away else "KEDA is back", extra=fields(reason=away))
+                    self._keda_away = away
+                    self._look_at_all()
+            await asyncio.sleep(KEDA_SECONDS)
 
     def facts(self) -> ClusterFacts:
         """What the translator must know of this cluster."""

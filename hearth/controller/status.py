@@ -2,70 +2,107 @@
 
 from collections.abc import Sequence
 
-from hearth.api.reasons import ReasonName
+from hearth.api.reasons import REASONS, ReasonName, place
 from hearth.api.status import MAX_MESSAGE
 from hearth.controller.coldstart import cold_start, progress
 from hearth.controller.rollout import version_verdict
-from hearth.controller.scaledobject import ready_verdict
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import (
     World,
+    minimum,
+    one_comes,
     phase_of,
     ready_replicas,
     replicas,
-    trouble,
-    unschedulable,
+    scaling_verdict,
+    troubles,
     wanted_replicas,
 )
 from hearth.kube.objects import KubeObject, conditions_of, mapping, text, texts
-
-_NO_KEDA = (
-    "the API server has no ScaledObjects: install KEDA (https://keda.sh/docs/latest/deploy/); "
-    "until then nothing starts or stops replicas, and Hearth looks again by itself"
-)
+from hearth.troubles import Trouble
 
 
-def runtime_not_resolved(reason: ReasonName, message: str) -> list[Verdict]:
-    """The conditions of a service that no InferenceRuntime can serve, or more than one equally."""
+def runtime_not_resolved(world: World, reason: ReasonName, message: str) -> list[Verdict]:
+    """The conditions of a service that no InferenceRuntime can serve, or more than one equally; and of the replicas
+    that it had before."""
+    found = [Verdict("RuntimeResolved", False, reason, message)]
+    if world.deployment is not None:
+        found += [scaling_verdict(world), _pods_verdict(world)]
+    return [*found, Verdict("Ready", False, reason, message)]
+
+
+def verdicts(world: World, resolved: Verdict, *, refused: str | None = None) -> list[Verdict]:
+    """The conditions of a service that is rendered; `resolved` is RuntimeResolved; `refused` is what the API server
+    said of objects that it does not take."""
+    scaling, pods = scaling_verdict(world), _pods_verdict(world)
     return [
-        Verdict("RuntimeResolved", False, reason, message),
-        Verdict("Ready", False, "RuntimeNotResolved", "nothing is rendered before a runtime is found"),
+        resolved,
+        scaling,
+        pods,
+        *([version_verdict(world)] if world.deployment is not None else []),
+        _ready_verdict(world, resolved, scaling, pods, refused),
     ]
 
 
-def verdicts(world: World, resolved: Verdict, *, keda: bool = True, others: Sequence[str] = ()) -> list[Verdict]:
-    """The conditions of a service that is rendered; `resolved` is RuntimeResolved; without `keda` the API server knows
-    no ScaledObjects; `others` name who scales the Deployment beside ours."""
-    made = [resolved]
-    if not keda:
-        scaled = Verdict("ScaledObjectReady", False, "KedaNotInstalled", _NO_KEDA)
-    elif world.scaled_object is None:
-        scaled = Verdict("ScaledObjectReady", False, "NotSeen", "KEDA has not taken the ScaledObject yet")
-    elif others:
-        fight = f"found {', '.join(others)}, beside this LLMService's ScaledObject: two scalers fight over its replicas"
-        scaled = Verdict("ScaledObjectReady", False, "ScaledByOthers", fight)
-    else:
-        scaled = ready_verdict(world.scaled_object)
-    made.append(scaled)
-    if world.deployment is not None:
-        made.append(version_verdict(world))
-    match phase_of(world):
-        case "Ready":
-            counts = f"{ready_replicas(world)} of {wanted_replicas(world)} replicas are ready"
-            made.append(Verdict("Ready", True, "ReplicasReady", counts))
-        case "Degraded":
-            reason, message = trouble(world) or ("NotScaled", f"KEDA starts nothing: {scaled.message}")
-            made.append(Verdict("Ready", False, reason, message))
-        case "Loading":
-            # A cluster autoscaler may be adding a node; if there is none, this is what a person must read.
-            why: ReasonName = "Unschedulable" if world.pods and all(map(unschedulable, world.pods)) else "ColdStart"
-            start = cold_start(world) or {}
-            made.append(Verdict("Ready", False, why, start.get("message", "the first replica is starting")))
-        case "ScaledToZero":
-            made.append(Verdict("Ready", False, "NoDemand", "the first request starts a replica"))
-        case "Pending":
-            made.append(Verdict("Ready", False, "Pending", "the Deployment is being made"))
-    return made
+def stalled(found: Sequence[Verdict]) -> list[Verdict]:
+    """The condition Stalled, which is there only where it is true: time mends nothing.
+
+    kstatus, and so Helm, Flux and Argo CD, then call the LLMService failed rather than wait:
+    https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
+    """
+    return [
+        Verdict("Stalled", True, verdict.reason, verdict.message)
+        for verdict in found
+        if verdict.type == "Ready" and not verdict.status and REASONS[verdict.reason].stalled
+    ]
+
+
+def _pods_verdict(world: World) -> Verdict:
+    """Whether something is wrong with the pods that are wanted. One that is starting is well."""
+    found = _ordered(troubles(world))
+    if found:
+        return Verdict("PodsHealthy", False, found[0].reason, _all(found))
+    return Verdict("PodsHealthy", True, "AsWanted", "nothing is wrong with the replicas that are wanted")
+
+
+def _ready_verdict(world: World, resolved: Verdict, scaling: Verdict, pods: Verdict, refused: str | None) -> Verdict:
+    """Ready is true where the service does what its spec says: at rest too, for the next request starts a replica.
+    Whether a replica is up is the phase's to say."""
+    wanted, ready = wanted_replicas(world), ready_replicas(world)
+    if refused is not None:
+        return Verdict("Ready", False, "Refused", refused)
+    if world.deployment is None:
+        if not resolved.status:
+            return Verdict("Ready", False, resolved.reason, resolved.message)
+        return Verdict("Ready", False, "Pending", "the Deployment is being made")
+    if ready:
+        counts = f"{ready} of {wanted} replicas are ready"
+        if pods.status:
+            return Verdict("Ready", True, "ReplicasReady", counts)
+        return Verdict("Ready", True, "SomeReplicasReady", f"{counts}; {pods.reason}: {pods.message}")
+    if wanted == 0:
+        if not scaling.status:
+            return Verdict("Ready", False, scaling.reason, scaling.message)
+        if minimum(world):
+            return Verdict("Ready", False, "Pending", "KEDA has not started the replicas of scaling.min yet")
+        return Verdict("Ready", True, "ScaledToZero", "the first request starts a replica")
+    if not pods.status and not one_comes(world):
+        return Verdict("Ready", False, pods.reason, pods.message)
+    start = cold_start(world) or {}
+    # A start that a request asked for is the service at work; one that scaling.min asks for is not there yet.
+    return Verdict("Ready", not minimum(world), "ColdStart", start.get("message", "the first replica is starting"))
+
+
+def _ordered(found: Sequence[Trouble]) -> list[Trouble]:
+    """By the table of reasons; of two pods with the same reason, the first."""
+    return sorted(
+        {trouble.reason: trouble for trouble in reversed(found)}.values(), key=lambda each: place(each.reason)
+    )
+
+
+def _all(found: Sequence[Trouble]) -> str:
+    """One after the other; the first one's reason stands in the condition already."""
+    return "; ".join([found[0].message, *(f"{trouble.reason}: {trouble.message}" for trouble in found[1:])])
 
 
 def llmservice_status(
@@ -87,7 +124,7 @@ def llmservice_status(
     """
     before = {text(condition, "type"): condition for condition in conditions_of({"status": old})}
     conditions = []
-    for verdict in found:
+    for verdict in (*found, *stalled(found)):
         was = before.get(verdict.type, {})
         status = "True" if verdict.status else "False"
         conditions.append(

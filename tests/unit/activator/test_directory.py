@@ -211,3 +211,22 @@ def test_a_deleted_service_is_gone() -> None:
     services.put_service(("ai", "qwen"), None)
     assert changes[-1] == (("ai", "qwen"), None)
     assert list(services) == []
+
+
+def test_what_keeps_replicas_away_is_read_from_the_condition_ready() -> None:
+    found: list[Entry | None] = []
+    directory = Directory(lambda key, entry: found.append(entry))
+
+    def trouble(status: str, reason: str, kind: str = "Ready") -> str | None:
+        item = llmservice_manifest("qwen", "ai")
+        condition = {"type": kind, "status": status, "reason": reason, "message": "names of the cluster"}
+        item["status"] = {"conditions": [condition]}
+        directory.put_service(("ai", "qwen"), item)
+        assert found[-1] is not None
+        return found[-1].trouble
+
+    assert trouble("False", "ScalingPaused") == "its scaling is paused"
+    assert trouble("False", "SomethingNew") == "its status says SomethingNew"
+    assert trouble("False", "ColdStart") is None
+    assert trouble("True", "ScaledToZero") is None
+    assert trouble("False", "PodNotCreated", "PodsHealthy") is None, "another replica may be on its way"

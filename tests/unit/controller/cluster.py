@@ -126,7 +126,7 @@ class Cluster:
             lambda: self.facts,
             "one",
             self.fleet,
-            lambda: self.now,
+            now=lambda: self.now,
         )
 
     def apply(self, *assignments: str, uid: str = "uid-service", **metadata: Any) -> None:
@@ -144,6 +144,12 @@ class Cluster:
         for (kind, key), item in now.items():
             self.belongings.put(kind, key, copy.deepcopy(item))
         self._shown = set(now)
+
+    def keda_says(self, status: str = "True", reason: str = "ScaledObjectReady", message: str = "ready") -> None:
+        """KEDA looks at the ScaledObject."""
+        ready = {"type": "Ready", "status": status, "reason": reason, "message": message}
+        names = {"externalMetricNames": ["s0-queueDepth"], "hpaName": "keda-hpa-qwen"}
+        self.get("ScaledObject", "qwen")["status"] = {"conditions": [ready], **names}
 
     async def look(self) -> float | None:
         """One look, after which the informers have seen what it wrote."""

@@ -98,7 +98,9 @@ async def test_it_goes_on_when_the_name_is_free(kind: str, name: str) -> None:
     cluster.api.objects.clear()
     await cluster.settle()
     assert {kind: cluster.names(kind) for kind in NAMES} == NAMES
-    assert cluster.reason() == "NoDemand"
+    cluster.keda_says()
+    await cluster.look()
+    assert cluster.reason() == "ScaledToZero"
 
 
 async def test_all_names_that_are_taken_are_said_at_once() -> None:
@@ -415,7 +417,7 @@ async def test_what_the_api_server_refuses_is_a_condition_and_what_passes_is_not
         cluster.api.create_object = fail  # type: ignore[method-assign]
         with pytest.raises(type(error)):
             await cluster.look()
-        assert [condition["reason"] for condition in cluster.status.get("conditions", [])] == (
+        assert [c["reason"] for c in cluster.status.get("conditions", []) if c["type"] == "Ready"] == (
             [reason] if reason else []
         )
 
@@ -498,7 +500,7 @@ async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("owner", "reason"),
-    [(None, "NameTaken"), ("shop", "NameTaken"), ("qwen", "NoDemand")],
+    [(None, "NameTaken"), ("shop", "NameTaken"), ("qwen", "NotSeen")],
 )
 async def test_an_hpa_of_the_name_that_keda_derives_is_not_given_to_keda(owner: str | None, reason: str) -> None:
     cluster = Cluster()
@@ -524,3 +526,27 @@ async def test_a_runtime_that_cannot_be_read_is_not_said_to_be_missing(choice: s
     assert cluster.reason("RuntimeResolved") == "RuntimeInvalid"
     assert "cannot be read: spec.vendor: required" in cluster.message("RuntimeResolved")
     assert "no such InferenceRuntime" not in cluster.message("RuntimeResolved")
+
+
+async def test_a_runtime_that_is_deleted_leaves_what_runs_to_scale_as_the_spec_says() -> None:
+    cluster = Cluster("spec.scaling.min=1")
+    await cluster.settle()
+    cluster.keda_says()
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    cluster.get("Deployment", "qwen")["status"] = {"replicas": 1, "readyReplicas": 1}
+    cluster.runtimes.put("nvidia-vllm", None)
+    cluster.apply("spec.scaling.min=0")
+    cluster.api.writes.clear()
+    assert await cluster.look() == LOOK_SECONDS
+    assert cluster.get("ScaledObject", "qwen")["spec"]["minReplicaCount"] == 0
+    assert not [path for _, path in cluster.api.writes if "/deployments/" in path], (
+        "without a runtime there is no pod to render"
+    )
+    assert (cluster.status["phase"], cluster.reason()) == ("Ready", "ReplicasReady")
+    assert cluster.reason("RuntimeResolved") == "RuntimeNotFound"
+    assert cluster.reason("PodsHealthy") == "AsWanted"
+    await cluster.look()
+    await cluster.look()
+    written = len(cluster.api.writes)
+    await cluster.look()
+    assert len(cluster.api.writes) == written
