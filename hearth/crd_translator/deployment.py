@@ -138,7 +138,7 @@ def _probe(probe: Probe, runtime: InferenceRuntime) -> dict[str, Any]:
     port = runtime.spec.container.port.name
     if probe.http_get is not None:
         rendered["httpGet"].setdefault("port", port)
-    elif probe.tcp_socket is None and probe.exec is None:
+    elif not probe.handlers:
         rendered["httpGet"] = {"path": "/health", "port": port}
     return rendered
 
@@ -158,7 +158,7 @@ def _drain_hook(service: LLMService, runtime: InferenceRuntime) -> list[str] | N
     if not runtime.spec.lifecycle.pre_stop_drain or metrics.running is None:
         return None
     drain = math.ceil(service.spec.scaling.drain_timeout.total_seconds())
-    port = str(metrics.port) if metrics.port is not None else f"${{{ENGINE_PORT_ENV}}}"
+    port = str(metrics.port) if isinstance(metrics.port, int) else f"${{{ENGINE_PORT_ENV}}}"
     url = f"http://127.0.0.1:{port}{metrics.path}"
     read = f'curl -fsS "{url}" || python3 -c "import urllib.request as u; print(u.urlopen(\'{url}\').read().decode())"'
     running = f"awk '/^{metrics.running}[ {{]/ {{ total += $NF }} END {{ exit total > 0 }}'"

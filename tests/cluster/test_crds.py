@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hearth.api.manifest import parse_llmservice
+from hearth.api.manifest import parse_llmservice, parse_runtime
 from tests import refusals
 from tests.builders import ROOT, SEED, llmservice_manifest, runtime_manifest
 from tests.cluster.controlplane import CommandFailed, ControlPlane
@@ -78,6 +78,21 @@ def test_wrong_runtimes_are_refused_too(crds: ControlPlane, case: str) -> None:
     with pytest.raises(CommandFailed) as raised:
         crds.kubectl("apply", "--dry-run=server", "-f", "-", stdin=manifest)
     assert refusal.server in str(raised.value)
+
+
+@pytest.mark.parametrize("case", refusals.GOOD_LLMSERVICES)
+def test_what_the_models_take_the_api_server_takes_as_it_stands(crds: ControlPlane, case: str) -> None:
+    stored = apply(crds, refusals.GOOD_LLMSERVICES[case])
+    ours = parse_llmservice(llmservice_manifest("qwen", "ai-prod", refusals.GOOD_LLMSERVICES[case])).to_manifest()
+    assert parse_llmservice(stored).to_manifest()["spec"] == ours["spec"]
+
+
+@pytest.mark.parametrize("case", refusals.GOOD_RUNTIMES)
+def test_what_the_models_take_of_runtimes_the_api_server_takes(crds: ControlPlane, case: str) -> None:
+    manifest = runtime_manifest(refusals.GOOD_RUNTIMES[case])
+    arguments = ("apply", "--dry-run=server", "--validate=strict", "-o", "json", "-f", "-")
+    stored = json.loads(crds.kubectl(*arguments, stdin=json.dumps(manifest)))
+    assert parse_runtime(stored).to_manifest()["spec"] == parse_runtime(manifest).to_manifest()["spec"]
 
 
 @pytest.mark.parametrize("name", ["0qwen", "qwen.v2"])
