@@ -109,7 +109,7 @@ def test_every_field_of_a_crd_has_a_bound(crd: dict[str, Any]) -> None:
                 needs = {"maxProperties"}
             if node.get("x-kubernetes-int-or-string"):
                 needs = {"minimum", "maximum", "maxLength"}
-            if "type" not in node and "x-kubernetes-int-or-string" not in node:
+            if node and "type" not in node and "x-kubernetes-int-or-string" not in node:
                 needs = {"minimum", "maximum", "maxLength", "maxItems", "maxProperties", "not"}
             refused = path == "spec.model.catalogRef"  # whatever it is
             if not needs <= node.keys() and "enum" not in node and not refused:
