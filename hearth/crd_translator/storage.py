@@ -92,7 +92,7 @@ def render_claim(service: LLMService, runtime: InferenceRuntime) -> dict[str, An
     cache = service.spec.cache
     spec: dict[str, Any] = {
         "accessModes": [ACCESS_MODES[cache.strategy]],
-        "resources": {"requests": {"storage": cache.size}},
+        "resources": {"requests": {"storage": cache.volume_size}},
     }
     if cache.storage_class_name is not None:
         spec["storageClassName"] = cache.storage_class_name
@@ -119,6 +119,6 @@ def _cache_volume(service: LLMService, runtime: InferenceRuntime) -> dict[str, A
             path = f"{HOST_CACHE}/{service.metadata.namespace}/{service.metadata.name}"
             return {"hostPath": {"path": path, "type": "DirectoryOrCreate"}}
         case "None":
-            return {"emptyDir": {"sizeLimit": service.spec.cache.size}}
+            return {"emptyDir": {"sizeLimit": service.spec.cache.volume_size}}
         case "BakedImage":
             return None

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from hearth import yamljson
 from hearth.emulators.events import to_core, to_events_v1
 from hearth.emulators.kinds import EVENTS_V1, Kind, KindTable, KubeObject
 from hearth.emulators.rbac import Accounts, Attributes
@@ -368,7 +369,7 @@ async def _body(request: Request) -> Any:
         return {}
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     try:
-        return yaml.safe_load(text) if kind.endswith("yaml") and not text.startswith(b"{") else json.loads(text)
+        return yamljson.load(text) if kind.endswith("yaml") and not text.startswith(b"{") else json.loads(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise bad_request(f"the body of the request can't be read: {' '.join(str(error).split())[:200]}") from error
 

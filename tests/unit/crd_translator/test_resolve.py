@@ -79,14 +79,14 @@ def test_where_there_is_no_runtime_at_all_it_says_none(assignment: str) -> None:
 @pytest.mark.parametrize(
     ("fraction", "names", "supported", "shares"),
     [
-        ("{memory: 8Gi}", {"memory": "m"}, True, True),
-        ("{memory: 8Gi}", {"cores": "c"}, True, False),
-        ("{cores: 30}", {"cores": "c"}, True, True),
-        ("{cores: 30}", {"memory": "m"}, True, False),
-        ("{memory: 8Gi, cores: 30}", {"memory": "m"}, True, False),
-        ("{memory: 8Gi, cores: 30}", {"cores": "c"}, True, False),
-        ("{memory: 8Gi, cores: 30}", {"memory": "m", "cores": "c"}, True, True),
-        ("{memory: 8Gi, cores: 30}", {"memory": "m", "cores": "c"}, False, False),
+        ("{memory: 8Gi}", {"memory": "own/m"}, True, True),
+        ("{memory: 8Gi}", {"cores": "own/c"}, True, False),
+        ("{cores: 30}", {"cores": "own/c"}, True, True),
+        ("{cores: 30}", {"memory": "own/m"}, True, False),
+        ("{memory: 8Gi, cores: 30}", {"memory": "own/m"}, True, False),
+        ("{memory: 8Gi, cores: 30}", {"cores": "own/c"}, True, False),
+        ("{memory: 8Gi, cores: 30}", {"memory": "own/m", "cores": "own/c"}, True, True),
+        ("{memory: 8Gi, cores: 30}", {"memory": "own/m", "cores": "own/c"}, False, False),
     ],
 )
 @pytest.mark.parametrize("chosen", ["spec.runtime={name: n}", "spec.runtime.selector.vendor=[nvidia]"])
@@ -94,7 +94,7 @@ def test_a_runtime_shares_what_it_has_names_for(
     chosen: str, fraction: str, names: dict[str, str], supported: bool, shares: bool
 ) -> None:
     sharing = runtime(
-        "n", accelerator={"resourceName": "gpu", "sharing": {"supported": supported, "resourceNames": names}}
+        "n", accelerator={"resourceName": "own/gpu", "sharing": {"supported": supported, "resourceNames": names}}
     )
     asked = (chosen, f"spec.resources.fraction={fraction}")
     if shares:
