@@ -67,6 +67,8 @@ class Door:
         self.gates: dict[ServiceKey, Gate] = {}
         self.feed = Feed()
         self.app: asgi.App | None = None
+        self.starting = False
+        """Set until the directory is complete: what is not in it may be there all the same."""
         self._board = board
         self._journeys = journeys or Journeys()
         self._heartbeats = Heartbeats(self.failed)
@@ -111,8 +113,14 @@ class Door:
 
     # what the lane and the inference route share
 
+    def check_started(self) -> None:
+        """Raises ApiError while the directory is not complete."""
+        if self.starting:
+            raise errors.activator_starting()
+
     def route(self, request: Request) -> tuple[Entry, Inference]:
         """Whose request this is, with what it asks. Raises ApiError where it is nobody's, or asks nothing."""
+        self.check_started()
         directory, fields = self.directory, request.fields
         if fields.get(b"upgrade", b"").lower() == b"websocket":
             raise errors.no_websocket()

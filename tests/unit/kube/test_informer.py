@@ -237,7 +237,7 @@ async def test_a_watch_that_was_broken_off_is_listed_anew(end: str, error: KubeE
 async def test_a_watch_that_ended_in_its_time_goes_on(
     failures: list[tuple[int, float, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.random, "randint", lambda least, most: 0)
+    monkeypatch.setattr("random.randint", lambda least, most: 0)
     told, kube = Told(), Scripted(thing("a"))
     async with informing(kube, told):
         kube.changes.put_nowait(("END", None))
@@ -253,7 +253,7 @@ async def test_another_object_with_the_same_version_is_told() -> None:
         kube.items = [thing("a"), {**thing("b"), "spec": {"other": True}}]
         kube.changes.put_nowait(("END", None))
         await told.until(lambda: told.taken == ["a", "b", "b"])
-        assert informer.objects["ai", "b"]["spec"]["other"]
+        assert informer.objects[ObjectKey("ai", "b")]["spec"]["other"]
 
 
 strange_specs = st.dictionaries(st.sampled_from(["spec", "status", "ports", "endpoints", "kind"]), anything, max_size=4)
