@@ -88,7 +88,7 @@ Int32 = Annotated[int, Field(ge=-MAX_INT32 - 1, le=MAX_INT32)]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 
 
-def _in_bounds(value: dict[str, Any]) -> dict[str, Any]:
+def bounded(value: dict[str, Any]) -> dict[str, Any]:
     """A part that Kubernetes reads and we don't: as deep and as large as its own objects ever are.
 
     No recursion: a part that is nested too deep is what this is for.
@@ -114,7 +114,7 @@ def _inside(part: object) -> list[object]:
     return part if isinstance(part, list) else []
 
 
-FreeForm = Annotated[dict[str, Any], AfterValidator(_in_bounds)]
+FreeForm = Annotated[dict[str, Any], AfterValidator(bounded)]
 """A part of a pod that is passed on as it is."""
 
 

@@ -23,6 +23,7 @@ from hearth.api.base import (
     refuse,
 )
 from hearth.api.quantity import Quantity
+from hearth.api.template import PodTemplate
 
 # Without a brace inside, so that any text is looked through in one pass.
 PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
@@ -32,6 +33,7 @@ PLACEHOLDERS = (
     ".Service.Name",
     ".Service.Namespace",
     ".Resources.Accelerators",
+    ".Scaling.DrainSeconds",
 )
 
 
@@ -77,7 +79,8 @@ class Container(ApiModel):
         default_factory=list,
         max_length=MAX_ITEMS,
         description="Arguments, with {{ .Model.Path }}, {{ .Model.Name }}, {{ .Service.Name }}, "
-        "{{ .Service.Namespace }} and {{ .Resources.Accelerators }} substituted.",
+        "{{ .Service.Namespace }}, {{ .Resources.Accelerators }} and {{ .Scaling.DrainSeconds }} (the LLMService's "
+        "scaling.drainTimeout in seconds) substituted.",
     )
     env: list[EnvVar] = Field(
         default_factory=list, max_length=MAX_ITEMS, description="Environment variables of the engine."
@@ -191,7 +194,11 @@ class Health(ApiModel):
 
 class Lifecycle(ApiModel):
     termination_grace_period_seconds: Positive = Field(30, description="Widened where scaling.drainTimeout needs more.")
-    pre_stop_drain: bool = Field(True, description="Wait for running requests before the engine is told to stop.")
+    pre_stop_drain: bool = Field(
+        True,
+        description="Wait for what is being answered before the engine is told to stop: by metrics.running, or until "
+        "no activator is connected, at most scaling.drainTimeout.",
+    )
 
 
 class Metrics(ApiModel):
@@ -203,6 +210,17 @@ class Metrics(ApiModel):
     kv_cache_util: Word | None = Field(None, description="The metric of the KV cache's use, 0 to 1.")
     running: Word | None = Field(None, description="The metric of requests that run; the drain waits until it is 0.")
     ttft: Word | None = Field(None, description="The histogram of the time to the first token.")
+
+
+class Prewarm(ApiModel):
+    """How a cache is filled where the engine's image can't do it. The image needs /bin/sh."""
+
+    image: str | None = Field(None, max_length=1024, description="Its image; the engine's where not given.")
+    command: list[Template] = Field(
+        min_length=1,
+        max_length=MAX_ITEMS,
+        description="What downloads {{ .Model.Path }} into the cache, which HF_HOME or MODELSCOPE_CACHE names.",
+    )
 
 
 MAX_PATHS = 32
@@ -224,6 +242,10 @@ class InferenceRuntimeSpec(ApiModel):
     health: Health = Field(default_factory=Health)
     lifecycle: Lifecycle = Field(default_factory=Lifecycle, description="How an engine ends.")
     metrics: Metrics = Field(default_factory=Metrics)
+    prewarm: Prewarm | None = Field(
+        None, description="What the prewarm Job runs; the hub's Python client if not given."
+    )
+    template: PodTemplate | None = Field(None)
     paths: list[EnginePath] = Field(
         default_factory=list,
         max_length=MAX_PATHS,

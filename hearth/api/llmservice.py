@@ -26,6 +26,7 @@ from hearth.api.key import ServiceKey
 from hearth.api.modelsource import SHAPES, URI_PATTERN, ModelURI, parse_model_uri
 from hearth.api.quantity import Duration, Quantity, format_duration
 from hearth.api.status import LLMServiceStatus
+from hearth.api.template import PodTemplate
 
 # Fields that api.md names and this release cannot serve yet. They are refused by name, never accepted and ignored.
 NOT_BUILT: dict[str, str] = {
@@ -336,6 +337,7 @@ class LLMServiceSpec(ApiModel):
     image_pull_secrets: list[SecretRef] = Field(
         default_factory=list, max_length=16, description="Secrets of the registries that the engine's image comes from."
     )
+    template: PodTemplate | None = Field(None)
 
 
 class LLMServiceMeta(ObjectMeta):

@@ -8,13 +8,13 @@ from hearth.api.base import MAX_WORD, ApiModel, Count
 from hearth.coldstart import MAX_SECONDS, StartPhase
 
 Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
-ConditionType = Literal["Ready", "RuntimeResolved", "ScaledObjectReady"]
+ConditionType = Literal["Ready", "RuntimeResolved", "ScaledObjectReady", "UpToDate", "ModelCached"]
 
 MAX_MESSAGE = 4096
 """Characters of a message; who writes one cuts it."""
 MAX_STARTS = 16
 MAX_CONDITIONS = 64
-"""Ours are three; others may say theirs beside them."""
+"""Ours are five; others may say theirs beside them."""
 
 Message = Annotated[str, Field(max_length=MAX_MESSAGE)]
 Took = Annotated[
@@ -44,7 +44,9 @@ class ColdStartStatus(StatusModel):
 class Condition(StatusModel):
     """A metav1.Condition."""
 
-    type: str = Field(max_length=MAX_WORD, description="Ready, RuntimeResolved or ScaledObjectReady.")
+    type: str = Field(
+        max_length=MAX_WORD, description="Ready, RuntimeResolved, ScaledObjectReady, UpToDate or ModelCached."
+    )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
     reason: str = Field(max_length=1024, description="Why, in one word for scripts.")
     message: Message = Field(description="Why, and what to do, for people.")
@@ -81,6 +83,7 @@ class LLMServiceStatus(StatusModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=MAX_CONDITIONS,
-        description="Ready, RuntimeResolved, ScaledObjectReady.",
+        description="Ready, RuntimeResolved, ScaledObjectReady; UpToDate: whether all replicas run the present "
+        "template; ModelCached, with cache.prewarm: whether the cache has been filled.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -31,6 +31,7 @@ from hearth.controller.ownership import (
     object_name,
     standing,
 )
+from hearth.controller.rollout import with_room
 from hearth.controller.scaledobject import carried_over, given_up, hpa_name, kedas, metric_name, nudged
 from hearth.controller.seed import seed_of
 from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
@@ -172,7 +173,8 @@ class Reconciler:
         Where nothing that it depends on has changed since this was done, it is not done again. Raises KedaMissing,
         NameTaken, PredecessorLeaving, KubeError.
         """
-        key, objects = service.key, rendered.objects
+        key = service.key
+        objects = with_room(rendered.objects, self._world(key))
         now = (uid_of(item), objects, self._marks(key))
         scaled = self._belongings.get(key, "ScaledObject", key.name)
         nudge_due = scaled is not None and given_up(scaled)

@@ -5,8 +5,6 @@ import hashlib
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 
-ENGINE_PORT_ENV = "HEARTH_ENGINE_PORT"
-
 
 def child_name(service: LLMService, suffix: str) -> str:
     """`NAME-suffix`, at most 63 characters; a longer one is cut and made unique by a hash of the whole."""

@@ -8,10 +8,11 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator.deployment import render_deployment
 from hearth.crd_translator.facts import ClusterFacts
+from hearth.crd_translator.prewarm import render_prewarm
 from hearth.crd_translator.resolve import resolve_runtime
 from hearth.crd_translator.scaledobject import render_scaled_object
 from hearth.crd_translator.services import render_alias_service, render_engine_service
-from hearth.crd_translator.storage import has_claim, render_claim, render_prewarm
+from hearth.crd_translator.storage import has_claim, render_claim
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,15 @@
-"""Where the weights lie: the volumes of an engine pod, the cache's claim, and the Job that fills it."""
+"""Where the weights lie: the volumes and variables of a pod that reads them, and the cache's claim."""
 
 import hashlib
-import json
 import re
 from typing import Any
 
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
-from hearth.crd_translator.arguments import SOURCE_PATH
+from hearth.api.template import CACHE_PATH, SOURCE_PATH
 from hearth.crd_translator.names import child_name, labels
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?")  # a vendor that can stand in a name as it is
-
-CACHE_PATH = "/models/cache"
 
 ACCESS_MODES = {"NodeLocalPVC": "ReadWriteOnce", "SharedPVC": "ReadWriteMany"}
 """The access mode of the claim of each cache strategy that has one."""
@@ -21,10 +18,6 @@ ACCESS_MODES = {"NodeLocalPVC": "ReadWriteOnce", "SharedPVC": "ReadWriteMany"}
 # https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables and ModelScope's own.
 _CACHE_ENV = {"hf": ("HF_HOME", f"{CACHE_PATH}/hf"), "modelscope": ("MODELSCOPE_CACHE", f"{CACHE_PATH}/modelscope")}
 _TOKEN_ENV = {"hf": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
-_DOWNLOAD = {
-    "hf": "from huggingface_hub import snapshot_download",
-    "modelscope": "from modelscope import snapshot_download",
-}
 
 
 def has_claim(service: LLMService) -> bool:
@@ -48,10 +41,9 @@ def claim_name(service: LLMService, runtime: InferenceRuntime) -> str:
 def volumes_and_mounts(
     service: LLMService, runtime: InferenceRuntime
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The pod's volumes and the container's mounts: shared memory, the source, the cache."""
-    # Engines pass tensors between processes through /dev/shm; a container's default of 64 MiB is too small.
-    volumes: list[dict[str, Any]] = [{"name": "shm", "emptyDir": {"medium": "Memory"}}]
-    mounts: list[dict[str, Any]] = [{"name": "shm", "mountPath": "/dev/shm"}]
+    """The pod's volumes and the container's mounts: the source, the cache."""
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, Any]] = []
     source = service.spec.model.source.parsed
     if source.scheme == "pvc":
         volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": source.location, "readOnly": True}})
@@ -68,7 +60,10 @@ def volumes_and_mounts(
 
 
 def source_env(service: LLMService) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """`env` and `envFrom` that the source needs: which hub, where its cache is, and the secret's token or keys."""
+    """`env` and `envFrom` that the source needs: which hub, where its cache is, and the secret's token or keys.
+
+    A registry's Secret is for pulling (pod.py): whoever runs in the container has no use for it.
+    """
     source = service.spec.model.source.parsed
     secret = service.spec.model.source.secret_ref
     env: list[dict[str, Any]] = []
@@ -83,7 +78,7 @@ def source_env(service: LLMService) -> tuple[list[dict[str, Any]], list[dict[str
     if secret is not None and source.hub:
         reference = {"secretKeyRef": {"name": secret.name, "key": "token"}}
         env.append({"name": _TOKEN_ENV[source.scheme], "valueFrom": reference})
-    elif secret is not None:
+    elif secret is not None and source.scheme != "oci":
         env_from.append({"secretRef": {"name": secret.name}})
     return env, env_from
 
@@ -106,42 +101,6 @@ def render_claim(service: LLMService, runtime: InferenceRuntime) -> dict[str, An
             "labels": labels(service, "cache"),
         },
         "spec": spec,
-    }
-
-
-def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
-    """The Job that downloads the model into the cache's claim, with the hub's client in the engine's image."""
-    source = service.spec.model.source.parsed
-    env, _ = source_env(service)  # a hub's secret is a token, one variable of env
-    code = f"{_DOWNLOAD[source.scheme]}; snapshot_download({source.location!r}, revision={source.revision!r})"
-    container: dict[str, Any] = {
-        "name": "download",
-        "image": runtime.spec.container.image,
-        "command": ["python3", "-c", code],
-        "env": env,
-        "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}],
-    }
-    pod: dict[str, Any] = {
-        "restartPolicy": "OnFailure",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "containers": [container],
-        "volumes": [{"name": "cache", **(_cache_volume(service, runtime) or {})}],
-    }
-    if service.spec.image_pull_secrets:
-        pod["imagePullSecrets"] = [{"name": secret.name} for secret in service.spec.image_pull_secrets]
-    template = {"metadata": {"labels": labels(service, "prewarm")}, "spec": pod}
-    # A Job's template is immutable: whatever changes in it makes another Job.
-    digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": child_name(service, f"prewarm-{digest}"),
-            "namespace": service.metadata.namespace,
-            "labels": labels(service, "prewarm"),
-        },
-        "spec": {"backoffLimit": 6, "template": template},
     }
 
 
