@@ -75,6 +75,7 @@ def llmservice_status(
     generation: int,
     now: str,
     paths: Sequence[str] = (),
+    readiness_path: str | None = None,
 ) -> KubeObject:
     """The whole status; `old` is the one that stands, whose times are kept where nothing changed. `now`: RFC 3339."""
     before = {text(condition, "type"): condition for condition in conditions_of({"status": old})}
@@ -105,6 +106,8 @@ def llmservice_status(
         made["resolvedRuntime"] = runtime
     if paths:
         made["enginePaths"] = list(paths)
+    if readiness_path is not None:
+        made["readinessPath"] = readiness_path
     if world.queue_depth is not None:
         made["queueDepth"] = world.queue_depth
     start, history = progress(world, old, now)
