@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -11,6 +12,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+
+_NO_IPV6 = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL))
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -55,15 +58,32 @@ async def operations_server(listen: str, ready: Callable[[], bool], registry: Co
 
 
 def bind(address: str) -> socket.socket:
-    """A listening socket on host:port. Raises OSError that names the address."""
+    """A listening socket on host:port. [::] is every address of both families, 0.0.0.0 where the kernel has no IPv6.
+
+    Raises OSError that names the address.
+    """
     host, _, port = address.rpartition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    host = host.strip("[]")
     try:
-        listening.bind((host.strip("[]"), int(port)))
-    except (OSError, ValueError) as error:
-        listening.close()
+        try:
+            return _listening(host, int(port))
+        except OSError as error:
+            if host != "::" or error.errno not in _NO_IPV6:
+                raise
+            return _listening("0.0.0.0", int(port))
+    except (OSError, ValueError, OverflowError) as error:
         raise OSError(f"cannot listen on {address}: {error}") from error
-    listening.listen(2048)
-    return listening
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+        made.bind((host, port))
+        made.listen(2048)
+    except BaseException:
+        made.close()
+        raise
+    return made

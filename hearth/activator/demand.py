@@ -138,10 +138,12 @@ class DemandBoard:
 
 
 class Demand(DemandServicer):
-    """Demand.Watch over gRPC."""
+    """Demand.Watch over gRPC. Its streams say nothing until `known` is set: zero of an activator that does not know its
+    LLMServices would be a guess."""
 
-    def __init__(self, board: DemandBoard) -> None:
+    def __init__(self, board: DemandBoard, known: asyncio.Event) -> None:
         self._board = board
+        self._known = known
 
     async def Watch(
         self,
@@ -149,5 +151,6 @@ class Demand(DemandServicer):
         context: ServicerContext,  # type: ignore[type-arg]
     ) -> AsyncIterator[pb.DemandUpdate]:
         log.info("scaler watches", extra=fields(scaler=request.scaler, peer=context.peer()))
+        await self._known.wait()
         async for update in self._board.watch():
             yield update

@@ -56,6 +56,10 @@ class Entry:
     trouble: str | None = None
     """Why no replica comes unless somebody acts, in words for clients."""
     ready: frozenset[str] = frozenset()
+    starting: frozenset[str] = frozenset()
+    """Replicas that are neither ready nor leaving."""
+    readiness_path: str = ""
+    """What an engine answers when it is ready; "" where that can't be asked for."""
     paths: frozenset[str] = frozenset()
     """What its runtime serves beside the paths that every engine may have."""
 
@@ -90,6 +94,7 @@ class Directory:
         self._entries: dict[ServiceKey, Entry] = {}
         self._by_name: dict[str, set[ServiceKey]] = defaultdict(set)
         self._oldest: dict[str, Entry] = {}  # of those that are listed, who has a name by itself
+        self._answered: dict[ServiceKey, frozenset[str]] = {}  # who starts, and is ready in its own words
         self._slices: dict[tuple[str, str], tuple[ServiceKey, tuple[Endpoint, ...]]] = {}
 
     def __iter__(self) -> Iterator[Entry]:
@@ -103,6 +108,7 @@ class Directory:
         """Take an LLMService as it is now; None: it is gone. One that can't be read is kept as it was."""
         key = ServiceKey(*at)
         if item is None:
+            self._answered.pop(key, None)
             if self._entries.pop(key, None) is not None:
                 self._by_name[key[1]].discard(key)
                 self._note_oldest(key, None)
@@ -114,6 +120,7 @@ class Directory:
             log.error("LLMService cannot be read", extra=fields(service="/".join(key), reason=str(error)))
             return
         status = service.status or LLMServiceStatus()
+        ready, starting = self._replicas(key)
         entry = Entry(
             key,
             policy_of(service),
@@ -123,7 +130,9 @@ class Directory:
             cold_start_percent=status.cold_start.percent if status.cold_start else None,
             cold_start_history=status.cold_start_history or (),
             trouble=told_to_clients(condition.model_dump() for condition in status.conditions),
-            ready=self._ready(key),
+            ready=ready,
+            starting=starting,
+            readiness_path=status.readiness_path or "",
             paths=frozenset(status.engine_paths),
         )
         self._by_name[key[1]].add(key)
@@ -136,9 +145,22 @@ class Directory:
             self._slices[slice_key] = (ServiceKey(slice_key[0], name), endpoints(item))
         new = self._slices.get(slice_key)
         for key in {owner for owner, _ in filter(None, (old, new))}:
-            entry = self._entries.get(key)
-            if entry is not None and (ready := self._ready(key)) != entry.ready:
-                self._set(replace(entry, ready=ready))
+            self._look_again(key)
+
+    def put_answered(self, key: ServiceKey, address: str) -> None:
+        """Take that a replica which starts has answered its readiness probe: it is ready, for as long as it is listed
+        as starting; then what it is listed as counts."""
+        if key in self._entries:
+            self._answered[key] = self._answered.get(key, frozenset()) | {address}
+            self._look_again(key)
+
+    def _look_again(self, key: ServiceKey) -> None:
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        ready, starting = self._replicas(key)
+        if (ready, starting) != (entry.ready, entry.starting):
+            self._set(replace(entry, ready=ready, starting=starting))
 
     def by_host(self, host: str) -> Entry | None:
         """The LLMService whose Service a Host field names in full: NAME.NAMESPACE.svc or longer."""
@@ -199,9 +221,15 @@ class Directory:
         elif named is not None and (oldest is None or oldest.key == key or _age(named) < _age(oldest)):
             self._oldest[name] = named
 
-    def _ready(self, key: ServiceKey) -> frozenset[str]:
+    def _replicas(self, key: ServiceKey) -> tuple[frozenset[str], frozenset[str]]:
+        """The `ready` and the `starting` of an entry."""
         found = listed(each for owner, each in self._slices.values() if owner == key)
-        return frozenset(address for address, listing in found.items() if listing == "ready")
+        ready = frozenset(address for address, listing in found.items() if listing == "ready")
+        starting = frozenset(address for address, listing in found.items() if listing == "unready")
+        answered = self._answered.pop(key, frozenset()) & starting
+        if answered:
+            self._answered[key] = answered
+        return ready | answered, starting - answered
 
 
 def _age(entry: Entry) -> tuple[str, ServiceKey]:

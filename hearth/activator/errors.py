@@ -118,6 +118,16 @@ def stopping(service: str) -> ApiError:
     )
 
 
+def activator_starting() -> ApiError:
+    return ApiError(
+        503,
+        "This activator has just started, and waits for the API server to tell it the LLMServices; try again.",
+        "server_error",
+        "activator_starting",
+        retry_after=1.0,
+    )
+
+
 def no_websocket() -> ApiError:
     return ApiError(
         400,

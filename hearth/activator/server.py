@@ -77,8 +77,8 @@ def http_server(door: Door, ready: Callable[[], bool], grace_seconds: float) -> 
 
 
 async def run_activator(config: ActivatorConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError where an address can't be bound, KubeError without a way
-    to the API server."""
+    """Serve until SIGTERM or SIGINT. Raises OSError where an address can't be bound, KubeError where nothing says how
+    to reach the API server. One that is away is waited for, and clients, scalers and probes are told so."""
     stop = stop_signal()
     kube = await KubeClient.connect(config.kubeconfig)
     board = DemandBoard()
@@ -92,39 +92,36 @@ async def run_activator(config: ActivatorConfig) -> None:
     )
     services = Informer(kube, LLMSERVICES, door.directory.put_service)
     slices = Informer(kube, ENDPOINT_SLICES, door.directory.put_slice, ENGINE_SELECTOR)
-    ready = False
+    ready, known = False, asyncio.Event()
+    door.starting = True
     listening = bind(config.listen)
     http = http_server(door, lambda: ready, config.grace_seconds)
-    demand = grpc.aio.server()
-    add_DemandServicer_to_server(Demand(board), demand)
-    try:
-        demand_port = demand.add_insecure_port(config.demand_listen)
-    except RuntimeError as error:  # what grpc raises for an address in use
-        raise OSError(f"cannot listen on {config.demand_listen}: is the port in use?") from error
+    demand, demand_port = _demand_server(config.demand_listen, Demand(board, known))
     try:
         async with (
             operations_server(config.operations_listen, lambda: ready, registry) as operations_port,
             asyncio.TaskGroup() as group,
         ):
+            await demand.start()
+            serving = group.create_task(http.serve(sockets=[listening]))
+            port = listening.getsockname()[1]
+            log.info("activator listening", extra=fields(port=port, demand_port=demand_port))
             watches = [group.create_task(informer.run()) for informer in (services, slices)]
-            await _first(stop.wait(), _synced(services, slices))
-            if not stop.is_set():
-                # Scalers hear zero from an activator that knows its services, not from one that does not yet.
-                await demand.start()
-                serving = group.create_task(http.serve(sockets=[listening]))
-                ready = True
+            await _first(stop.wait(), _synced(services, slices), asyncio.shield(serving))
+            if not stop.is_set() and not serving.done():
+                ready, door.starting = True, False
+                known.set()
                 collect_rarely()
-                port = listening.getsockname()[1]
-                log.info("activator serving", extra=fields(port=port, demand_port=demand_port))
+                log.info("activator serving", extra=fields(services=len(services.objects)))
                 announce("activator", http=port, demand=demand_port, operations=operations_port)
                 await _first(stop.wait(), asyncio.shield(serving))
                 # Not ready, and accepting still: until whoever sends requests here has heard it.
                 ready = False
                 if not serving.done() and config.drain_delay_seconds:
                     await asyncio.wait({serving}, timeout=config.drain_delay_seconds)
-                door.feed.close()  # who listens to it would hold the end
-                http.should_exit = True
-                await serving
+            door.feed.close()  # who listens to it would hold the end
+            http.should_exit = True
+            await serving
             for watch in watches:
                 watch.cancel()
     finally:
@@ -136,6 +133,16 @@ async def run_activator(config: ActivatorConfig) -> None:
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
     log.info("activator stopped")
+
+
+def _demand_server(listen: str, servicer: Demand) -> tuple[grpc.aio.Server, int]:
+    """A gRPC server that is not started yet, and its port. Raises OSError where the address can't be bound."""
+    server = grpc.aio.server()
+    add_DemandServicer_to_server(servicer, server)
+    try:
+        return server, server.add_insecure_port(listen)
+    except RuntimeError as error:  # what grpc raises for an address in use
+        raise OSError(f"cannot listen on {listen}: is the port in use?") from error
 
 
 def _tracing(config: ActivatorConfig) -> "Tracing | None":

@@ -82,6 +82,12 @@ class LLMServiceStatus(StatusModel):
     engine_paths: list[Annotated[str, Field(max_length=128)]] = Field(
         default_factory=list, max_length=32, description="What its runtime serves beside the paths of inference."
     )
+    readiness_path: str | None = Field(
+        None,
+        max_length=1024,
+        description="Path that engines answer with 200 when they are ready; not there where their probe is no plain "
+        "GET at their port.",
+    )
     replicas: Count | None = Field(None, description="Pods that there are.")
     ready_replicas: Count | None = Field(None, description="Pods that answer.")
     queue_depth: Count | None = Field(None, description="Requests waiting and in flight over all activators.")

@@ -27,9 +27,11 @@ OperationsListen = Annotated[str, typer.Option(help="host:port of /metrics, /hea
 
 @app.command()
 def activator(
-    listen: Annotated[str, typer.Option(help="host:port for clients.")] = "0.0.0.0:8080",
-    demand_listen: Annotated[str, typer.Option(help="host:port for scalers.")] = "0.0.0.0:9091",
-    operations_listen: OperationsListen = "0.0.0.0:8081",
+    listen: Annotated[
+        str, typer.Option(help="host:port for clients; [::] is every address, of IPv4 too.")
+    ] = "[::]:8080",
+    demand_listen: Annotated[str, typer.Option(help="host:port for scalers.")] = "[::]:9091",
+    operations_listen: OperationsListen = "[::]:8081",
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     max_body_bytes: Annotated[int, typer.Option(min=1, help="Largest request body.")] = 64 * 2**20,
     buffer_bytes: Annotated[
@@ -82,7 +84,7 @@ def activator(
 
 @app.command()
 def scaler(
-    listen: Annotated[str, typer.Option(help="host:port for KEDA.")] = "0.0.0.0:9090",
+    listen: Annotated[str, typer.Option(help="host:port for KEDA.")] = "[::]:9090",
     activator: Annotated[
         list[str] | None, typer.Option(help="Demand address (host:port) of an activator. Repeat for more.")
     ] = None,
@@ -97,7 +99,7 @@ def scaler(
             "long is gone.",
         ),
     ] = 150.0,
-    operations_listen: OperationsListen = "0.0.0.0:8081",
+    operations_listen: OperationsListen = "[::]:8081",
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     log_format: LogFormat = LogFormatChoice.auto,
     log_level: LogLevel = "info",
@@ -134,7 +136,7 @@ def controller(
             help="Domain of the cluster's Services, put behind hosts that end in .svc.  [default: the resolver's]"
         ),
     ] = None,
-    operations_listen: OperationsListen = "0.0.0.0:8081",
+    operations_listen: OperationsListen = "[::]:8081",
     accelerator_price: AcceleratorPrice = None,
     lease: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")

@@ -59,6 +59,8 @@ class Election:
         self._name = name
         self._identity = identity
         self._observed = Observed()
+        self.answered = False
+        """Whether the API server has answered once: before, nothing is known of who leads."""
 
     async def lead(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for the Lease, then run `work` while it is held. Raises LeadershipLost, and what `work` raises."""
@@ -97,9 +99,11 @@ class Election:
         with contained("lease", lease=self._name):
             try:
                 async with asyncio.timeout(RENEW_SECONDS):
-                    return await self._take()
+                    held = await self._take()
+                self.answered = True
+                return held
             except Conflict:
-                pass  # somebody else was quicker
+                self.answered = True  # somebody else was quicker
             except (KubeError, TimeoutError) as error:
                 log.warning("Lease not reached", extra=fields(lease=self._name, reason=str(error) or "timed out"))
         return False

@@ -42,7 +42,7 @@ from hearth.controller.seed import seed_of
 from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, alive, phase_of, ready_replicas, wanted_replicas
-from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, render_on, render_without_runtime
+from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_path, render_on, render_without_runtime
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import PASSING, Conflict, KubeError, Refused, UnknownApi
@@ -385,6 +385,7 @@ class Reconciler:
             generation=number(item, "metadata", "generation"),
             now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             paths=runtime.spec.paths if runtime is not None else None,
+            readiness_path=(readiness_path(runtime) or "") if runtime is not None else None,
         )
         if status == _without_others(old):
             return

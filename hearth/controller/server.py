@@ -237,19 +237,22 @@ class Controller:
 
 
 async def run_controller(config: ControllerConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises KubeError without a way to the API server, OSError where the address
-    can't be bound, LeadershipLost."""
+    """Serve until SIGTERM or SIGINT. Raises KubeError where nothing says how to reach the API server, OSError where the
+    address can't be bound, LeadershipLost. An API server that is away is waited for."""
     stop = stop_signal()
     registry = role_registry("controller")
     kube = await KubeClient.connect(config.kubeconfig)
     controller = Controller(kube, config, registry)
+    election = Election(kube, *config.lease, config.identity) if config.lease is not None else None
+
+    def ready() -> bool:
+        return controller.ready and (election is None or election.answered)
+
     try:
-        async with operations_server(config.operations_listen, lambda: controller.ready, registry) as operations_port:
+        async with operations_server(config.operations_listen, ready, registry) as operations_port:
             announce("controller", operations=operations_port)
             work = controller.run()
-            if config.lease is not None:
-                work = Election(kube, *config.lease, config.identity).lead(work)
-            await run_until(stop, work)
+            await run_until(stop, election.lead(work) if election is not None else work)
     finally:
         await kube.close()
     log.info("controller stopped")

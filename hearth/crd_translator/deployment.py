@@ -84,6 +84,14 @@ def _check_ports(service: LLMService, runtime: InferenceRuntime, sidecars: list[
                 )
 
 
+def readiness_path(runtime: InferenceRuntime) -> str | None:
+    """What the readiness probe GETs at the engine's port; None where it asks in another way."""
+    asked: dict[str, Any] = _probe(runtime.spec.health.readiness, runtime).get("httpGet", {})
+    port = runtime.spec.container.port
+    plain = asked.keys() <= {"path", "port", "scheme"} and asked.get("scheme", "HTTP") == "HTTP"
+    return str(asked["path"]) if plain and asked.get("port") in (port.name, port.container_port) else None
+
+
 def _probe(probe: Probe, runtime: InferenceRuntime) -> dict[str, Any]:
     rendered = probe.model_dump(by_alias=True, exclude_none=True)
     port = runtime.spec.container.port.name

@@ -123,7 +123,7 @@ class Connection(Carrier):
         keep_alive(transport)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple) and peer:
-            self._client = str(peer[0])
+            self._client = str(peer[0]).removeprefix("::ffff:")  # IPv4, on a socket of both families
         if transport.get_extra_info("sslcontext") is not None:
             self._scheme = "https"
         self._wait_for("request")

@@ -52,9 +52,10 @@ class ScalerConfig:
 
 @contextlib.asynccontextmanager
 async def scaler_server(  # type: ignore[no-untyped-def]
-    config: ScalerConfig, picture: DemandPicture, pulses: Pulses, metrics: ScalerMetrics
+    config: ScalerConfig, picture: DemandPicture, pulses: Pulses, metrics: ScalerMetrics, known: asyncio.Event
 ):
-    """A started gRPC server, its bound port as the value; streams end with OK when the context is left.
+    """A started gRPC server, its bound port as the value; streams end with OK when the context is left. Its health is
+    SERVING once `known` is set: which activators there are.
 
     Raises OSError where the address can't be bound.
     """
@@ -72,47 +73,59 @@ async def scaler_server(  # type: ignore[no-untyped-def]
         port = server.add_insecure_port(config.listen)
     except RuntimeError as error:  # what grpc raises for an address in use
         raise OSError(f"cannot listen on {config.listen}: is the port in use?") from error
-    await server.start()
     for name in ("", SERVICE):
-        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def serve_when_known() -> None:
+        await known.wait()
+        for name in ("", SERVICE):
+            await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    await server.start()
+    serving = asyncio.create_task(serve_when_known())
     try:
         yield port
     finally:
+        serving.cancel()
         await health_servicer.enter_graceful_shutdown()
         pulses.close()
         await server.stop(config.grace_seconds)
 
 
 async def run_scaler(config: ScalerConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound, KubeError without a way to
-    the API server where one is needed."""
+    """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be bound, KubeError where one is needed and
+    nothing says how to reach the API server. One that is away is waited for."""
     stop = stop_signal()
     registry = role_registry("scaler")
     picture, pulses = DemandPicture(config.activator_grace_seconds), Pulses()
     metrics = ScalerMetrics(registry, picture, pulses, time.monotonic)
     listener = DemandListener(picture, pulses, config.identity)
     kube: KubeClient | None = None
+    known = asyncio.Event()
     if config.activator_service is None:
         listener.list_activators(dict.fromkeys(config.activators, "ready"))
+        known.set()
     else:
         kube = await KubeClient.connect(config.kubeconfig)
     try:
         async with (
-            scaler_server(config, picture, pulses, metrics) as port,
-            operations_server(config.operations_listen, lambda: True, registry) as operations_port,
+            scaler_server(config, picture, pulses, metrics, known) as port,
+            operations_server(config.operations_listen, known.is_set, registry) as operations_port,
         ):
             log.info(
                 "scaler serving", extra=fields(port=port, activators=config.activator_service or config.activators)
             )
             announce("scaler", grpc=port, operations=operations_port)
-            await run_until(stop, _listen(config, listener, kube))
+            await run_until(stop, _listen(config, listener, kube, known))
     finally:
         if kube is not None:
             await kube.close()
     log.info("scaler stopped")
 
 
-async def _listen(config: ScalerConfig, listener: DemandListener, kube: KubeClient | None) -> None:
+async def _listen(
+    config: ScalerConfig, listener: DemandListener, kube: KubeClient | None, known: asyncio.Event
+) -> None:
     """Listen to the activators, and watch which there are where a Service says so. Until the first list is known the
     picture is blind, so that nobody is told zero."""
     async with asyncio.TaskGroup() as group:
@@ -126,3 +139,4 @@ async def _listen(config: ScalerConfig, listener: DemandListener, kube: KubeClie
             group.create_task(informer.run())
             await informer.synced.wait()
             directory.publish()
+            known.set()

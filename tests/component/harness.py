@@ -303,6 +303,13 @@ class ActivatorHarness:
             item = endpoint_slice(name, namespace, addresses[number]) if number < len(addresses) else None
             self.door.directory.put_slice((namespace, f"{name}-{number}"), item)
 
+    def starting(self, *engines: "ScriptedEngine", name: str = "qwen", namespace: str = "ai") -> None:
+        """Let exactly these be replicas that are not ready yet."""
+        self.ready(name=name, namespace=namespace)
+        for number, engine in enumerate(engines):
+            item = endpoint_slice(name, namespace, engine.address, ready=False)
+            self.door.directory.put_slice((namespace, f"{name}-{number}"), item)
+
     def gate(self, name: str = "qwen", namespace: str = "ai") -> Gate:
         return self.door.gates[ServiceKey(namespace, name)]
 

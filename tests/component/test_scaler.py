@@ -19,8 +19,9 @@ from hearth.activator.lane.hold import Hold
 from hearth.api.key import ServiceKey
 from hearth.faults import counted
 from hearth.kube.endpoints import Listing
+from hearth.proto import demand_pb2
 from hearth.proto import externalscaler_pb2 as pb
-from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
+from hearth.proto.demand_pb2_grpc import DemandStub, add_DemandServicer_to_server
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
 from hearth.scaler.listener import DemandListener
 from hearth.scaler.metrics import ScalerMetrics
@@ -43,6 +44,7 @@ class Scaler:
     port: int
     picture: DemandPicture
     pulses: Pulses
+    known: asyncio.Event
     channel: grpc.aio.Channel
 
     @property
@@ -58,14 +60,14 @@ class Scaler:
 
 @contextlib.asynccontextmanager
 async def running_scaler() -> AsyncIterator[Scaler]:
-    picture, pulses = DemandPicture(), Pulses()
+    picture, pulses, known = DemandPicture(), Pulses(), asyncio.Event()
     config = ScalerConfig("127.0.0.1:0", "", (), "test", grace_seconds=1.0)
     metrics = ScalerMetrics(CollectorRegistry(), picture, pulses, time.monotonic)
     async with (
-        scaler_server(config, picture, pulses, metrics) as port,
+        scaler_server(config, picture, pulses, metrics, known) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        yield Scaler(port, picture, pulses, channel)
+        yield Scaler(port, picture, pulses, known, channel)
 
 
 @pytest.fixture
@@ -161,8 +163,16 @@ async def test_shutdown_ends_the_streams_with_ok() -> None:
 async def test_health_and_reflection(scaler: Scaler) -> None:
     health = health_pb2_grpc.HealthStub(scaler.channel)
     for service in ("", SERVICE):
-        answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
-        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        async with asyncio.timeout(PATIENCE):
+            states = health.Watch(health_pb2.HealthCheckRequest(service=service))
+            if not scaler.known.is_set():
+                state = await states.read()
+                assert isinstance(state, health_pb2.HealthCheckResponse)
+                assert state.status == state.NOT_SERVING, "it does not know yet which activators there are"
+                scaler.known.set()
+            while (state := await states.read()) == health_pb2.HealthCheckResponse(status=2):
+                pass
+        assert state == health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
     reflection = reflection_pb2_grpc.ServerReflectionStub(scaler.channel)
 
     async def ask() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
@@ -180,7 +190,7 @@ async def test_an_address_in_use_is_named() -> None:
         picture, pulses = DemandPicture(), Pulses()
         metrics = ScalerMetrics(CollectorRegistry(), picture, pulses, time.monotonic)
         with pytest.raises(OSError, match=f"cannot listen on {address}"):
-            async with scaler_server(ScalerConfig(address, "", (), "test"), picture, pulses, metrics):
+            async with scaler_server(ScalerConfig(address, "", (), "test"), picture, pulses, metrics, asyncio.Event()):
                 pass
 
 
@@ -197,7 +207,9 @@ class Activator:
         self.hold = Hold(max_queue=10, concurrency=10, activation_timeout=60.0)
         self.board.put(KEY, self.hold)
         self._server = grpc.aio.server()
-        add_DemandServicer_to_server(Demand(self.board), self._server)
+        self.known = asyncio.Event()
+        self.known.set()
+        add_DemandServicer_to_server(Demand(self.board, self.known), self._server)
 
     async def start(self, address: str = "127.0.0.1:0") -> str:
         port = self._server.add_insecure_port(address)
@@ -298,6 +310,22 @@ class TestDemandWatch:
             async with asyncio.timeout(PATIENCE):
                 while scaler.picture.silence(asyncio.get_running_loop().time())[address] > PATIENCE:
                     await asyncio.sleep(0.01)  # the picture has no event
+        await activator.stop()
+
+    async def test_one_that_does_not_know_its_services_is_not_heard(self, scaler: Scaler) -> None:
+        activator = Activator()
+        activator.known.clear()
+        address = await activator.start()
+        async with listening(scaler) as listener, grpc.aio.insecure_channel(address) as channel:
+            listener.list_activators(ready(address))
+            updates = DemandStub(channel).Watch(demand_pb2.WatchRequest())
+            first = asyncio.ensure_future(updates.read())
+            with pytest.raises(grpc.aio.AioRpcError, match="their demand is unknown"):
+                await scaler.keda.IsActive(REF)
+            assert not first.done()
+            activator.known.set()
+            await self._heard(scaler)
+            assert isinstance(await first, demand_pb2.DemandUpdate)
         await activator.stop()
 
     async def test_a_deleted_service_has_no_demand(self, scaler: Scaler) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hearth import coldstart
-from hearth.activator import body, demand, errors, feed
+from hearth.activator import body, demand, errors, feed, looks
 from hearth.activator.lane import balance, door, exchange, gate, heartbeat, hold
 from hearth.api import base
 from hearth.controller import leader, reconcile
@@ -36,6 +36,7 @@ PROMISES: list[tuple[str, Any, Any]] = [
     ("A replica rests after three clients in a row gave up on it unheard.", hold.UNANSWERED, 3),
     ("A client's leaving counts against a replica after 5 s of silence.", exchange.PATIENCE_SECONDS, 5.0),
     # What clients hear
+    ("An engine that starts is looked at each 100 ms while requests wait.", looks.LOOK_SECONDS, 0.1),
     ("A first sign of life comes within 100 ms: it is due after 50.", gate.OPENING_SECONDS, 0.05),
     ("Heartbeats are due at multiples of 25 ms.", heartbeat.GRID_SECONDS, 0.025),
     ("A replica that says nothing is noticed within a second of a heartbeat.", gate.SWEEP_SECONDS, 1.0),

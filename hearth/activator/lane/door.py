@@ -22,6 +22,7 @@ from hearth.activator.lane.gate import Gate
 from hearth.activator.lane.heartbeat import Heartbeats
 from hearth.activator.lane.hold import Hold
 from hearth.activator.lane.inference import Inference
+from hearth.activator.looks import Looks
 from hearth.activator.metrics import ActivatorMetrics
 from hearth.activator.origins import Origins
 from hearth.activator.paths import GET, PATHS, Path, dialect_of, is_own, likely, path_of, unknown_service
@@ -68,12 +69,15 @@ class Door:
         self.gates: dict[ServiceKey, Gate] = {}
         self.feed = Feed()
         self.app: asgi.App | None = None
+        self.starting = False
+        """Set until the directory is complete: what is not in it may be there all the same."""
         self._board = board
         self._journeys = journeys or Journeys()
         self._heartbeats = Heartbeats(self.failed)
         self._pool = Pool()
         self._tasks: set[asyncio.Task[None]] = set()
         self._decoding = asyncio.Semaphore(1)
+        self._looks = Looks(self._waits, self.directory.put_answered, self.spawn)
         now = asyncio.get_running_loop().time
         self._metrics = ActivatorMetrics(registry, self.gates, now, lambda: board.watchers, self.budget)
 
@@ -112,8 +116,14 @@ class Door:
 
     # what the lane and the inference route share
 
+    def check_started(self) -> None:
+        """Raises ApiError while the directory is not complete."""
+        if self.starting:
+            raise errors.activator_starting()
+
     def route(self, request: Request) -> tuple[Entry, Inference]:
         """Whose request this is, with what it asks. Raises ApiError where it is nobody's, or asks nothing."""
+        self.check_started()
         directory, fields = self.directory, request.fields
         if fields.get(b"upgrade", b"").lower() == b"websocket":
             raise errors.no_websocket()
@@ -242,7 +252,12 @@ class Door:
         if self.feed.watched:
             self.feed.changed(key)
 
+    def _waits(self, key: ServiceKey) -> bool:
+        gate = self.gates.get(key)
+        return gate is not None and gate.hold.waiting > 0
+
     def _changed(self, key: ServiceKey, entry: Entry | None) -> None:
+        self._looks.see(key, entry)
         gate = self.gates.get(key)
         if entry is None:
             if gate is not None:

@@ -43,9 +43,11 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
         return JSONResponse(model(door.directory, _addressed(door, request), request.path_params["model"].rstrip("/")))
 
     async def services(request: Request) -> Response:
+        door.check_started()
         return JSONResponse(service_list(door, door.gates, asyncio.get_running_loop().time()))
 
     async def events(request: Request) -> Response:
+        door.check_started()
         if door.feed.full:
             raise errors.too_many_listeners()
         told = service_events(door, asyncio.get_running_loop().time)
@@ -86,6 +88,7 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
 
 
 def _addressed(door: Door, request: Request) -> Entry | None:
+    door.check_started()
     return door.addressed(request.scope["path"], request.headers.get("host", ""))[0]
 
 

@@ -230,3 +230,57 @@ def test_what_keeps_replicas_away_is_read_from_the_condition_ready() -> None:
     assert trouble("False", "ColdStart") is None
     assert trouble("True", "ScaledToZero") is None
     assert trouble("False", "PodNotCreated", "PodsHealthy") is None, "another replica may be on its way"
+
+
+class TestStarting:
+    """Replicas that the EndpointSlice does not call ready."""
+
+    A, B = "10.0.0.1:8000", "10.0.0.2:8000"
+
+    def listed(self, made: Directory, *addresses: str, ready: bool = False) -> Entry:
+        made.put_slice(("ai", "s"), endpoint_slice("qwen", "ai", *addresses, ready=ready))
+        entry = made.get(("ai", "qwen"))
+        assert entry is not None
+        return entry
+
+    def test_they_are_told_apart(self) -> None:
+        entry = self.listed(directory("ai/qwen"), self.A)
+        assert set(entry.ready) == set()
+        assert set(entry.starting) == {self.A}
+
+    def test_one_that_answered_is_ready_until_it_is_listed_as_something_else(self) -> None:
+        made = directory("ai/qwen")
+        self.listed(made, self.A, self.B)
+        made.put_answered(ServiceKey("ai", "qwen"), self.A)
+        entry = self.listed(made, self.A, self.B)
+        assert set(entry.ready) == {self.A}
+        assert set(entry.starting) == {self.B}
+        assert self.listed(made, self.A, ready=True).ready == {self.A}
+        entry = self.listed(made, self.A)
+        assert set(entry.ready) == set(), "it is no start any more"
+        assert set(entry.starting) == {self.A}
+
+    def test_one_that_leaves_is_neither(self) -> None:
+        made = directory("ai/qwen")
+        self.listed(made, self.A)
+        made.put_answered(ServiceKey("ai", "qwen"), self.A)
+        leaving = endpoint_slice("qwen", "ai", self.A, ready=False)
+        leaving["endpoints"][0]["conditions"]["terminating"] = True
+        made.put_slice(("ai", "s"), leaving)
+        entry = made.get(("ai", "qwen"))
+        assert entry is not None
+        assert set(entry.ready) == set()
+        assert set(entry.starting) == set()
+
+    def test_an_answer_of_one_that_is_not_listed_counts_for_nothing(self) -> None:
+        made = directory("ai/qwen")
+        made.put_answered(ServiceKey("ai", "qwen"), self.A)
+        assert self.listed(made, self.A).ready == frozenset()
+
+    def test_a_new_service_of_the_name_has_none_of_the_answers(self) -> None:
+        made = directory("ai/qwen")
+        self.listed(made, self.A)
+        made.put_answered(ServiceKey("ai", "qwen"), self.A)
+        made.put_service(("ai", "qwen"), None)
+        made.put_service(("ai", "qwen"), llmservice_manifest("qwen", "ai"))
+        assert self.listed(made, self.A).ready == frozenset()

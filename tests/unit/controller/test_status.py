@@ -182,6 +182,8 @@ def test_what_a_runtime_serves_beside_is_told_to_activators() -> None:
     about: Any = {"runtime": "cpu-llamacpp", "selector": "", "url": "", "generation": 1, "now": "2026-01-01T00:00:00Z"}
     world = World(None, None, [])
     assert llmservice_status(world, [], {}, **about, paths=["/infill"])["enginePaths"] == ["/infill"]
+    assert "readinessPath" not in llmservice_status(world, [], {}, **about)
+    assert llmservice_status(world, [], {}, **about, readiness_path="/health")["readinessPath"] == "/health"
     assert "enginePaths" not in llmservice_status(world, [], {}, **about)
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hearth.api.inferenceruntime import InferenceRuntime
-from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, render
+from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_path, render
 from hearth.crd_translator.storage import claim_name
 from tests.builders import bundled_runtimes, llmservice, runtime
 
@@ -328,3 +328,21 @@ def test_llama_cpp_needs_something_to_prewarm_with() -> None:
     assert raised.value.reason == "PrewarmNotSupported"
     own = runtime("llama", family="llamacpp", prewarm={"image": "hub:1", "command": ["hf", "download"]})
     assert prewarm_pod(by=own)["spec"]["containers"][0]["image"] == "hub:1"
+
+
+@pytest.mark.parametrize(
+    ("probe", "path"),
+    [
+        ({}, "/health"),
+        ({"periodSeconds": 1}, "/health"),
+        ({"httpGet": {"path": "/ready", "port": 8000}}, "/ready"),
+        ({"httpGet": {"path": "/ready", "port": "http", "scheme": "HTTP"}}, "/ready"),
+        ({"httpGet": {"path": "/ready", "port": 9000}}, None),
+        ({"httpGet": {"path": "/ready", "port": "other"}}, None),
+        ({"httpGet": {"path": "/ready", "scheme": "HTTPS"}}, None),
+        ({"tcpSocket": {"port": 8000}}, None),
+        ({"exec": {"command": ["true"]}}, None),
+    ],
+)
+def test_what_a_readiness_probe_asks_is_known_where_it_is_a_plain_get(probe: dict[str, Any], path: str | None) -> None:
+    assert readiness_path(runtime(health={"readiness": probe})) == path
