@@ -70,6 +70,7 @@ CREATOR = "hearth-creator"
 KEDA_LOOK_SECONDS = 10.0  # how often to see whether KEDA is there by now
 NAME_LOOK_SECONDS = 10.0  # how often to see whether a name is free by now: a foreign object is in no watch of ours
 LEAVING_LOOK_SECONDS = 1.0  # the garbage collector is at it
+UNSEEN_LOOK_SECONDS = 15.0  # how often to see whether KEDA has looked by now: its silence has no event
 NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
 # How often to look at a service that has replicas: its queue depth and the progress of its start have no event.
 LOOK_SECONDS = 5.0
@@ -140,6 +141,8 @@ class Reconciler:
                 again = min(again or LOOK_SECONDS, LOOK_SECONDS)
             self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
             found = verdicts(world, runtime.metadata.name)
+            if any(verdict.reason == "NotSeen" for verdict in found):
+                again = min(again or UNSEEN_LOOK_SECONDS, UNSEEN_LOOK_SECONDS)
         except ManifestError as error:
             world = self._world(key)
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
