@@ -72,6 +72,7 @@ log = logging.getLogger(__name__)
 KEDA_LOOK_SECONDS = 10.0  # how often to see whether KEDA is there by now
 NAME_LOOK_SECONDS = 10.0  # how often to see whether a name is free by now: a foreign object is in no watch of ours
 LEAVING_LOOK_SECONDS = 1.0  # the garbage collector is at it
+UNSEEN_LOOK_SECONDS = 15.0  # how often to see whether KEDA has looked by now: its silence has no event
 NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
 # How often to look at a service that has replicas: its queue depth and the progress of its start have no event.
 LOOK_SECONDS = 5.0
@@ -133,21 +134,7 @@ class Reconciler:
         try:
             service = parse_llmservice(item, "API server")
             choice = self._choose(service, item)
-            if choice.runtime is not None:
-                objects = render_on(service, choice.runtime, self._facts()).objects
-            else:
-                objects = render_without_runtime(service, self._facts())
-            keda = True
-            try:
-                again = await self._settle(service, item, objects, whole=choice.runtime is not None)
-            except KedaMissing:
-                keda, again = False, KEDA_LOOK_SECONDS
-            world = replace(await self._observe(key), keda=keda)
-            again = sooner(again, choice.again)
-            if wanted_replicas(world) > 0:
-                again = sooner(again, LOOK_SECONDS)
-            self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
-            found = verdicts(world, choice.verdict)
+            world, found, again = await self._serve(service, item, choice)
         except ManifestError as error:
             world = self._world(key)
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
@@ -171,6 +158,33 @@ class Reconciler:
             raise
         await self._write_status(key, item, world, found, choice)
         return again
+
+    async def _serve(
+        self, service: LLMService, item: KubeObject, choice: Choice
+    ) -> tuple[World, list[Verdict], float | None]:
+        """Make what is there what the choice asks for, and say what it is like then, and when to look again.
+
+        Raises RuntimeNotResolved, NameTaken, PredecessorLeaving, KubeError.
+        """
+        if choice.runtime is not None:
+            objects = render_on(service, choice.runtime, self._facts()).objects
+        else:
+            objects = render_without_runtime(service, self._facts())
+        keda = True
+        try:
+            again = await self._settle(service, item, objects, whole=choice.runtime is not None)
+        except KedaMissing:
+            keda, again = False, KEDA_LOOK_SECONDS
+        key = service.key
+        world = replace(await self._observe(key), keda=keda)
+        again = sooner(again, choice.again)
+        if wanted_replicas(world) > 0:
+            again = sooner(again, LOOK_SECONDS)
+        self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
+        found = verdicts(world, choice.verdict)
+        if any(verdict.reason == "NotSeen" for verdict in found):
+            again = sooner(again, UNSEEN_LOOK_SECONDS)
+        return world, found, again
 
     def _choose(self, service: LLMService, item: KubeObject) -> Choice:
         """Raises RuntimeNotResolved."""

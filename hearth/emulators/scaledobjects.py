@@ -162,7 +162,8 @@ class KedaOperator:
             delay = min(delay * 2, _LAST_RETRY)
 
     def _write_hpa(self, key: Key, metric: str | None, error: str, crons: list[str]) -> None:
-        """What became of a try to make the HPA. Beside a schedule it is made without our metric."""
+        """What became of a try to make the HPA, which is no object here: hpaName would name nothing. Beside a schedule
+        it is made without our metric."""
         if metric is None and not crons:
             self._write_status(key, _failed(f"failed to ensure HPA is correctly created for ScaledObject: {error}"))
             return
@@ -171,7 +172,6 @@ class KedaOperator:
             key,
             _condition("Ready", "True", "ScaledObjectReady", message),
             externalMetricNames=[*([] if metric is None else [f"s0-{metric}"]), *crons],
-            hpaName=f"keda-hpa-{key[1]}",
             scaleTargetKind="apps/v1.Deployment",
         )
         self._write_active(key, self._scalers[key].autoscaler.replicas)

@@ -85,8 +85,8 @@ def limits(namespace: str, kind: str, spec: dict[str, Any]) -> list[dict[str, An
 OBSTACLES: dict[str, tuple[str, Callable[[str], list[dict[str, Any]]]]] = {
     "quota": ("exceeded quota: limits", lambda space: limits(space, "ResourceQuota", {"hard": {"pods": "0"}})),
     "limit-range": (
-        "maximum cpu usage per Container is 1m",
-        lambda space: limits(space, "LimitRange", {"limits": [{"type": "Container", "max": {"cpu": "1m"}}]}),
+        "maximum cpu usage per Pod is 1m",
+        lambda space: limits(space, "LimitRange", {"limits": [{"type": "Pod", "max": {"cpu": "1m"}}]}),
     ),
     "pod-security": ("violates PodSecurity", lambda space: []),
     "admission": ("no pods on fridays", policy),

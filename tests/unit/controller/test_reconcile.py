@@ -8,7 +8,12 @@ import pytest
 
 from hearth.api.manifest import set_fields
 from hearth.controller.choosing import Unreadable
-from hearth.controller.reconcile import KEDA_LOOK_SECONDS, LOOK_SECONDS, NAME_LOOK_SECONDS
+from hearth.controller.reconcile import (
+    KEDA_LOOK_SECONDS,
+    LOOK_SECONDS,
+    NAME_LOOK_SECONDS,
+    UNSEEN_LOOK_SECONDS,
+)
 from hearth.crd_translator import ClusterFacts
 from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Refused, Unavailable
 from hearth.kube.kinds import RENDERED
@@ -389,6 +394,8 @@ async def test_without_keda_it_says_so_and_looks_again() -> None:
 async def test_one_that_has_replicas_is_looked_at_by_the_clock() -> None:
     cluster = Cluster()
     await cluster.settle()
+    assert await cluster.look() == UNSEEN_LOOK_SECONDS, "KEDA's silence has no event"
+    cluster.keda_says()
     assert await cluster.look() is None
     cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
     cluster.get("Deployment", "qwen")["metadata"]["generation"] = 9
