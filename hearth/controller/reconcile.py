@@ -263,8 +263,15 @@ class Reconciler:
     def _world(self, key: ServiceKey) -> World:
         """What the informers know."""
         pods = [pod for pod in self._belongings.of(key, "Pod") if not is_leaving(pod)]
-        deployment = self._belongings.get(key, "Deployment", key.name)
-        return World(deployment, self._belongings.get(key, "ScaledObject", key.name), pods)
+        downloads = [pod for pod in pods if labels_of(pod).get(COMPONENT_LABEL) == "prewarm"]
+        jobs = [job for job in self._belongings.of(key, "Job") if not is_leaving(job)]
+        return World(
+            self._belongings.get(key, "Deployment", key.name),
+            self._belongings.get(key, "ScaledObject", key.name),
+            [pod for pod in pods if pod not in downloads],
+            prewarm=max(jobs, key=lambda job: text(job, "metadata", "creationTimestamp"), default=None),
+            prewarm_pods=downloads,
+        )
 
     async def _observe(self, key: ServiceKey) -> World:
         """What the informers know, and of a service that has replicas what must be asked for."""

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.key import ServiceKey
-from hearth.api.labels import ENGINE_SELECTOR, LLMSERVICE_LABEL
+from hearth.api.labels import LLMSERVICE_LABEL, POD_SELECTOR
 from hearth.api.manifest import ManifestError, parse_runtime
 from hearth.api.quantity import amount
 from hearth.controller.belongings import Belongings
@@ -69,7 +69,7 @@ class Controller:
             for kind in RENDERED.values()
             if kind is not SCALED_OBJECT
         ]
-        self._children.append(Informer(kube, POD.everywhere, partial(self._child_changed, "Pod"), ENGINE_SELECTOR))
+        self._children.append(Informer(kube, POD.everywhere, partial(self._child_changed, "Pod"), POD_SELECTOR))
         told = partial(self._child_changed, SCALED_OBJECT.name)
         self._scaled = Informer(kube, SCALED_OBJECT.everywhere, told, LLMSERVICE_LABEL)
         self._fleet = Fleet(time.monotonic, config.accelerator_price).register(registry)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hearth.api.reasons import ReasonName
 from hearth.api.status import MAX_MESSAGE
 from hearth.controller.coldstart import cold_start, progress
+from hearth.controller.prewarm import cached_verdict
 from hearth.controller.rollout import version_verdict
 from hearth.controller.scaledobject import ready_verdict
 from hearth.controller.verdict import Verdict
@@ -45,6 +46,8 @@ def verdicts(world: World, runtime: str, *, keda: bool = True) -> list[Verdict]:
     made.append(scaled)
     if world.deployment is not None:
         made.append(version_verdict(world))
+    if (cached := cached_verdict(world)) is not None:
+        made.append(cached)
     match phase_of(world):
         case "Ready":
             counts = f"{ready_replicas(world)} of {wanted_replicas(world)} replicas are ready"

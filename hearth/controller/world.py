@@ -16,13 +16,16 @@ NOT_PULLED = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 @dataclass(frozen=True, slots=True)
 class World:
     """What there is for one LLMService. None: not there (yet). `events` are those of the pods that are not running,
-    oldest first; `queue_depth` is what KEDA hears, None where it was not asked or hears nothing."""
+    oldest first; `queue_depth` is what KEDA hears, None where it was not asked or hears nothing. `prewarm` is the
+    Job that fills the cache."""
 
     deployment: KubeObject | None
     scaled_object: KubeObject | None
     pods: Sequence[KubeObject]
     events: Sequence[KubeObject] = ()
     queue_depth: int | None = None
+    prewarm: KubeObject | None = None
+    prewarm_pods: Sequence[KubeObject] = ()
 
 
 def replicas(world: World) -> int:

@@ -47,7 +47,8 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> Part:
     if service.spec.cache.strategy == "SharedPVC":
         # Any node that an engine may run on will do; a volume of one node must be on a node that has the devices.
         container["resources"] = _without_devices(engine["resources"])
-    template["spec"] = {**spec, "restartPolicy": "OnFailure", "containers": [container]}
+    # Each try is a pod that stays: OnFailure would delete the last one, and its words, when the Job gives up.
+    template["spec"] = {**spec, "restartPolicy": "Never", "containers": [container]}
     template["spec"].pop("topologySpreadConstraints", None)  # they count engines
     # A Job's template is immutable: whatever changes in it makes another Job.
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]

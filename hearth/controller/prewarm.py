@@ -1,0 +1,49 @@
+"""What became of a prewarm: the condition ModelCached, from its Job and the pods that the Job made. Pure."""
+
+from collections.abc import Sequence
+
+from hearth.controller.verdict import Verdict
+from hearth.controller.world import World, unschedulable
+from hearth.kube.objects import KubeObject, condition, mapping, mappings, metadata, name_of, number, text
+
+# The kubelet's words for a container that is on its way.
+_ON_ITS_WAY = ("ContainerCreating", "PodInitializing")
+
+
+def cached_verdict(world: World) -> Verdict | None:
+    """None where there is no Job to tell of."""
+    job = world.prewarm
+    if job is None:
+        return None
+    name = name_of(job)
+    if condition(job, "Complete").get("status") == "True":
+        return Verdict("ModelCached", True, "Cached", f"Job {name} has filled the cache")
+    words = _words(world.prewarm_pods)
+    if (failed := condition(job, "Failed")).get("status") == "True":
+        said = words or text(failed, "message")
+        again = f"once it is mended, kubectl delete job {name} makes Hearth try again"
+        return Verdict("ModelCached", False, "PrewarmFailed", f"Job {name} has given up: {said}; {again}")
+    if words:
+        tries = number(job, "status", "failed")
+        return Verdict("ModelCached", False, "PrewarmFailed", f"Job {name}, {tries} failed so far: {words}")
+    waits = next(filter(None, map(unschedulable, world.prewarm_pods)), None)
+    if waits is not None:
+        return Verdict("ModelCached", False, "Unschedulable", f"Job {name}: {waits}")
+    return Verdict("ModelCached", False, "Downloading", f"Job {name} is at it")
+
+
+def _words(pods: Sequence[KubeObject]) -> str:
+    """Why the latest pod that failed did, or what keeps the present one from running."""
+    for pod in sorted(pods, key=lambda pod: text(metadata(pod), "creationTimestamp"), reverse=True):
+        statuses = [*mappings(pod, "status", "initContainerStatuses"), *mappings(pod, "status", "containerStatuses")]
+        for container in statuses:
+            ended = mapping(container, "state", "terminated")
+            if ended and number(ended, "exitCode"):
+                said = text(ended, "message").strip() or text(ended, "reason")
+                return f"pod {name_of(pod)} exited with {number(ended, 'exitCode')}: {said}"
+            waits = mapping(container, "state", "waiting")
+            if waits and text(waits, "reason") not in _ON_ITS_WAY:
+                return f"pod {name_of(pod)}: {text(waits, 'message') or text(waits, 'reason')}"
+        if text(pod, "status", "phase") == "Failed":  # evicted
+            return f"pod {name_of(pod)}: {text(pod, 'status', 'message') or text(pod, 'status', 'reason')}"
+    return ""
