@@ -1,11 +1,14 @@
 """What became of a prewarm: the condition ModelCached, from its Job and the pods that the Job made. Pure."""
 
+import re
 from collections.abc import Sequence
 
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, unschedulable
+from hearth.crd_translator.prewarm import PROGRESS
 from hearth.kube.objects import KubeObject, condition, mapping, mappings, metadata, name_of, number, text
 
+_TOLD = re.compile(rf"^{re.escape(PROGRESS)} ([0-9]{{1,15}}) KiB\s*$", re.MULTILINE)
 # The kubelet's words for a container that is on its way.
 _ON_ITS_WAY = ("ContainerCreating", "PodInitializing")
 
@@ -29,7 +32,24 @@ def cached_verdict(world: World) -> Verdict | None:
     waits = next(filter(None, map(unschedulable, world.prewarm_pods)), None)
     if waits is not None:
         return Verdict("ModelCached", False, "Unschedulable", f"Job {name}: {waits}")
-    return Verdict("ModelCached", False, "Downloading", f"Job {name} is at it")
+    have = "" if world.prewarm_bytes is None else f"; {world.prewarm_bytes} bytes ({_size(world.prewarm_bytes)}) so far"
+    return Verdict("ModelCached", False, "Downloading", f"Job {name} is at it{have}")
+
+
+def downloading(world: World) -> str | None:
+    """The pod whose log says how far a download is; None where none runs."""
+    running = [pod for pod in world.prewarm_pods if text(pod, "status", "phase") == "Running"]
+    return name_of(running[0]) if running else None
+
+
+def bytes_told(log: str) -> int | None:
+    """What the latest line about it says; None where there is none."""
+    told = _TOLD.findall(log)
+    return int(told[-1]) * 1024 if told else None
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def _words(pods: Sequence[KubeObject]) -> str:

@@ -31,6 +31,7 @@ from hearth.controller.ownership import (
     object_name,
     standing,
 )
+from hearth.controller.prewarm import bytes_told, downloading
 from hearth.controller.rollout import with_room
 from hearth.controller.scaledobject import carried_over, given_up, hpa_name, kedas, metric_name, nudged
 from hearth.controller.seed import seed_of
@@ -38,10 +39,11 @@ from hearth.controller.status import llmservice_status, runtime_not_resolved, ve
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, phase_of, ready_replicas, wanted_replicas
 from hearth.crd_translator import ClusterFacts, Rendered, RuntimeNotResolved, render
+from hearth.crd_translator.prewarm import DOWNLOAD
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import PASSING, Conflict, KubeError, Refused, UnknownApi
-from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD_EVENT, RENDERED, external_metric, path_of
+from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD, POD_EVENT, RENDERED, external_metric, path_of
 from hearth.kube.objects import (
     KubeObject,
     ObjectKey,
@@ -72,6 +74,8 @@ LEAVING_LOOK_SECONDS = 1.0  # the garbage collector is at it
 NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
 # How often to look at a service that has replicas: its queue depth and the progress of its start have no event.
 LOOK_SECONDS = 5.0
+
+_LOG_LINES = 50  # the hubs' clients draw bars between the lines that say how much there is
 
 _CONDITIONS = get_args(ConditionType)
 
@@ -132,7 +136,7 @@ class Reconciler:
             except KedaMissing:
                 keda, again = False, KEDA_LOOK_SECONDS
             world = await self._observe(key)
-            if wanted_replicas(world) > 0:
+            if wanted_replicas(world) > 0 or downloading(world) is not None:
                 again = min(again or LOOK_SECONDS, LOOK_SECONDS)
             self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
             found = verdicts(world, runtime.metadata.name, keda=keda)
@@ -276,6 +280,8 @@ class Reconciler:
     async def _observe(self, key: ServiceKey) -> World:
         """What the informers know, and of a service that has replicas what must be asked for."""
         world = self._world(key)
+        if (downloads := downloading(world)) is not None:
+            world = replace(world, prewarm_bytes=await self._downloaded(key, downloads))
         if wanted_replicas(world) == 0:
             return replace(world, queue_depth=0 if world.deployment is not None else None)
         events: list[KubeObject] = []
@@ -285,6 +291,14 @@ class Reconciler:
                 listed = await self._kube.list_objects(POD_EVENT.within(key.namespace), field_selector=selector)
                 events += sorted(listed.items, key=_time_of)
         return replace(world, events=events, queue_depth=await self._queue_depth(key, world.scaled_object))
+
+    async def _downloaded(self, key: ServiceKey, pod: str) -> int | None:
+        """Bytes that a prewarm has in the cache, as its log says; None where it does not."""
+        query = [("container", DOWNLOAD), ("tailLines", str(_LOG_LINES))]
+        try:
+            return bytes_told(await self._kube.get_text(POD.path(key.namespace, pod, "log"), query))
+        except KubeError:  # it is over by now, or its node does not answer: the next look says more
+            return None
 
     async def _queue_depth(self, key: ServiceKey, scaled_object: KubeObject | None) -> int | None:
         """The metric as KEDA tells it to the HPA; None where it can't be had."""

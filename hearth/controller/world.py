@@ -17,7 +17,7 @@ NOT_PULLED = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 class World:
     """What there is for one LLMService. None: not there (yet). `events` are those of the pods that are not running,
     oldest first; `queue_depth` is what KEDA hears, None where it was not asked or hears nothing. `prewarm` is the
-    Job that fills the cache."""
+    Job that fills the cache, `prewarm_bytes` what is in there, as far as its log says."""
 
     deployment: KubeObject | None
     scaled_object: KubeObject | None
@@ -26,6 +26,7 @@ class World:
     queue_depth: int | None = None
     prewarm: KubeObject | None = None
     prewarm_pods: Sequence[KubeObject] = ()
+    prewarm_bytes: int | None = None
 
 
 def replicas(world: World) -> int:

@@ -25,6 +25,8 @@ DOWNLOAD: Final = "download"
 STILL_SECONDS: Final = 120
 """How long an engine waits for a download that nobody is at, before it downloads itself."""
 _COUNT_SECONDS: Final = 5
+PROGRESS: Final = "hearth: in the cache:"
+"""What a line of the download's log begins with that says how much there is, as `1024 KiB`."""
 _CLIENTS: Final = {"hf": "huggingface_hub", "modelscope": "modelscope"}
 # Families whose images have no Python, and so none of the hubs' clients.
 _WITHOUT_PYTHON: Final = ("llamacpp",)
@@ -92,7 +94,8 @@ def _download_script(service: LLMService) -> str:
     marker, counter = _files(service)
     return (
         f"[ -e {marker} ] && exit 0; mkdir -p {marker.rpartition('/')[0]} || exit; "
-        f"(n=0; while :; do n=$((n+1)); echo $n > {counter}; sleep {_COUNT_SECONDS}; done) & counts=$!; "
+        f"(n=0; while :; do n=$((n+1)); echo $n > {counter}; set -- $(du -sk {CACHE_PATH}); "
+        f'echo "{PROGRESS} $1 KiB"; sleep {_COUNT_SECONDS}; done) & counts=$!; '
         # What engines wait for is written last, and only where all before it succeeded.
         f'"$@"; code=$?; kill $counts; [ $code -eq 0 ] && : > {marker}; exit $code'
     )

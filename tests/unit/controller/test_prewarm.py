@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hearth.controller.prewarm import cached_verdict
+from hearth.controller.prewarm import bytes_told, cached_verdict, downloading
 from hearth.controller.world import World
 
 
@@ -72,3 +72,34 @@ def test_its_fate_is_told(found: dict[str, Any], pods: list[dict[str, Any]], rea
 
 def test_without_a_prewarm_nothing_is_said() -> None:
     assert cached_verdict(World(None, None, [])) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [(5 * 2**20, "5242880 bytes (5.0 MiB) so far"), (3 * 2**29, "1610612736 bytes (1.5 GiB) so far")],
+)
+def test_how_much_there_is_is_told(count: int, says: str) -> None:
+    verdict = cached_verdict(World(None, None, [], prewarm=job(), prewarm_pods=[pod(running={})], prewarm_bytes=count))
+    assert verdict is not None
+    assert says in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("hearth: in the cache: 4 KiB\nFetching 3 files\nhearth: in the cache: 2048 KiB\n", 2048 * 1024),
+        ("hearth: in the cache: 4 KiB", 4096),
+        ("hearth: in the cache:  KiB\n", None),  # an image without du
+        ("model: hearth: in the cache: 4 KiB", None),
+        ("", None),
+    ],
+)
+def test_the_latest_line_counts(log: str, told: int | None) -> None:
+    assert bytes_told(log) == told
+
+
+def test_only_a_pod_that_runs_is_asked() -> None:
+    assert (
+        downloading(World(None, None, [], prewarm_pods=[pod("1", phase="Failed"), pod("2", phase="Running")])) == "p2"
+    )
+    assert downloading(World(None, None, [], prewarm_pods=[pod("1")])) is None
