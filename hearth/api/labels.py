@@ -9,3 +9,5 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "hearth"}
 ENGINE_SELECTOR = f"{LLMSERVICE_LABEL},{COMPONENT_LABEL}=engine"
 """Selects the engines of all LLMServices: their Deployments, pods and EndpointSlices."""
+POD_SELECTOR = f"{LLMSERVICE_LABEL},{COMPONENT_LABEL} in (engine,prewarm)"
+"""Selects the pods of all LLMServices: engines, and downloads of prewarms."""

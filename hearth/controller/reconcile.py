@@ -34,6 +34,7 @@ from hearth.controller.ownership import (
     object_name,
     standing,
 )
+from hearth.controller.prewarm import bytes_told, downloading
 from hearth.controller.rollout import with_room
 from hearth.controller.runtimes import Runtimes
 from hearth.controller.scaledobject import carried_over, given_up, hpa_name, kedas, metric_name, nudged
@@ -43,10 +44,11 @@ from hearth.controller.status import llmservice_status, runtime_not_resolved, ve
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, alive, phase_of, ready_replicas, wanted_replicas
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_path, render_on, render_without_runtime
+from hearth.crd_translator.prewarm import DOWNLOAD
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import PASSING, Conflict, KubeError, Refused, UnknownApi
-from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD_EVENT, RENDERED, external_metric, path_of
+from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD, POD_EVENT, RENDERED, external_metric, path_of
 from hearth.kube.objects import (
     KubeObject,
     ObjectKey,
@@ -76,6 +78,8 @@ UNSEEN_LOOK_SECONDS = 15.0  # how often to see whether KEDA has looked by now: i
 NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
 # How often to look at a service that has replicas: its queue depth and the progress of its start have no event.
 LOOK_SECONDS = 5.0
+
+_LOG_LINES = 50  # the hubs' clients draw bars between the lines that say how much there is
 
 _CONDITIONS = get_args(ConditionType)
 
@@ -178,7 +182,7 @@ class Reconciler:
         key = service.key
         world = replace(await self._observe(key), keda=keda)
         again = sooner(again, choice.again)
-        if wanted_replicas(world) > 0:
+        if wanted_replicas(world) > 0 or downloading(world) is not None:
             again = sooner(again, LOOK_SECONDS)
         self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
         found = verdicts(world, choice.verdict)
@@ -294,14 +298,26 @@ class Reconciler:
         """What the informers know. What only bears our label is not the LLMService's."""
         uid = uid_of(self._services.get(ObjectKey(*key)))
         pods = [pod for pod in self._belongings.of(key, "Pod") if not is_leaving(pod)]
+        downloads = [pod for pod in pods if labels_of(pod).get(COMPONENT_LABEL) == "prewarm"]
+        jobs = [job for job in self._belongings.of(key, "Job") if is_owned(job, uid) and not is_leaving(job)]
         known = (self._belongings.get(key, kind, key.name) for kind in ("Deployment", "ScaledObject"))
         deployment, scaled = (item if item is not None and is_owned(item, uid) else None for item in known)
-        others = tuple(self._scalers.others(key, uid_of(scaled)))
-        return World(deployment, scaled, pods, others=others, keda_away=self._keda_away(), now=self._now())
+        return World(
+            deployment,
+            scaled,
+            [pod for pod in pods if pod not in downloads],
+            others=tuple(self._scalers.others(key, uid_of(scaled))),
+            keda_away=self._keda_away(),
+            prewarm=max(jobs, key=lambda job: text(job, "metadata", "creationTimestamp"), default=None),
+            prewarm_pods=downloads,
+            now=self._now(),
+        )
 
     async def _observe(self, key: ServiceKey) -> World:
         """What the informers know, and of a service that has replicas what must be asked for."""
         world = self._world(key)
+        if (downloads := downloading(world)) is not None:
+            world = replace(world, prewarm_bytes=await self._downloaded(key, downloads))
         if wanted_replicas(world) == 0:
             return replace(world, queue_depth=0 if world.deployment is not None else None)
         events: list[KubeObject] = []
@@ -315,6 +331,14 @@ class Reconciler:
         hpa = await self._kube.get_object(HPA.path(key.namespace, hpa_name(key)))
         depth = await self._queue_depth(key, world.scaled_object)
         return replace(world, events=events, queue_depth=depth, hpas=[hpa] if hpa is not None else [])
+
+    async def _downloaded(self, key: ServiceKey, pod: str) -> int | None:
+        """Bytes that a prewarm has in the cache, as its log says; None where it does not."""
+        query = [("container", DOWNLOAD), ("tailLines", str(_LOG_LINES))]
+        try:
+            return bytes_told(await self._kube.get_text(POD.path(key.namespace, pod, "log"), query))
+        except KubeError:  # it is over by now, or its node does not answer: the next look says more
+            return None
 
     async def _queue_depth(self, key: ServiceKey, scaled_object: KubeObject | None) -> int | None:
         """The metric as KEDA tells it to the HPA; None where it can't be had."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from hearth.api.key import ServiceKey
-from hearth.api.labels import ENGINE_SELECTOR, LLMSERVICE_LABEL
+from hearth.api.labels import LLMSERVICE_LABEL, POD_SELECTOR
 from hearth.controller.belongings import Belongings
 from hearth.controller.kedalease import LEASE_NAME, KedaLease
 from hearth.controller.leader import Election
@@ -89,7 +89,7 @@ class Controller:
             for kind in RENDERED.values()
             if kind is not SCALED_OBJECT
         ]
-        self._children.append(Informer(kube, POD.everywhere, partial(self._child_changed, "Pod"), ENGINE_SELECTOR))
+        self._children.append(Informer(kube, POD.everywhere, partial(self._child_changed, "Pod"), POD_SELECTOR))
         self._scalers = Scalers()
         self._hpas = Informer(kube, HPA.everywhere, partial(self._scaler_changed, HPA.name))
         self._scaled = Informer(kube, SCALED_OBJECT.everywhere, self._scaled_object_changed)

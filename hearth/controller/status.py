@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hearth.api.reasons import REASONS, ReasonName, place
 from hearth.api.status import MAX_MESSAGE
 from hearth.controller.coldstart import cold_start, progress
+from hearth.controller.prewarm import cached_verdict
 from hearth.controller.rollout import version_verdict
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import (
@@ -40,6 +41,7 @@ def verdicts(world: World, resolved: Verdict, *, refused: str | None = None) -> 
         scaling,
         pods,
         *([version_verdict(world)] if world.deployment is not None else []),
+        *([cached] if (cached := cached_verdict(world)) is not None else []),
         _ready_verdict(world, resolved, scaling, pods, refused),
     ]
 

@@ -29,8 +29,9 @@ class World:
     """What there is for one LLMService. None: not there (yet). `events` are those of the pods that are not running,
     oldest first; `queue_depth` is what KEDA hears, None where it was not asked or hears nothing; `hpas` is KEDA's HPA,
     empty where there is none, None where it was not asked for. `others` name who scales the Deployment beside ours;
-    `keda` is false where the API server knows no ScaledObjects; `keda_away` says why KEDA's operator does nothing;
-    `now` is the time of the look."""
+    `keda` is false where the API server knows no ScaledObjects; `keda_away` says why KEDA's operator does nothing.
+    `prewarm` is the Job that fills the cache, `prewarm_bytes` what is in there, as far as its log says. `now` is the
+    time of the look."""
 
     deployment: KubeObject | None
     scaled_object: KubeObject | None
@@ -42,6 +43,9 @@ class World:
     keda: bool = True
     keda_away: str | None = None
     now: datetime | None = None
+    prewarm: KubeObject | None = None
+    prewarm_pods: Sequence[KubeObject] = ()
+    prewarm_bytes: int | None = None
 
 
 def replicas(world: World) -> int:

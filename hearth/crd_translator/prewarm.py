@@ -26,6 +26,8 @@ DOWNLOAD: Final = "download"
 STILL_SECONDS: Final = 120
 """How long an engine waits for a download that nobody is at, before it downloads itself."""
 _COUNT_SECONDS: Final = 5
+PROGRESS: Final = "hearth: in the cache:"
+"""What a line of the download's log begins with that says how much there is, as `1024 KiB`."""
 _CLIENTS: Final = {"hf": "huggingface_hub", "modelscope": "modelscope"}
 # Families whose images have no Python, and so none of the hubs' clients.
 _WITHOUT_PYTHON: Final = ("llamacpp",)
@@ -48,7 +50,8 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> Part:
     if service.spec.cache.strategy == "SharedPVC":
         # Any node that an engine may run on will do; a volume of one node must be on a node that has the devices.
         container["resources"] = _without_devices(engine["resources"])
-    template["spec"] = {**spec, "restartPolicy": "OnFailure", "containers": [container]}
+    # Each try is a pod that stays: OnFailure would delete the last one, and its words, when the Job gives up.
+    template["spec"] = {**spec, "restartPolicy": "Never", "containers": [container]}
     template["spec"].pop("topologySpreadConstraints", None)  # they count engines
     # A Job's template is immutable: whatever changes in it makes another Job.
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
@@ -92,7 +95,8 @@ def _download_script(service: LLMService) -> str:
     marker, counter = _files(service)
     return (
         f"[ -e {marker} ] && exit 0; mkdir -p {marker.rpartition('/')[0]} || exit; "
-        f"(n=0; while :; do n=$((n+1)); echo $n > {counter}; sleep {_COUNT_SECONDS}; done) & counts=$!; "
+        f"(n=0; while :; do n=$((n+1)); echo $n > {counter}; set -- $(du -sk {CACHE_PATH}); "
+        f'echo "{PROGRESS} $1 KiB"; sleep {_COUNT_SECONDS}; done) & counts=$!; '
         # What engines wait for is written last, and only where all before it succeeded.
         f'"$@"; code=$?; kill $counts; [ $code -eq 0 ] && : > {marker}; exit $code'
     )

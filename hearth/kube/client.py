@@ -4,7 +4,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,9 +134,9 @@ class KubeClient:
         with contextlib.suppress(NotFound, Conflict):  # Conflict: another object has the name by now
             await self._exchange("DELETE", path, [], options, "application/json")
 
-    async def get_text(self, path: str) -> str:
-        """What a path answers that is no object, such as a pod's port through its proxy. Raises KubeError."""
-        return (await self._read(path, self._request(path, "", [], _within(10)))).decode(errors="replace")
+    async def get_text(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
+        """What a path answers that is no object, such as a pod's log, or its port by its proxy. Raises KubeError."""
+        return (await self._read(path, self._request(path, "", list(query), _within(10)))).decode(errors="replace")
 
     async def get_object(self, path: str, label_selector: str = "") -> KubeObject | None:
         """One object as it is now; None where there is none. Raises KubeError."""

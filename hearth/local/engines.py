@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hearth.api.labels import LLMSERVICE_LABEL
+from hearth.api.template import WAIT
 from hearth.emulators.container import Image, NotStartable, Start, start_of
 from hearth.emulators.listening import Place
 from hearth.emulators.pod import PodSpec
@@ -29,6 +30,10 @@ class EngineOptions:
         container, *others = pod["spec"]["containers"]
         if others:
             raise NotStartable("CreateContainerError", f"spec.containers: found {1 + len(others)}; one is run here")
+        # One of ours waits for a prewarm, and Jobs are not run here either.
+        if before := [each["name"] for each in pod["spec"].get("initContainers") or () if each["name"] != WAIT]:
+            names = ", ".join(before)
+            raise NotStartable("CreateContainerError", f"spec.initContainers: found {names}; none is run here")
         if not container.get("ports"):
             raise NotStartable("CreateContainerError", f"container {container['name']}: ports: found none; give it one")
         place = Place.found(container["ports"][0]["containerPort"])

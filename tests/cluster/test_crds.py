@@ -155,3 +155,6 @@ def test_explain_reads_well(crds: ControlPlane) -> None:
     for field in ("min", "max", "target", "activationTimeout", "scaleDownStabilization", "drainTimeout", "schedules"):
         assert f"  {field}\t<" in text
     assert "How long a request is held." in text
+    text = crds.kubectl("explain", "inferenceruntime.spec.template.spec")
+    for field in ("affinity", "tolerations", "priorityClassName", "volumes", "initContainers", "containers"):
+        assert f"  {field}\t<" in text

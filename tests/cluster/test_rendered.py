@@ -8,7 +8,7 @@ import pytest
 from hearth import yamljson
 from hearth.crd_translator import render
 from hearth.kube.client import KubeClient
-from tests.builders import ROOT, bundled_runtimes, llmservice
+from tests.builders import ROOT, bundled_runtimes, llmservice, runtime
 from tests.cluster.controlplane import CommandFailed, ControlPlane
 
 GOLDEN = sorted((ROOT / "tests/unit/crd_translator/golden").glob("*.yaml"))
@@ -40,6 +40,31 @@ def test_strict_means_that_an_unknown_field_is_refused(plane: ControlPlane, name
     broken = GOLDEN[0].read_text().replace("minReplicaCount", "minimumReplicaCount")
     with pytest.raises(CommandFailed, match="minimumReplicaCount"):
         plane.kubectl("apply", "--server-side", "--validate=strict", "--dry-run=server", "-f", "-", stdin=broken)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_pod_security_restricted_admits_what_an_image_can_run_as(
+    plane: ControlPlane, namespace: str, kind: str
+) -> None:
+    strict = {"name": "strict", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": strict}))
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "strict"}}
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps(account))
+    asks = ("spec.runtime={name: r}", "spec.cache={prewarm: true, strategy: SharedPVC}")
+
+    def admit(*more: str) -> str:
+        (item,) = render(llmservice(*asks, *more, namespace="strict"), [runtime("r")]).of_kind(kind)
+        template = item["spec"]["template"]
+        metadata = {**template["metadata"], "name": "p", "namespace": "strict"}
+        pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": metadata}
+        return plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
+
+    with pytest.raises(CommandFailed) as raised:
+        admit()
+    said = str(raised.value).partition("violates PodSecurity")[2]
+    assert "runAsNonRoot" in said
+    assert not [word for word in ("seccompProfile", "allowPrivilegeEscalation", "capabilities") if word in said]
+    admit("spec.template.spec.securityContext={runAsNonRoot: true, runAsUser: 1000}")
 
 
 async def test_applied_twice_nothing_changes_and_nobody_owns_the_replicas(plane: ControlPlane, namespace: str) -> None:

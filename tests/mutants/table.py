@@ -128,14 +128,14 @@ EQUIVALENTS: tuple[Equivalent, ...] = (
         "labels_of takes anything, and finds no label in what is not there; here it tells the type checker.",
     ),
     Equivalent(
-        "hearth/crd_translator/deployment.py",
+        "hearth/crd_translator/pod.py",
         "_resources",
         "wanted.fraction.memory is not None and names.memory is not None",
         "wanted.fraction.memory is not None",
         "resolve_runtime chooses no runtime that has no name for what is asked; here it tells the type checker.",
     ),
     Equivalent(
-        "hearth/crd_translator/deployment.py",
+        "hearth/crd_translator/pod.py",
         "_resources",
         "wanted.fraction.cores is not None and names.cores is not None",
         "wanted.fraction.cores is not None",

@@ -146,6 +146,7 @@ class Exchange(Held):
         assert sink is not None
         self.response.set_flow(None, None)
         if error is not None:
+            connection.close()
             # An idle connection may have been closed just before it was used: once more, on a new one. It may as well
             # have been the request that the engine died of, so this counts as one of its replicas.
             if error.why == "closed" and connection.used and not connection.received and not self.ticket.deliveries:

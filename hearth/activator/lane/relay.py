@@ -4,6 +4,7 @@ Everything here runs in the event loop's callbacks.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from typing import Final, Literal
@@ -21,6 +22,10 @@ Opened = Literal["no", "events", "white space"]
 # An answer that can't be relayed as it is (an error after heartbeats) is put into an event; errors are short.
 _MAX_ERROR_BODY: Final = 64 * 1024
 
+# vLLM that is stopped answers several choices so, with 200 and nothing in them; the choices' ends stand near the end.
+_ABORTED: Final = re.compile(rb'"finish_reason"\s*:\s*"abort"')
+_LAST: Final = 1024
+
 _CORS: Final = b"access-control-"  # who may read an answer is said here, alike for a cold model and a warm one
 
 
@@ -29,8 +34,18 @@ class Relay:
     no byte of an answer reached it, so that another replica may be asked."""
 
     __slots__ = (
-        *("_address", "_between_events", "_coded", "_content_type", "_error_body", "_events", "_gate", "_held"),
-        *("_journey", "_measured"),
+        *(
+            "_aborted",
+            "_address",
+            "_between_events",
+            "_coded",
+            "_content_type",
+            "_error_body",
+            "_events",
+            "_gate",
+            "_held",
+        ),
+        *("_journey", "_last", "_length", "_measured"),
         *("_opened", "_over", "_pending", "_spoken", "_tally", "_write", "answered", "broken", "headed", "status"),
     )
 
@@ -57,6 +72,9 @@ class Relay:
         self._content_type = b""
         self._events = False
         self._error_body: list[bytes] | None = None
+        self._length: int | None = None  # of the body, as the engine says
+        self._last = b""  # what a document ended with so far
+        self._aborted = False  # whether the engine gave up, and the client has heard nothing of it
         self._measured = False  # whether the client was told how long the body is
         self._coded = False
         self._between_events = True  # whether another event can be put after what was written
@@ -76,8 +94,8 @@ class Relay:
             self._opened = "events" if held.asked.stream else "white space"
         self._content_type = content_type = get(headers, b"content-type") or b""
         self._events = content_type.lower().startswith(b"text/event-stream")
+        self._length = length = _length(headers)
         if self._opened == "no":
-            length = _length(headers)
             self._measured = length is not None
             self._pending = (status, self._passed_on(headers), length)
             return
@@ -114,6 +132,11 @@ class Relay:
 
     def body(self, data: bytes) -> None:
         held = self._held
+        if not self._events:
+            self._last = (self._last + data[-_LAST:])[-_LAST:]
+            if not self.answered and self._length == len(data) and self._ends_aborted():
+                self._aborted = True  # whole, and not passed on: another replica may be asked
+                return
         if self._pending is not None:
             status, headers, length = self._pending
             self._pending = None
@@ -156,7 +179,17 @@ class Relay:
 
     def end(self) -> None:
         response = self._held.response
-        if self._error_body is not None:
+        if self._aborted:
+            self._over(UpstreamError("the engine ended the answer with finish_reason abort", "broken"))
+            return
+        if not self._events and self._ends_aborted():
+            self._tally.broken += 1
+            self.broken = True
+            if self._measured:
+                response.end()  # the client has it all, and reads the word itself
+            else:
+                response.abort()
+        elif self._error_body is not None:
             self._tally.responses[self.status if self.status >= 400 else 502] += 1
             response.write(self._as_event(b"".join(self._error_body)))
             response.end()
@@ -169,6 +202,9 @@ class Relay:
             response.end()
         self.answered = True
         self._over(None)
+
+    def _ends_aborted(self) -> bool:
+        return self.status == 200 and not self._coded and _ABORTED.search(self._last) is not None
 
     def failed(self, error: UpstreamError) -> None:
         if self.answered:

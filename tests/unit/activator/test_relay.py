@@ -240,3 +240,60 @@ class TestFailures:
         assert (answer.client.response.held, bytes(answer.client.asked.request.body)) == (0, b"")
         assert answer.relay.answered
         assert answer.lane.tally.first_byte._sum.get() != 0.0
+
+
+def document(*ends: str) -> bytes:
+    choices = ", ".join(f'{{"index": 0, "message": {{"content": ""}}, "finish_reason": "{end}"}}' for end in ends)
+    return f'{{"choices": [{choices}], "usage": {{"completion_tokens": 0}}}}'.encode()
+
+
+class TestAborted:
+    """vLLM that is stopped: several choices of one request are a 200 with nothing in them."""
+
+    @staticmethod
+    def headed(answer: Answer, body: bytes) -> Answer:
+        answer.relay.head(200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))])
+        return answer
+
+    @pytest.mark.parametrize("opened", [False, True])
+    async def test_an_answer_that_was_aborted_is_none_and_another_replica_may_be_asked(self, opened: bool) -> None:
+        body = document("abort", "abort")
+        answer = self.headed(Answer(stream=False, opened=opened), body)
+        answer.relay.body(body)
+        answer.relay.end()
+        (error,) = answer.over
+        assert error is not None
+        assert (error.why, answer.relay.answered) == ("broken", False)
+        assert answer.client.written.data == b""
+
+    async def test_what_has_begun_is_counted_as_broken(self) -> None:
+        body = document("stop", "abort")
+        answer = self.headed(Answer(stream=False), body)
+        answer.relay.body(body[:20])
+        answer.relay.body(body[20:-30])
+        answer.relay.body(body[-30:])
+        answer.relay.end()
+        assert answer.over == [None]
+        assert (answer.relay.broken, answer.lane.tally.broken, answer.client.written.aborted) == (True, 1, False)
+
+    async def test_what_has_begun_without_a_length_is_cut(self) -> None:
+        answer = Answer(stream=False)
+        answer.relay.head(200, [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")])
+        answer.relay.body(document("abort"))
+        answer.relay.end()
+        assert (answer.relay.broken, answer.client.written.aborted) == (True, True)
+
+    @pytest.mark.parametrize("ends", [("stop",), ("length", "stop")])
+    async def test_a_whole_answer_is_one(self, ends: tuple[str, ...]) -> None:
+        body = document(*ends)
+        answer = self.headed(Answer(stream=False), body)
+        answer.relay.body(body)
+        answer.relay.end()
+        assert (answer.over, answer.relay.broken, answer.client.written.data) == ([None], False, body)
+
+    async def test_a_stream_is_not_looked_into(self) -> None:
+        answer = Answer()
+        answer.relay.head(200, EVENTS)
+        answer.relay.body(b"data: " + document("abort") + b"\n\n")
+        answer.relay.end()
+        assert (answer.over, answer.relay.broken) == ([None], False)

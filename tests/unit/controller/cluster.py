@@ -4,6 +4,7 @@ notes every write."""
 
 import copy
 import itertools
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,7 @@ class FakeApi(KubeClient):
         self.statuses: dict[str, KubeObject] = {}
         self.merges: list[KubeObject] = []
         self.events: list[KubeObject] = []
+        self.logs: dict[str, str] = {}  # by path
         self.unknown: set[str] = set()  # kinds that no API is there for
         self._numbers = itertools.count(1)
 
@@ -46,6 +48,11 @@ class FakeApi(KubeClient):
 
     async def get_object(self, path: str, label_selector: str = "") -> KubeObject | None:
         return copy.deepcopy(self.objects.get(path))
+
+    async def get_text(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
+        if path not in self.logs:
+            raise NotFound(f"404: {path}", 404)
+        return self.logs[path]
 
     async def list_objects(self, path: str, label_selector: str = "", field_selector: str = "") -> Listed:
         return Listed([], "1")

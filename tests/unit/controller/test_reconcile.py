@@ -18,7 +18,7 @@ from hearth.crd_translator import ClusterFacts
 from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Refused, Unavailable
 from hearth.kube.kinds import RENDERED
 from hearth.kube.objects import KubeObject, ObjectKey
-from tests.unit.controller.cluster import KEY, Cluster
+from tests.unit.controller.cluster import KEY, LABEL, Cluster
 
 NAMES = {
     "Deployment": ["qwen"],
@@ -557,3 +557,19 @@ async def test_a_runtime_that_is_deleted_leaves_what_runs_to_scale_as_the_spec_s
     written = len(cluster.api.writes)
     await cluster.look()
     assert len(cluster.api.writes) == written
+
+
+async def test_how_far_a_prewarm_is_comes_from_its_pods_log_and_is_looked_at_by_the_clock() -> None:
+    cluster = Cluster("spec.cache.prewarm=true")
+    await cluster.settle()
+    assert cluster.message("ModelCached").endswith("is at it")
+    labels = {LABEL: "qwen", "app.kubernetes.io/component": "prewarm"}
+    pod = {"metadata": {"name": "p", "namespace": "ai", "labels": labels}, "status": {"phase": "Running"}}
+    cluster.belongings.put("Pod", ObjectKey("ai", "p"), pod)
+    cluster.api.logs["/api/v1/namespaces/ai/pods/p/log"] = "hearth: in the cache: 2048 KiB\n"
+    assert await cluster.look() == LOOK_SECONDS
+    assert "2097152 bytes (2.0 MiB) so far" in cluster.message("ModelCached")
+    assert cluster.status["replicas"] == 0, "it is no engine"
+    cluster.api.logs.clear()
+    assert await cluster.look() == LOOK_SECONDS, "a log that can't be read stops nothing"
+    assert cluster.message("ModelCached").endswith("is at it")

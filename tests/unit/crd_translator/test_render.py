@@ -64,7 +64,7 @@ TEMPLATED = runtime(
         "metadata": {"labels": {"team": "runtime"}, "annotations": {"sidecar.istio.io/inject": "false"}},
         "spec": {
             "nodeSelector": {"pool": "gpu", "zone": "a"},
-            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+            "affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
             "tolerations": [{"key": "spot", "operator": "Exists"}],
             "securityContext": {"runAsNonRoot": True, "runAsUser": 1000},
             "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],

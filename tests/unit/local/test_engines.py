@@ -25,6 +25,15 @@ def test_what_cannot_be_run_here_is_said(given: dict[str, Any], says: str) -> No
         EngineOptions().place(given)
 
 
+def test_init_containers_are_not_run_and_that_is_said_but_for_our_own() -> None:
+    given = pod({"name": "a", "ports": [{"containerPort": 8000}]})
+    given["spec"]["initContainers"] = [{"name": "wait-for-model"}]
+    assert EngineOptions().place(given).name == "p"
+    given["spec"]["initContainers"] = [{"name": "certs"}]
+    with pytest.raises(NotStartable, match="spec.initContainers: found certs; none is run here"):
+        EngineOptions().place(given)
+
+
 def test_a_pod_of_nobody_is_run_under_its_own_name() -> None:
     spec = EngineOptions().place(pod({"name": "a", "ports": [{"containerPort": 8000}]}))
     assert spec.command[spec.command.index("--model") + 1] == "p"
