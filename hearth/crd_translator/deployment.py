@@ -64,6 +64,11 @@ def _pod(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
         pod["tolerations"] = [
             toleration.model_dump(by_alias=True, exclude_none=True) for toleration in accelerator.tolerations
         ]
+    if accelerator.resource_claims:
+        pod["resourceClaims"] = [
+            claim.model_dump(by_alias=True, exclude_none=True, exclude={"request"})
+            for claim in accelerator.resource_claims
+        ]
     if accelerator.runtime_class_name is not None:
         pod["runtimeClassName"] = accelerator.runtime_class_name
     if accelerator.scheduler is not None:
@@ -130,7 +135,9 @@ def _resources(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]
     # Extended resources can't be overcommitted: the request is the limit (Kubernetes, "Managing Resources").
     limits.update(devices)
     requests.update(devices)
-    return {name: amounts for name, amounts in (("requests", requests), ("limits", limits)) if amounts}
+    claims = [claim.model_dump(include={"name", "request"}, exclude_none=True) for claim in accelerator.resource_claims]
+    resources = {"requests": requests, "limits": limits, "claims": claims}
+    return {name: amounts for name, amounts in resources.items() if amounts}
 
 
 def _probe(probe: Probe, runtime: InferenceRuntime) -> dict[str, Any]:

@@ -168,3 +168,15 @@ def test_no_two_vendors_share_a_claim() -> None:
     assert len(set(names)) == len(vendors)
     assert names[0] == "qwen-cache-nvidia"
     assert all(re.fullmatch("qwen-cache-[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?", name) for name in names), names
+
+
+def test_claims_of_devices_are_the_pods_and_the_engines() -> None:
+    claims = [
+        {"name": "gpu", "resourceClaimTemplateName": "two-gpus"},
+        {"name": "nic", "resourceClaimName": "shared", "request": "rdma"},
+    ]
+    chosen = runtime(accelerator={"resourceClaims": claims})
+    (deployment,) = render(llmservice("spec.runtime={name: r}"), [chosen]).of_kind("Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["resourceClaims"] == [claims[0], {"name": "nic", "resourceClaimName": "shared"}]
+    assert pod["containers"][0]["resources"] == {"claims": [{"name": "gpu"}, {"name": "nic", "request": "rdma"}]}
