@@ -22,6 +22,10 @@ class LogFormatChoice(enum.StrEnum):
 
 LogFormat = Annotated[LogFormatChoice, typer.Option("--log-format", help="auto: text on a terminal, else JSON.")]
 LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+Namespaces = Annotated[
+    list[str] | None,
+    typer.Option("--namespace", help="Namespace of LLMServices. Repeat for more.  [default: all namespaces]"),
+]
 OperationsListen = Annotated[str, typer.Option(help="host:port of /metrics, /healthz and /readyz.")]
 
 
@@ -48,6 +52,7 @@ def activator(
         float, typer.Option(min=0, help="After SIGTERM: not ready, and accepting still, until others have heard it.")
     ] = 0.0,
     grace_seconds: Annotated[float, typer.Option(min=0, help="For answers under way after SIGTERM.")] = 120.0,
+    namespace: Namespaces = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="A line of log for each request.")] = False,
     otlp_endpoint: Annotated[
         str | None,
@@ -76,6 +81,7 @@ def activator(
         otlp_endpoint=otlp_endpoint,
         drain_delay_seconds=drain_delay_seconds,
         grace_seconds=grace_seconds,
+        namespaces=tuple(dict.fromkeys(namespace or ())),
     )
     _run_role(run_activator(config), log_format, log_level)
 
@@ -119,6 +125,7 @@ def controller(
     ] = "hearth-activator.hearth-system.svc.cluster.local",
     operations_listen: OperationsListen = "0.0.0.0:8081",
     accelerator_price: AcceleratorPrice = None,
+    namespace: Namespaces = None,
     lease: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")
     ] = None,
@@ -134,7 +141,8 @@ def controller(
     held = _namespaced("--lease", lease)
     identity = identity or f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     config = ControllerConfig(
-        kubeconfig, scaler_address, activator_host, operations_listen, held, identity, accelerator_price
+        *(kubeconfig, scaler_address, activator_host, operations_listen, held, identity, accelerator_price),
+        namespaces=tuple(dict.fromkeys(namespace or ())),
     )
     _run_role(run_controller(config), log_format, log_level)
 
