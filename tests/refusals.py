@@ -417,6 +417,21 @@ LLMSERVICES |= {
 
 INFERENCE_RUNTIMES = {
     **_TEMPLATES,
+    "one resource and several": Refusal(
+        "spec.accelerator={resourceName: a.com/b, resourceNames: [a.com/c]}",
+        "spec.accelerator.resourceNames: found ['a.com/c']; give either resourceName or resourceNames",
+        "resourceNames: give either resourceName or resourceNames",
+    ),
+    "a count that no LLMService may ask for": Refusal(
+        "spec.accelerator.allowedCounts=[65]",
+        "spec.accelerator.allowedCounts[0]",
+        "spec.accelerator.allowedCounts[0]",
+    ),
+    "a claim of nothing": Refusal(
+        "spec.accelerator.resourceClaims=[{name: gpu}]",
+        "give exactly one of resourceClaimName and resourceClaimTemplateName",
+        "give exactly one of resourceClaimName and resourceClaimTemplateName",
+    ),
     "a priority over an int32": Refusal(f"spec.priority={2**31}", "spec.priority", "spec.priority"),
     "memory of 1e5000": Refusal("spec.resources={memory: '1e5000'}", "spec.resources.memory", "spec.resources.memory"),
     "cpu of 2Ei": Refusal("spec.resources={cpu: 2Ei}", "expected CPUs above zero", "spec.resources.cpu"),

@@ -16,12 +16,12 @@ from hearth.activator.journeys import AccessLog, Journeys, Observer
 from hearth.activator.lane.door import BUDGET_BYTES, Door
 from hearth.activator.origins import Origins
 from hearth.activator.web.app import create_app
-from hearth.api.base import GROUP, VERSION
 from hearth.api.labels import ENGINE_SELECTOR
 from hearth.http1.connection import Connection
 from hearth.http1.limits import Budget, Limits
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
+from hearth.kube.kinds import ENDPOINT_SLICE, LLMSERVICE
 from hearth.logs import fields
 from hearth.metrics import role_registry
 from hearth.operations import EmbeddedServer, bind, operations_server
@@ -35,14 +35,12 @@ log = logging.getLogger(__name__)
 
 _KEPT_DESCRIPTORS = 128
 
-LLMSERVICES = f"/apis/{GROUP}/{VERSION}/llmservices"
-ENDPOINT_SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
-
 
 @dataclass(frozen=True, slots=True)
 class ActivatorConfig:
     """`listen` (clients), `demand_listen` (scalers) and `operations_listen` (probes, Prometheus) are host:port; without
-    `kubeconfig`, the pod's account. `otlp_endpoint` is a URL; without one nothing is traced."""
+    `kubeconfig`, the pod's account. `otlp_endpoint` is a URL; without one nothing is traced. LLMServices of
+    `namespaces` are served, of all where there are none."""
 
     listen: str
     demand_listen: str
@@ -55,6 +53,7 @@ class ActivatorConfig:
     otlp_endpoint: str | None = None
     drain_delay_seconds: float = 0.0
     grace_seconds: float = 120.0
+    namespaces: tuple[str, ...] = ()
 
 
 def http_server(door: Door, ready: Callable[[], bool], grace_seconds: float) -> EmbeddedServer:
@@ -90,8 +89,11 @@ async def run_activator(config: ActivatorConfig) -> None:
         *(board, registry, within_descriptors(config.limits), Budget(config.buffer_bytes)),
         *(Journeys(*observers), Origins(config.origins)),
     )
-    services = Informer(kube, LLMSERVICES, door.directory.put_service)
-    slices = Informer(kube, ENDPOINT_SLICES, door.directory.put_slice, ENGINE_SELECTOR)
+    services = [Informer(kube, path, door.directory.put_service) for path in LLMSERVICE.paths(config.namespaces)]
+    slices = [
+        Informer(kube, path, door.directory.put_slice, ENGINE_SELECTOR)
+        for path in ENDPOINT_SLICE.paths(config.namespaces)
+    ]
     ready, known = False, asyncio.Event()
     door.starting = True
     listening = bind(config.listen)
@@ -106,13 +108,13 @@ async def run_activator(config: ActivatorConfig) -> None:
             serving = group.create_task(http.serve(sockets=[listening]))
             port = listening.getsockname()[1]
             log.info("activator listening", extra=fields(port=port, demand_port=demand_port))
-            watches = [group.create_task(informer.run()) for informer in (services, slices)]
-            await _first(stop.wait(), _synced(services, slices), asyncio.shield(serving))
+            watches = [group.create_task(informer.run()) for informer in (*services, *slices)]
+            await _first(stop.wait(), _synced(*services, *slices), asyncio.shield(serving))
             if not stop.is_set() and not serving.done():
                 ready, door.starting = True, False
                 known.set()
                 collect_rarely()
-                log.info("activator serving", extra=fields(services=len(services.objects)))
+                log.info("activator serving", extra=fields(services=len(list(door.directory))))
                 announce("activator", http=port, demand=demand_port, operations=operations_port)
                 await _first(stop.wait(), asyncio.shield(serving))
                 # Not ready, and accepting still: until whoever sends requests here has heard it.

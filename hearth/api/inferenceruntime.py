@@ -243,6 +243,35 @@ class Scheduler(ApiModel):
     queue: Word | None = Field(None, description="Volcano's queue.")
 
 
+class ResourceClaim(ApiModel):
+    """A Kubernetes PodResourceClaim, which the engine's container gets."""
+
+    model_config = cel(
+        (
+            "has(self.resourceClaimName) != has(self.resourceClaimTemplateName)",
+            "give exactly one of resourceClaimName and resourceClaimTemplateName",
+        )
+    )
+
+    name: str = Field(
+        max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="What the pod calls the claim."
+    )
+    resource_claim_name: ObjectName | None = Field(
+        None, description="A ResourceClaim in the LLMService's namespace, which all replicas share."
+    )
+    resource_claim_template_name: ObjectName | None = Field(
+        None, description="A ResourceClaimTemplate in the LLMService's namespace, of which each replica gets a claim."
+    )
+    request: str | None = Field(None, max_length=63, description="One request of the claim; all where not given.")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.resource_claim_name is None) == (self.resource_claim_template_name is None):
+            found = "both" if self.resource_claim_name else "neither"
+            refuse("", found, "give exactly one of resourceClaimName and resourceClaimTemplateName")
+        return self
+
+
 class Accelerator(ApiModel):
     """The device. `resources` are the extended resources that it goes by, in the order in which they are tried."""
 
@@ -266,6 +295,12 @@ class Accelerator(ApiModel):
         default_factory=list,
         max_length=65,
         description="What spec.resources.accelerators of an LLMService may be, such as 1, 2, 4 and 8; any where empty.",
+    )
+    resource_claims: list[ResourceClaim] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Claims of devices (dynamic resource allocation). How many devices an engine gets stands in the "
+        "claim; spec.resources.accelerators of an LLMService must be the same, since it goes into the arguments.",
     )
     sharing: Sharing = Field(default_factory=Sharing, description="How a share of a device is asked for.")
     node_selector: Labels = Field(default_factory=dict, description="Labels of the nodes to run on.")

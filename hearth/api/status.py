@@ -57,7 +57,7 @@ class Condition(StatusModel):
 class NextRuntime(StatusModel):
     """What would be chosen now instead of what serves."""
 
-    runtime: str = Field(max_length=253, description="The InferenceRuntime.")
+    runtime: str | None = Field(None, max_length=253, description="The InferenceRuntime.")
     resource_name: str | None = Field(None, max_length=MAX_WORD, description="The extended resource.")
     since: Time | None = Field(None, description="Since when that has been so without a break.")
 

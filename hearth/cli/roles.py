@@ -22,6 +22,10 @@ class LogFormatChoice(enum.StrEnum):
 
 LogFormat = Annotated[LogFormatChoice, typer.Option("--log-format", help="auto: text on a terminal, else JSON.")]
 LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+Namespaces = Annotated[
+    list[str] | None,
+    typer.Option("--namespace", help="Namespace of LLMServices. Repeat for more.  [default: all namespaces]"),
+]
 OperationsListen = Annotated[str, typer.Option(help="host:port of /metrics, /healthz and /readyz.")]
 
 
@@ -50,6 +54,7 @@ def activator(
         float, typer.Option(min=0, help="After SIGTERM: not ready, and accepting still, until others have heard it.")
     ] = 0.0,
     grace_seconds: Annotated[float, typer.Option(min=0, help="For answers under way after SIGTERM.")] = 120.0,
+    namespace: Namespaces = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="A line of log for each request.")] = False,
     otlp_endpoint: Annotated[
         str | None,
@@ -78,6 +83,7 @@ def activator(
         otlp_endpoint=otlp_endpoint,
         drain_delay_seconds=drain_delay_seconds,
         grace_seconds=grace_seconds,
+        namespaces=tuple(dict.fromkeys(namespace or ())),
     )
     _run_role(run_activator(config), log_format, log_level)
 
@@ -138,6 +144,7 @@ def controller(
     ] = None,
     operations_listen: OperationsListen = "[::]:8081",
     accelerator_price: AcceleratorPrice = None,
+    namespace: Namespaces = None,
     lease: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")
     ] = None,
@@ -157,7 +164,8 @@ def controller(
     domain = cluster_domain or found()
     scaler_address, activator_host = in_domain(scaler_address, domain), in_domain(activator_host, domain)
     config = ControllerConfig(
-        kubeconfig, scaler_address, activator_host, operations_listen, held, identity, accelerator_price
+        *(kubeconfig, scaler_address, activator_host, operations_listen, held, identity, accelerator_price),
+        namespaces=tuple(dict.fromkeys(namespace or ())),
     )
     _run_role(run_controller(config), log_format, log_level)
 

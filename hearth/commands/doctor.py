@@ -34,6 +34,7 @@ from hearth.kube.objects import (
     namespace_of,
     number,
     text,
+    texts,
 )
 
 ROLES = ("controller", "activator", "scaler")
@@ -191,30 +192,37 @@ async def _scalers(kube: KubeClient) -> list[Check]:
 async def _rights(kube: KubeClient) -> list[Check]:
     made = []
     for role, rights in _RIGHTS.items():
-        (namespace, account) = await _account(kube, role)
-        if account is None:
-            continue  # said by its Deployment's check
-        lost = []
-        for verb, group, resource, subresource in rights:
-            attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
-            user = f"system:serviceaccount:{namespace}:{account}"
-            review = {
-                **ACCESS_REVIEW.names,
-                "spec": {"user": user, "resourceAttributes": attributes},
-            }
-            answer = await kube.create_object(ACCESS_REVIEW.everywhere, review)
-            if not mapping(answer, "status").get("allowed"):
-                lost.append(f"{verb} {resource}{f'/{subresource}' if subresource else ''}")
-        found = "has its rights" if not lost else f"may not {', '.join(lost)}"
-        made.append(Check(f"rights of {role}", not lost, found, "kubectl apply --server-side -k deploy/"))
+        for deployment in (await listed(kube, DEPLOYMENT.everywhere, f"app.kubernetes.io/name=hearth-{role}"))[:1]:
+            account = text(deployment, "spec", "template", "spec", "serviceAccountName") or "default"
+            user = f"system:serviceaccount:{namespace_of(deployment)}:{account}"
+            asked = [
+                {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace}
+                for namespace in _namespaces(deployment)
+                for verb, group, resource, subresource in rights
+            ]
+            lost = [words for attributes in asked if (words := await _lost(kube, user, attributes))]
+            found = "has its rights" if not lost else f"may not {', '.join(lost)}"
+            made.append(Check(f"rights of {role}", not lost, found, "kubectl apply --server-side -k deploy/"))
     return made
 
 
-async def _account(kube: KubeClient, role: str) -> tuple[str, str | None]:
-    for deployment in await listed(kube, DEPLOYMENT.everywhere, f"app.kubernetes.io/name=hearth-{role}"):
-        account = text(deployment, "spec", "template", "spec", "serviceAccountName")
-        return namespace_of(deployment), account or "default"
-    return "", None
+def _namespaces(deployment: KubeObject) -> list[str]:
+    """Those that a role is told to look after; "" stands for all."""
+    containers = mappings(deployment, "spec", "template", "spec", "containers")
+    arguments = [argument for container in containers for argument in texts(container, "args")]
+    option = "--namespace="
+    return [argument.removeprefix(option) for argument in arguments if argument.startswith(option)] or [""]
+
+
+async def _lost(kube: KubeClient, user: str, attributes: dict[str, str]) -> str:
+    """The right in words, where the user does not have it."""
+    review = {**ACCESS_REVIEW.names, "spec": {"user": user, "resourceAttributes": attributes}}
+    answer = await kube.create_object(ACCESS_REVIEW.everywhere, review)
+    if mapping(answer, "status").get("allowed"):
+        return ""
+    what = "/".join(filter(None, (attributes["resource"], attributes["subresource"])))
+    where = f" in {attributes['namespace']}" if attributes["namespace"] else ""
+    return f"{attributes['verb']} {what}{where}"
 
 
 async def _accelerators(kube: KubeClient) -> list[Check]:

@@ -40,13 +40,13 @@ def cold_start(world: World) -> KubeObject | None:
     return {"phase": phase, "message": f"pod {name}: {message}"}
 
 
-def by_others(item: KubeObject, manager: str) -> bool:
-    """Whether somebody else than `manager` wrote a part of this LLMService's status.coldStart.
+def by_others(item: KubeObject, part: str, manager: str) -> bool:
+    """Whether somebody else than `manager` wrote something in this part of an LLMService's status.
 
-    Then it says no start that was seen, and an apply can't remove it.
+    An apply can't remove that, and a coldStart of others says no start that was seen.
     """
     return any(
-        entry.get("manager") != manager and _has_leaf(mapping(entry, "fieldsV1", "f:status", "f:coldStart"))
+        entry.get("manager") != manager and _has_leaf(mapping(entry, "fieldsV1", "f:status", f"f:{part}"))
         for entry in mappings(item, "metadata", "managedFields")
     )
 

@@ -409,13 +409,13 @@ class Reconciler:
         self, key: ServiceKey, item: KubeObject, world: World, found: list[Verdict], choice: Choice | None
     ) -> None:
         old = mapping(item, "status")
-        strange = by_others(item, MANAGER)
+        strange = [part for part in ("coldStart", "choice") if by_others(item, part, MANAGER)]
         now = self._now()
         runtime = choice.runtime if choice is not None else None
         status = llmservice_status(
             world,
             found,
-            {**old, "coldStart": {}} if strange else old,
+            {**old, "coldStart": {}} if "coldStart" in strange else old,
             runtime=choice.name if choice is not None else None,
             choice=choice.status if choice is not None else None,
             selector=f"{LLMSERVICE_LABEL}={key.name},{COMPONENT_LABEL}=engine",
@@ -431,7 +431,7 @@ class Reconciler:
         document = {**LLMSERVICE.names, "metadata": about, "status": status}
         path = LLMSERVICE.path(key.namespace, key.name, "status")
         if strange:
-            await self._clear(path, item, ["coldStart"])
+            await self._clear(path, item, strange)
         try:
             written = await self._kube.apply_object(path, document, MANAGER)
         except Refused:

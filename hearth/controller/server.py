@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import ChainMap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from hearth.faults import contained
 from hearth.fleet import Fleet
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import KubeError
-from hearth.kube.informer import Informer
+from hearth.kube.informer import Informer, OnChange
 from hearth.kube.kinds import (
     DEVICE_CLASS,
     HPA,
@@ -36,6 +37,7 @@ from hearth.kube.kinds import (
     RENDERED,
     RESOURCE_SLICE,
     SCALED_OBJECT,
+    Kind,
 )
 from hearth.kube.objects import KubeObject, ObjectKey, labels_of, mapping, name_of
 from hearth.kube.workqueue import WorkQueue
@@ -55,7 +57,8 @@ KEDA_SECONDS = 10.0
 class ControllerConfig:
     """Without `kubeconfig`, the pod's account. `scaler_address` (host:port) and `activator_host` go into what is
     rendered. `operations_listen` (host:port) is where probes and Prometheus ask. With a `lease` (namespace, name),
-    only its holder works; `identity` is this process' name on it. `accelerator_price` is that of an hour."""
+    only its holder works; `identity` is this process' name on it. `accelerator_price` is that of an hour. LLMServices
+    of `namespaces` are looked after, of all where there are none."""
 
     kubeconfig: Path | None
     scaler_address: str
@@ -64,6 +67,7 @@ class ControllerConfig:
     lease: tuple[str, str] | None = None
     identity: str = ""
     accelerator_price: float | None = None
+    namespaces: tuple[str, ...] = ()
 
 
 class Controller:
@@ -75,7 +79,8 @@ class Controller:
         self._keda = KedaLease()
         self._keda_away: str | None = None
         self.queue: WorkQueue[ServiceKey] = WorkQueue()
-        self._services = Informer(kube, LLMSERVICE.everywhere, self._service_changed)
+        services = self._informers(LLMSERVICE, self._service_changed)
+        self._services = ChainMap(*(informer.objects for informer in services))
         self._runtimes = Informer(kube, INFERENCE_RUNTIME.everywhere, self._runtime_changed)
         self.runtimes = Runtimes(kube, self._runtimes.objects)
         self._nodes = Informer(kube, NODE.everywhere, partial(self._cluster_changed, NODE.name))
@@ -84,20 +89,21 @@ class Controller:
         self._facts: ClusterFacts | None = None
         self._told: dict[tuple[str, ObjectKey], object] = {}
         self._belongings = Belongings()
-        self._children = [
-            Informer(kube, kind.everywhere, partial(self._child_changed, kind.name), LLMSERVICE_LABEL)
+        children = [
+            informer
             for kind in RENDERED.values()
             if kind is not SCALED_OBJECT
+            for informer in self._informers(kind, partial(self._child_changed, kind.name), LLMSERVICE_LABEL)
         ]
-        self._children.append(Informer(kube, POD.everywhere, partial(self._child_changed, "Pod"), POD_SELECTOR))
+        children += self._informers(POD, partial(self._child_changed, "Pod"), POD_SELECTOR)
         self._scalers = Scalers()
-        self._hpas = Informer(kube, HPA.everywhere, partial(self._scaler_changed, HPA.name))
-        self._scaled = Informer(kube, SCALED_OBJECT.everywhere, self._scaled_object_changed)
+        hpas = self._informers(HPA, partial(self._scaler_changed, HPA.name))
+        scaled = self._informers(SCALED_OBJECT, self._scaled_object_changed)
         self._fleet = Fleet(time.monotonic, config.accelerator_price).register(registry)
         self._metrics = ControllerMetrics(registry, lambda: len(self.queue), lambda: self._watching)
         self._reconciler = Reconciler(
             kube,
-            self._services.objects,
+            self._services,
             self._belongings,
             self._scalers,
             self.runtimes,
@@ -108,8 +114,14 @@ class Controller:
         )
 
         # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for. Nor are HPAs.
-        self._needed = (self._services, self._runtimes, self._nodes, *self._children)
+        self._needed = (*services, self._runtimes, self._nodes, *children)
+        self._informed = (*self._needed, *scaled, *hpas)
         self._watching = False
+
+    def _informers(self, kind: Kind, on_change: OnChange, label_selector: str = "") -> list[Informer]:
+        """One for each namespace that is looked after."""
+        paths = kind.paths(self._config.namespaces)
+        return [Informer(self._kube, path, on_change, label_selector) for path in paths]
 
     @property
     def ready(self) -> bool:
@@ -120,13 +132,13 @@ class Controller:
         """Watch and reconcile until cancelled."""
         self._watching = True
         async with asyncio.TaskGroup() as group:
-            for informer in (*self._needed, self._scaled, self._hpas):
+            for informer in self._informed:
                 group.create_task(informer.run())
             await self._watch_devices(group)
             for informer in self._needed:
                 await informer.synced.wait()
             group.create_task(self.runtimes.run())
-            log.info("controller watching", extra=fields(services=len(self._services.objects)))
+            log.info("controller watching", extra=fields(services=len(self._services)))
             group.create_task(self._watch_keda())
             for _ in range(WORKERS):
                 group.create_task(self._work())
@@ -210,7 +222,7 @@ class Controller:
 
     def _scaler_changed(self, kind: str, key: ObjectKey, item: KubeObject | None) -> None:
         for service in self._scalers.put(kind, key, item):
-            if ObjectKey(*service) in self._services.objects:
+            if ObjectKey(*service) in self._services:
                 self.queue.add(service)
 
     def _scaled_object_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
@@ -232,7 +244,7 @@ class Controller:
             self._look_at_all()
 
     def _look_at_all(self) -> None:
-        for service in self._services.objects:
+        for service in self._services:
             self.queue.add(ServiceKey(*service))
 
 

@@ -69,6 +69,11 @@ def _spec(service: LLMService, runtime: InferenceRuntime) -> Part:
         spec["tolerations"] = [
             toleration.model_dump(by_alias=True, exclude_none=True) for toleration in accelerator.tolerations
         ]
+    if accelerator.resource_claims:
+        spec["resourceClaims"] = [
+            claim.model_dump(by_alias=True, exclude_none=True, exclude={"request"})
+            for claim in accelerator.resource_claims
+        ]
     if accelerator.runtime_class_name is not None:
         spec["runtimeClassName"] = accelerator.runtime_class_name
     if accelerator.scheduler is not None:
@@ -131,7 +136,9 @@ def _resources(service: LLMService, runtime: InferenceRuntime) -> Part:
             devices[names.cores] = str(wanted.fraction.cores)
     # Extended resources can't be overcommitted: the request is the limit (Kubernetes, "Managing Resources").
     requests.update(devices)
-    return {name: amounts for name, amounts in (("requests", requests), ("limits", devices)) if amounts}
+    claims = [claim.model_dump(include={"name", "request"}, exclude_none=True) for claim in accelerator.resource_claims]
+    resources = {"requests": requests, "limits": devices, "claims": claims}
+    return {name: amounts for name, amounts in resources.items() if amounts}
 
 
 def _bound_memory(engine: Part) -> None:

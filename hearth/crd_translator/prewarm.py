@@ -141,5 +141,8 @@ def _with(env: list[Part], name: str, value: str) -> list[Part]:
 
 def _without_devices(resources: Part) -> Part:
     """What has no domain in its name is Kubernetes' own: cpu, memory, ephemeral-storage."""
-    kept = {kind: {name: a for name, a in amounts.items() if "/" not in name} for kind, amounts in resources.items()}
-    return {kind: amounts for kind, amounts in kept.items() if amounts and kind != "claims"}
+    kept = {
+        kind: {name: amount for name, amount in resources.get(kind, {}).items() if "/" not in name}
+        for kind in ("requests", "limits")
+    }
+    return {kind: amounts for kind, amounts in kept.items() if amounts}

@@ -3,6 +3,7 @@
 https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hearth.group import API_VERSION
@@ -30,6 +31,10 @@ class Kind:
     def within(self, namespace: str) -> str:
         """The collection of one namespace."""
         return f"{self.api}/namespaces/{namespace}/{self.plural}"
+
+    def paths(self, namespaces: Sequence[str]) -> list[str]:
+        """The collections of these namespaces; that of all where none is given."""
+        return [self.within(namespace) for namespace in namespaces] or [self.everywhere]
 
     def path(self, namespace: str, name: str, subresource: str = "") -> str:
         """One object; `namespace` is "" for one of the cluster."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.controlplane import HOST, CommandFailed
+from tests.cluster.controlplane import HOST
 from tests.cluster.installed import NODES, Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
 
@@ -201,6 +201,13 @@ def test_a_count_that_a_vendor_has_not_is_refused_by_name(cluster: Cluster) -> N
     cluster.plane.kubectl("delete", "infr", "pairs")
 
 
-def test_one_resource_or_several(cluster: Cluster) -> None:
-    with pytest.raises(CommandFailed, match="give either resourceName or resourceNames"):
-        acme(cluster, "both", resourceName="a.com/b", resourceNames=["a.com/c"])
+def test_claims_of_devices_come_from_the_runtime(cluster: Cluster) -> None:
+    claims = [{"name": "npu", "resourceClaimTemplateName": "two-npus"}]
+    acme(cluster, "claiming", resourceClaims=claims)
+    cluster.apply("spec.runtime={name: claiming}", name="claims")
+    cluster.until(lambda: cluster.status("claims").get("phase") == "ScaledToZero", "applied")
+    pod = cluster.get("deployment", "claims")["spec"]["template"]["spec"]
+    assert pod["resourceClaims"] == claims
+    assert pod["containers"][0]["resources"]["claims"] == [{"name": "npu"}]
+    delete(cluster, "claims")
+    cluster.plane.kubectl("delete", "infr", "claiming")

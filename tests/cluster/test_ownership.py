@@ -164,36 +164,19 @@ def test_what_the_operator_of_v03_made_is_not_converted(cluster: Cluster) -> Non
     cluster.plane.kubectl("delete", "llmservice", "old", "-n", NAMESPACE, "--cascade=foreground")
 
 
-@pytest.mark.parametrize("which", ["another", "keda-hpa-fight"])
-def test_a_second_scaler_is_told_while_it_is_there(cluster: Cluster, which: str) -> None:
+def test_a_second_scaler_is_told_while_it_is_there(cluster: Cluster) -> None:
     cluster.apply(name="fight")
     cluster.until(lambda: cluster.status("fight").get("phase") == "ScaledToZero", "made")
-    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "fight" if which == "another" else "elsewhere"}
-    if which != "another":
-        cluster.until(lambda: cluster.get("hpa", which), "KEDA's own")
-        cluster.plane.kubectl("delete", "hpa", which, "-n", NAMESPACE)
-    metric = {
-        "type": "Resource",
-        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 9}},
-    }
-    spec = {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 2, "metrics": [metric]}
-    try:
-        make(
-            cluster,
-            {
-                "apiVersion": "autoscaling/v2",
-                "kind": "HorizontalPodAutoscaler",
-                "metadata": {"name": which},
-                "spec": spec,
-            },
-        )
-    except CommandFailed:
-        assert which != "another"  # KEDA was quicker
-        cluster.plane.kubectl("delete", "llmservice", "fight", "-n", NAMESPACE, "--cascade=foreground")
-        return
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "fight"}
+    used = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 9}}
+    metrics = [{"type": "Resource", "resource": used}]
+    hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "another"}}
+    make(cluster, {**hpa, "spec": {"scaleTargetRef": target, "maxReplicas": 2, "metrics": metrics}})
     cluster.until(lambda: cluster.condition("ScaledObjectReady", "fight")["reason"] == "ScaledByOthers", "told")
-    assert f"HorizontalPodAutoscaler {NAMESPACE}/{which}" in cluster.condition("ScaledObjectReady", "fight")["message"]
-    cluster.plane.kubectl("delete", "hpa", which, "-n", NAMESPACE)
+    words = cluster.condition("ScaledObjectReady", "fight")["message"]
+    assert f"HorizontalPodAutoscaler {NAMESPACE}/another" in words
+    assert "ScaledByOthers" in hearth(cluster, "status", "fight", "-n", NAMESPACE)
+    cluster.plane.kubectl("delete", "hpa", "another", "-n", NAMESPACE)
     cluster.until(lambda: cluster.condition("ScaledObjectReady", "fight")["reason"] != "ScaledByOthers", "over")
     cluster.plane.kubectl("delete", "llmservice", "fight", "-n", NAMESPACE, "--cascade=foreground")
 

@@ -64,8 +64,8 @@ ROOMS = (
     Room(
         "controller",
         (
-            *(f"{_CONTROLLER}/{name}.py" for name in ("belongings", "coldstart", "events", "ownership")),
-            *(f"{_CONTROLLER}/{name}.py" for name in ("scaledobject", "seed", "status", "verdict", "world")),
+            *(f"{_CONTROLLER}/{name}.py" for name in ("belongings", "choosing", "coldstart", "events", "ownership")),
+            *(f"{_CONTROLLER}/{name}.py" for name in ("scaledobject", "scalers", "seed", "status", "verdict", "world")),
             "hearth/coldstart.py",
         ),
         ("tests/unit/controller", "tests/unit/test_coldstart.py"),

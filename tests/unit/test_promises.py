@@ -4,6 +4,7 @@ The sentences are those of docs/; a value that nobody was told of is no promise 
 """
 
 import socket
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hearth import coldstart
 from hearth.activator import body, demand, errors, feed, looks
 from hearth.activator.lane import balance, door, exchange, gate, heartbeat, hold
 from hearth.api import base
-from hearth.controller import leader, reconcile
+from hearth.controller import choosing, leader, reconcile
 from hearth.crd_translator import scaledobject
 from hearth.http1 import connection, upstream
 from hearth.http1.limits import Limits
@@ -77,6 +78,7 @@ PROMISES: list[tuple[str, Any, Any]] = [
     ("A target is at most what KEDA's whole number holds.", servicer.MAX_TARGET, 2_147_483_647),
     ("KEDA polls each 5 s.", scaledobject.POLLING_SECONDS, 5),
     # The controller
+    ("Another runtime is taken once it has been the better one for 3 min.", choosing.HELD, timedelta(minutes=3)),
     ("Hearth looks every 10 s whether KEDA is there.", reconcile.KEDA_LOOK_SECONDS, 10.0),
     ("Hearth looks every 10 s whether a name is free.", reconcile.NAME_LOOK_SECONDS, 10.0),
     ("Hearth makes KEDA look again every 15 s.", reconcile.NUDGE_SECONDS, 15.0),

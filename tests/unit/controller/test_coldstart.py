@@ -136,4 +136,7 @@ def test_a_start_that_somebody_else_wrote_is_told_by_its_fields(
     manager: str, owned: dict[str, Any], theirs: bool
 ) -> None:
     entry = {"manager": manager, "fieldsV1": {"f:status": {"f:coldStart": owned}}}
-    assert by_others({"metadata": {"managedFields": [{}, {"manager": "x", "fieldsV1": {}}, entry]}}, "us") is theirs
+    assert (
+        by_others({"metadata": {"managedFields": [{}, {"manager": "x", "fieldsV1": {}}, entry]}}, "coldStart", "us")
+        is theirs
+    )

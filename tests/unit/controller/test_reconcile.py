@@ -285,6 +285,34 @@ async def test_a_warm_engine_is_not_moved_however_long() -> None:
     assert cluster.status["resolvedRuntime"] == "ascend-vllm", "when it sleeps"
 
 
+async def test_what_others_wrote_into_the_choice_is_removed_where_it_changes() -> None:
+    """An apply would leave their part, without the rest that the API server asks for."""
+    cluster = Cluster(EITHER)
+    cluster.facts = BOTH
+    await cluster.settle()
+    cluster.facts = ASCEND_ALONE
+    await cluster.look()
+    theirs = {"manager": "kubectl", "fieldsV1": {"f:status": {"f:choice": {"f:next": {"f:since": {}}}}}}
+    service = cluster.services[ObjectKey(*KEY)]
+    service["metadata"]["managedFields"] = [theirs]
+    await cluster.look()
+    assert cluster.api.merges == [], "nothing has changed"
+    cluster.facts = BOTH
+    await cluster.look()
+    assert cluster.api.merges == [{"metadata": {"uid": "uid-service"}, "status": {"choice": None}}]
+    assert cluster.status["choice"] == {"vendor": "nvidia", "resourceName": "nvidia.com/gpu"}
+
+
+async def test_where_no_node_is_heard_nothing_is_the_better_one() -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = ClusterFacts(accelerators=frozenset({"huawei.com/Ascend910"}))
+    await cluster.settle()
+    assert cluster.status["resolvedRuntime"] == "ascend-vllm"
+    cluster.facts = ClusterFacts(exhausted=frozenset({"huawei.com/Ascend910"}))
+    await cluster.look()
+    assert "next" not in cluster.status["choice"]
+
+
 @pytest.mark.parametrize("gone", ["deleted", "unreadable", "another vendor's"])
 @pytest.mark.parametrize("choice", ["spec.runtime={name: nvidia-vllm}", EITHER])
 async def test_a_runtime_that_is_lost_for_a_moment_ends_nothing_and_scaling_goes_on(gone: str, choice: str) -> None:

@@ -127,3 +127,37 @@ async def test_news_of_a_child_are_about_its_service() -> None:
     made._child_changed("Pod", ObjectKey("ai", "q"), {"metadata": {"name": "q", "labels": ["x"]}})
     assert await made.queue.take() == GOOD
     assert len(made.queue) == 0
+
+
+def test_one_that_looks_after_some_namespaces_asks_for_those_alone() -> None:
+    config = ControllerConfig(None, "scaler:9090", "activator", "127.0.0.1:0", namespaces=("ai", "lab"))
+    made = Controller(FakeApi(), config, CollectorRegistry())
+    paths = [informer._path for informer in made._informed]
+    cluster = {path for path in paths if "/namespaces/" not in path}
+    assert cluster == {"/api/v1/nodes", "/apis/serving.hearth.dev/v1alpha1/inferenceruntimes"}
+    within = [path.replace("/namespaces/ai/", "/namespaces/lab/") for path in paths if "/namespaces/ai/" in path]
+    assert sorted(within) == sorted(path for path in paths if "/namespaces/lab/" in path)
+    assert "/apis/serving.hearth.dev/v1alpha1/namespaces/lab/llmservices" in within
+    item = {"metadata": {"namespace": "lab", "name": "qwen"}}
+    made._informed[1].objects[ObjectKey("lab", "qwen")] = item
+    assert made._services[ObjectKey("lab", "qwen")] == item
+
+
+def test_what_nodes_say_again_is_no_news() -> None:
+    made, _ = controller()
+    key = ObjectKey("", "n")
+    allocatable = {"a.b/c": "1"}
+    ready = {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "1"}]}
+    away = {"conditions": [{"type": "Ready", "status": "Unknown"}]}
+    made._informed[0].objects[ObjectKey("ai", "good")] = {"metadata": {"namespace": "ai", "name": "good"}}
+    looks = []
+    for status in ({}, ready, away, away):
+        item = {"metadata": {"name": "n"}, "status": {"allocatable": allocatable, **status}}
+        made._nodes.objects[key] = item
+        made._cluster_changed("Node", key, item)
+        looks.append(len(made.queue))
+        facts = made.facts()
+        made.queue._waiting.clear()
+    assert looks == [1, 0, 1, 0]
+    assert facts.accelerators is None
+    assert facts.exhausted == {"a.b/c"}

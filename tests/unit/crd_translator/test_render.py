@@ -346,3 +346,15 @@ def test_llama_cpp_needs_something_to_prewarm_with() -> None:
 )
 def test_what_a_readiness_probe_asks_is_known_where_it_is_a_plain_get(probe: dict[str, Any], path: str | None) -> None:
     assert readiness_path(runtime(health={"readiness": probe})) == path
+
+
+def test_claims_of_devices_are_the_pods_and_the_engines() -> None:
+    claims = [
+        {"name": "gpu", "resourceClaimTemplateName": "two-gpus"},
+        {"name": "nic", "resourceClaimName": "shared", "request": "rdma"},
+    ]
+    chosen = runtime(accelerator={"resourceClaims": claims})
+    (deployment,) = render(llmservice("spec.runtime={name: r}"), [chosen]).of_kind("Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["resourceClaims"] == [claims[0], {"name": "nic", "resourceClaimName": "shared"}]
+    assert pod["containers"][0]["resources"] == {"claims": [{"name": "gpu"}, {"name": "nic", "request": "rdma"}]}
