@@ -68,7 +68,7 @@ async def examine(kube: KubeClient) -> list[Check]:
     """Every check, in the order in which to mend. Raises KubeError where the API server can't be reached."""
     made = [await _kubernetes(kube)]
     checks: list[Callable[[KubeClient], Coroutine[Any, Any, list[Check]]]] = [
-        *(_keda, _external_metrics, _crds, _roles, _scalers, _rights, _accelerators, _services),
+        *(_keda, _external_metrics, _crds, _roles, _scalers, rights, _accelerators, _services),
     ]
     for check in checks:
         try:
@@ -189,16 +189,17 @@ async def _scalers(kube: KubeClient) -> list[Check]:
     return made
 
 
-async def _rights(kube: KubeClient) -> list[Check]:
+async def rights(kube: KubeClient) -> list[Check]:
+    """Whether the roles' accounts have their rights in the namespaces that each looks after. Raises KubeError."""
     made = []
-    for role, rights in _RIGHTS.items():
+    for role, needed in _RIGHTS.items():
         for deployment in (await listed(kube, DEPLOYMENT.everywhere, f"app.kubernetes.io/name=hearth-{role}"))[:1]:
             account = text(deployment, "spec", "template", "spec", "serviceAccountName") or "default"
             user = f"system:serviceaccount:{namespace_of(deployment)}:{account}"
             asked = [
                 {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace}
                 for namespace in _namespaces(deployment)
-                for verb, group, resource, subresource in rights
+                for verb, group, resource, subresource in needed
             ]
             lost = [words for attributes in asked if (words := await _lost(kube, user, attributes))]
             found = "has its rights" if not lost else f"may not {', '.join(lost)}"

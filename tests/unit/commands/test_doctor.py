@@ -3,9 +3,11 @@ from typing import Any
 
 import pytest
 
-from hearth.commands.doctor import Check, accelerator_checks, version_of
+from hearth.commands.doctor import Check, accelerator_checks, rights, version_of
 from hearth.devices import extended_resources
+from hearth.kube.client import Listed
 from tests.builders import runtime_manifest
+from tests.unit.controller.cluster import FakeApi
 
 
 @pytest.mark.parametrize(
@@ -66,3 +68,37 @@ def test_a_cluster_without_any_is_told_what_to_do() -> None:
     assert (devices.well, fitting.well) == (False, False)
     assert "device plugin" in devices.fix
     assert "kubectl apply" in fitting.fix
+
+
+class Rights(FakeApi):
+    """An API server where accounts have their rights in the namespace `ai`, and a controller that looks after some."""
+
+    def __init__(self, *namespaces: str) -> None:
+        super().__init__()
+        container = {"args": ["controller", *(f"--namespace={name}" for name in namespaces)]}
+        pod = {"serviceAccountName": "hearth-controller", "containers": [container]}
+        about = {"name": "hearth-controller", "namespace": "hearth-system"}
+        self.deployment = {"metadata": about, "spec": {"template": {"spec": pod}}}
+
+    async def list_objects(self, path: str, label_selector: str = "", field_selector: str = "") -> Listed:
+        return Listed([self.deployment] if label_selector.endswith("hearth-controller") else [], "1")
+
+    async def create_object(self, collection: str, item: dict[str, Any], manager: str = "") -> dict[str, Any]:
+        assert item["spec"]["user"] == "system:serviceaccount:hearth-system:hearth-controller"
+        return {"status": {"allowed": item["spec"]["resourceAttributes"]["namespace"] == "ai"}}
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "found"),
+    [
+        (["ai"], "has its rights"),
+        (
+            ["ai", "lab"],
+            "may not patch llmservices/status in lab, patch deployments in lab, patch scaledobjects in lab",
+        ),
+        ([], "may not patch llmservices/status, patch deployments, patch scaledobjects"),
+    ],
+)
+async def test_a_role_needs_its_rights_where_it_looks(namespaces: list[str], found: str) -> None:
+    (check,) = await rights(Rights(*namespaces))
+    assert (check.what, check.well, check.found) == ("rights of controller", found == "has its rights", found)

@@ -56,7 +56,11 @@ def test_a_slice_that_is_none_has_no_addresses_or_those_of_its_texts(item: objec
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 2**70, True, "http", None, 80.5])
 def test_a_port_that_is_none_is_not_dialled(port: object) -> None:
-    item: dict[str, Any] = {"ports": [{"port": port}], "endpoints": [{"addresses": ["10.0.0.1"]}]}
+    item: dict[str, Any] = {
+        "addressType": "IPv4",
+        "ports": [{"port": port}],
+        "endpoints": [{"addresses": ["10.0.0.1"]}],
+    }
     assert endpoints(item) == ()
 
 
