@@ -55,8 +55,10 @@ up: .venv/installed ## Run the example LLMService on this machine, without a clu
 demo: .venv/installed ## The same without a person: cold requests, a burst, silence, zero
 	@$(BIN)/hearth demo -f $(EXAMPLE)
 
-test: .venv/installed ## Unit, component and local end-to-end tests, a module at a time on each core
-	@$(BIN)/python -m pytest -n logical --dist loadfile
+# Twice the cores: most of these tests wait more than they work.
+WORKERS := $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0)))' 2>/dev/null || echo 4)
+test: .venv/installed ## Unit, component and local end-to-end tests, some modules at a time
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)

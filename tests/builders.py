@@ -80,7 +80,14 @@ def endpoint_slice(service: str, namespace: str, *addresses: str, name: str = ""
         "metadata": {
             "name": name or f"{service}-slice",
             "namespace": namespace,
-            "labels": {"serving.hearth.dev/llmservice": service, "app.kubernetes.io/component": "engine"},
+            "labels": {
+                "serving.hearth.dev/llmservice": service,
+                "app.kubernetes.io/component": "engine",
+                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+            },
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Service", "name": f"{service}-engine", "uid": "u", "controller": True}
+            ],
         },
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": int(port)} for port in ports],

@@ -18,7 +18,72 @@ _SECOND = "must be at most 24h"
 _SIZE = "expected a quantity above zero and at most 1Ei"
 _DIGITS = "9" * 23
 
+_TEMPLATES = {
+    "a label of Hearth's": Refusal(
+        "spec.template.metadata={labels: {serving.hearth.dev/llmservice: other}}",
+        "spec.template.metadata.labels: found 'serving.hearth.dev/llmservice'; Hearth owns",
+        "Hearth owns app.kubernetes.io/name",
+    ),
+    "a label that is selected by": Refusal(
+        "spec.template.metadata={labels: {app.kubernetes.io/component: other}}",
+        "spec.template.metadata.labels: found 'app.kubernetes.io/component'; Hearth owns",
+        "Hearth owns app.kubernetes.io/name",
+    ),
+    "an annotation of Hearth's": Refusal(
+        "spec.template.metadata={annotations: {serving.hearth.dev/version: a}}",
+        "spec.template.metadata.annotations: found 'serving.hearth.dev/version'; Hearth owns",
+        "Hearth owns serving.hearth.dev/",
+    ),
+    "a hook of Hearth's": Refusal(
+        "spec.template.spec.containers=[{name: engine, lifecycle: {}}]",
+        "spec.template.spec.containers[0].lifecycle: found 'it on container engine'; Hearth drains by it",
+        "lifecycle: found it on container engine; Hearth drains by it",
+    ),
+    "an engine of another image": Refusal(
+        "spec.template.spec.containers=[{name: engine, image: mine}]",
+        "spec.template.spec.containers[0].image: found 'it on container engine'; the InferenceRuntime's",
+        "image: found it on container engine; the InferenceRuntime's",
+    ),
+    "another port of the engine": Refusal(
+        "spec.template.spec.containers=[{name: engine, ports: []}]",
+        "spec.template.spec.containers[0].ports: found",
+        "ports: found it on container engine",
+    ),
+    "an init container of Hearth's name": Refusal(
+        "spec.template.spec.initContainers=[{name: wait-for-model, image: a}]",
+        "spec.template.spec.initContainers[0].name: found 'wait-for-model'; Hearth owns",
+        "Hearth owns the names engine, wait-for-model",
+    ),
+    "a volume of Hearth's": Refusal(
+        "spec.template.spec.volumes=[{name: cache, emptyDir: {}}]",
+        "spec.template.spec.volumes[0].name: found 'cache'; Hearth owns",
+        "Hearth owns the volumes source, cache",
+    ),
+    "a mount of Hearth's": Refusal(
+        "spec.template.spec.containers=[{name: engine, volumeMounts: [{name: a, mountPath: /models/cache}]}]",
+        "volumeMounts[0].mountPath: found '/models/cache'; Hearth mounts",
+        "Hearth mounts /models/source, /models/cache",
+    ),
+    "a variable of Hearth's": Refusal(
+        "spec.template.spec.containers=[{name: engine, env: [{name: HEARTH_ENGINE_PORT, value: '1'}]}]",
+        "env[0].name: found 'HEARTH_ENGINE_PORT'; Hearth sets",
+        "Hearth sets HEARTH_ENGINE_PORT",
+    ),
+    "too many containers": Refusal(
+        f"spec.template.spec.containers={[{'name': f'a{number}'} for number in range(17)]}",
+        "spec.template.spec.containers: found 17 items; expected at most 16",
+        "spec.template.spec.containers",
+    ),
+    "a host's network": Refusal(
+        "spec.template.spec={hostNetwork: true}",
+        "spec.template.spec.hostNetwork: found an unknown field",
+        "spec.template.spec.hostNetwork",
+    ),
+}
+"""What no `spec.template` may have, of either kind."""
+
 LLMSERVICES = {
+    **_TEMPLATES,
     "min over max": Refusal(
         "spec.scaling={min: 3, max: 2}",
         "spec.scaling.min: found 3; must be at most max (2)",
@@ -351,6 +416,7 @@ LLMSERVICES |= {
 }
 
 INFERENCE_RUNTIMES = {
+    **_TEMPLATES,
     "a priority over an int32": Refusal(f"spec.priority={2**31}", "spec.priority", "spec.priority"),
     "memory of 1e5000": Refusal("spec.resources={memory: '1e5000'}", "spec.resources.memory", "spec.resources.memory"),
     "cpu of 2Ei": Refusal("spec.resources={cpu: 2Ei}", "expected CPUs above zero", "spec.resources.cpu"),

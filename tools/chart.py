@@ -1,10 +1,15 @@
-"""The Helm chart in deploy/chart, from the manifests in deploy/base and deploy/crds: the two can't differ.
+"""The Helm chart in deploy/chart, from the manifests in deploy/base, monitoring and crds: they can't differ.
 
 What users set is taken out of the manifests and becomes the chart's values, with the manifests' own figures as their
-defaults. Everything else is copied as it is.
+defaults: with default values the chart is what `kubectl apply -k deploy/` applies. Everything else is copied as it is.
+
+A marker stands in a document where an expression belongs, and is put in its place in the document's text: `SET__path`
+as a value; `WITH__key__path` as a key, for a field that is there where the value is not empty; `MORE__path` as a key or
+an item, for what is added to the mapping or list that it is in.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +19,81 @@ Document = dict[str, Any]
 
 NAMESPACE = "hearth-system"
 ROLES = ("controller", "activator", "scaler")
+_NAMESPACED_NAMES = re.compile(rf"hearth-({'|'.join((*ROLES, 'view', 'edit'))})\b")
 _CLUSTER_SCOPED = ("ClusterRole", "ClusterRoleBinding")
 _HEAD = "# Generated from deploy/base by `make generate`.\n"
+_NAME = '{{ include "hearth.name" $ }}'
+
+_HELPERS = """{{- /* What every object's name begins with: `hearth`, unless nameOverride says otherwise. */ -}}
+{{- define "hearth.name" -}}
+{{ .Values.nameOverride | default "hearth" }}
+{{- end }}
+{{- define "hearth.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end }}
+{{- end }}
+{{- end }}
+"""
+
+_RUNTIMES = """{{- range .Values.runtimes }}
+---
+{{ $.Files.Get (printf "runtimes/%s.yaml" .) }}
+{{- end }}
+"""
+
+_NOTES = """Hearth is in namespace {{ .Release.Namespace }}.
+
+{{- if not (.Capabilities.APIVersions.Has "keda.sh/v1alpha1") }}
+It needs KEDA, which this cluster has not: https://keda.sh/docs/latest/deploy/
+{{- end }}
+{{- if not .Values.runtimes }}
+No InferenceRuntime was installed: `--set runtimes={nvidia-vllm}` installs a bundled one, or apply your own.
+{{- end }}
+
+Inside the cluster every model answers, by its name, at
+http://{{ include "hearth.name" . }}-activator.{{ .Release.Namespace }}.svc/v1
+A first model: kubectl apply -f examples/deepseek-v3-small.yaml
+Whether all that Hearth needs is there: hearth doctor
+"""
+
+_SAID: dict[str, str] = {
+    "image": "The image of all roles. A digest, where given, takes the place of the tag.",
+    "imagePullSecrets": "Secrets of the registry, such as [{name: registry}].",
+    "nameOverride": "What names begin with in place of `hearth`.",
+    "clusterDomain": "The domain of the cluster's Services; read from the controller's resolver where empty.",
+    "networkPolicy": "Who may reach which port.",
+    "podMonitor": "For Prometheus' operator; labels are what it selects by.",
+    "runtimes": "Bundled InferenceRuntimes to install, such as [nvidia-vllm].",
+    "activator": "extraArgs are any flags of `hearth ROLE --help`, in each of the roles.",
+}
 
 
-def chart_files(deploy: Path, version: str) -> dict[str, str]:
-    """The chart's files, by path; `deploy` is the folder that has base/ and crds/."""
-    values: Document = {"image": _image(deploy)}
+def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
+    """The chart's files, by path; `deploy` is the folder that has base/, monitoring/ and crds/."""
+    values: Document = {
+        "image": _image(deploy),
+        "imagePullSecrets": [],
+        "nameOverride": "",
+        "clusterDomain": "",
+        "networkPolicy": {"enabled": True},
+        "podMonitor": {"enabled": False, "labels": {}},
+        "runtimes": [],
+    }
     files: dict[str, str] = {}
     for source in sorted((deploy / "base").glob("*.yaml")):
         if source.name in ("kustomization.yaml", "namespace.yaml"):
             continue  # Helm installs into a namespace that it is given
-        documents = [_templated(document, values) for document in yaml.safe_load_all(source.read_text())]
-        text = yaml.safe_dump_all(documents, sort_keys=False, width=1000)
-        files[f"templates/{source.name}"] = _HEAD + _expressions(text)
+        documents = [_template(document, values) for document in yaml.safe_load_all(source.read_text())]
+        files[f"templates/{source.name}"] = _HEAD + "".join(documents)
+    for monitor in yaml.safe_load_all((deploy / "monitoring" / "podmonitors.yaml").read_text()):
+        files["templates/podmonitors.yaml"] = _HEAD + _template(monitor, values)
     for crd in sorted((deploy / "crds").glob("*.yaml")):
         files[f"crds/{crd.name}"] = crd.read_text()
+    for runtime in sorted(runtimes.glob("*.yaml")):
+        files[f"runtimes/{runtime.name}"] = runtime.read_text()
+    files["templates/runtimes.yaml"] = _RUNTIMES
+    files["templates/_helpers.tpl"] = _HELPERS
+    files["templates/NOTES.txt"] = _NOTES
     files["Chart.yaml"] = _HEAD + yaml.safe_dump(
         {
             "apiVersion": "v2",
@@ -42,48 +106,155 @@ def chart_files(deploy: Path, version: str) -> dict[str, str]:
         },
         sort_keys=False,
     )
-    files["values.yaml"] = _HEAD + yaml.safe_dump(values, sort_keys=False)
-    files["values.schema.json"] = json.dumps(_schema(), indent=2) + "\n"
+    files["values.yaml"] = _HEAD + "".join(
+        (f"# {_SAID[name]}\n" if name in _SAID else "") + yaml.safe_dump({name: value}, sort_keys=False)
+        for name, value in values.items()
+    )
+    files["values.schema.json"] = (
+        json.dumps(_schema(sorted(path.stem for path in runtimes.glob("*.yaml"))), indent=2) + "\n"
+    )
     return files
 
 
 def _image(deploy: Path) -> Document:
     (image,) = yaml.safe_load((deploy / "kustomization.yaml").read_text())["images"]
-    return {"repository": image["newName"], "tag": image["newTag"]}
+    return {"repository": image["newName"], "tag": image["newTag"], "digest": "", "pullPolicy": ""}
 
 
-def _templated(document: Document, values: Document) -> Document:
-    if document["kind"] not in _CLUSTER_SCOPED:
-        document["metadata"]["namespace"] = NAMESPACE
-    if document["kind"] == "Deployment":
-        spec = document["spec"]
-        (container,) = spec["template"]["spec"]["containers"]
-        role = container["name"]
-        values[role] = {"replicas": spec["replicas"], "resources": container["resources"]}
-        spec["replicas"] = f"VALUE__{role}.replicas__"
-        container["resources"] = f"VALUE__{role}.resources__"
-        container["image"] = "VALUE__image__"
-    return document
+def _template(document: Document, values: Document) -> str:
+    """The text of one document, with what decides whether it is there."""
+    metadata, kind = document["metadata"], document["kind"]
+    role = _role(metadata["name"])
+    condition = None
+    if kind not in _CLUSTER_SCOPED:
+        metadata["namespace"] = NAMESPACE
+    match kind:
+        case "Deployment":
+            _deployment(document, role, values)
+        case "ServiceAccount":
+            condition = f"$.Values.{role}.serviceAccount.create"
+            metadata["name"] = f"ACCOUNT__{role}"
+            metadata[f"WITH__annotations__{role}.serviceAccount.annotations"] = None
+        case "RoleBinding" | "ClusterRoleBinding":
+            for subject in document["subjects"]:
+                subject["name"] = f"ACCOUNT__{_role(subject['name'])}"
+        case "NetworkPolicy":
+            condition = "$.Values.networkPolicy.enabled"
+        case "PodMonitor":
+            condition = "$.Values.podMonitor.enabled"
+            metadata["WITH__labels__podMonitor.labels"] = None
+        case "Service" if role == "activator":
+            metadata["WITH__annotations__activator.service.annotations"] = None
+            document["spec"] = {"WITH__type__activator.service.type": None, **document["spec"]}
+    text = _expressions(yaml.safe_dump(document, sort_keys=False, width=1000))
+    return f"---\n{text}" if condition is None else f"{{{{- if {condition} }}}}\n---\n{text}{{{{- end }}}}\n"
+
+
+def _role(name: str) -> str:
+    return name.removeprefix("hearth-")
+
+
+def _deployment(document: Document, role: str, values: Document) -> None:
+    spec = document["spec"]
+    pod, metadata = spec["template"]["spec"], spec["template"]["metadata"]
+    (container,) = pod["containers"]
+    values[role] = {
+        "replicas": spec["replicas"],
+        "resources": container["resources"],
+        "extraArgs": [],
+        "env": [],
+        "nodeSelector": {},
+        "tolerations": [],
+        "affinity": {},
+        "priorityClassName": "",
+        "podLabels": {},
+        "podAnnotations": {},
+        "serviceAccount": {"create": True, "name": "", "annotations": {}},
+    }
+    if role == "activator":
+        values[role]["service"] = {"type": "", "annotations": {}}
+    spec["replicas"] = f"SET__{role}.replicas"
+    container["resources"] = f"SET__{role}.resources"
+    container["image"] = "IMAGE__"
+    container["WITH__imagePullPolicy__image.pullPolicy"] = None
+    container[f"WITH__env__{role}.env"] = None
+    if role == "controller":
+        container["args"].append("DOMAIN__")
+    container["args"].append(f"MORE__{role}.extraArgs")
+    metadata["labels"][f"MORE__{role}.podLabels"] = None
+    metadata["annotations"][f"MORE__{role}.podAnnotations"] = None
+    pod["serviceAccountName"] = f"ACCOUNT__{role}"
+    for name in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
+        pod[f"WITH__{name}__{role}.{name}"] = None
+    pod["WITH__imagePullSecrets__imagePullSecrets"] = None
 
 
 def _expressions(text: str) -> str:
-    text = text.replace(NAMESPACE, "{{ .Release.Namespace }}")
-    text = text.replace("VALUE__image__", '"{{ .Values.image.repository }}:{{ .Values.image.tag }}"')
-    for role in ROLES:
-        text = text.replace(f"VALUE__{role}.replicas__", f"{{{{ .Values.{role}.replicas }}}}")
-        text = text.replace(f"VALUE__{role}.resources__", f"{{{{ toJson .Values.{role}.resources }}}}")
-    return text
+    """The text with its markers made expressions, our namespace the release's, our names those that were asked for."""
+    text = _NAMESPACED_NAMES.sub(rf"{_NAME}-\1", text).replace("name: hearth\n", f"name: {_NAME}\n")
+    text = text.replace(NAMESPACE, "{{ $.Release.Namespace }}")
+    text = re.sub(
+        r"ACCOUNT__(\w+)",
+        r'{{ $.Values.\1.serviceAccount.name | default (printf "%s-\1" (include "hearth.name" $)) }}',
+        text,
+    )
+    text = text.replace("IMAGE__", '{{ include "hearth.image" $ }}')
+    text = re.sub(r"SET__([\w.]+)", r"{{ toJson $.Values.\1 }}", text)
+    text = re.sub(
+        r"(?m)^( *)WITH__(\w+?)__([\w.]+): null\n",
+        r"\1{{- with $.Values.\3 }}\n\1\2: {{ toJson . }}\n\1{{- end }}\n",
+        text,
+    )
+    text = re.sub(
+        r"(?m)^( *)- DOMAIN__\n",
+        r"\1{{- with $.Values.clusterDomain }}\n\1- --cluster-domain={{ . }}\n\1{{- end }}\n",
+        text,
+    )
+    text = re.sub(
+        r"(?m)^( *)- MORE__([\w.]+)\n", r"\1{{- range $.Values.\2 }}\n\1- {{ toJson . }}\n\1{{- end }}\n", text
+    )
+    return re.sub(
+        r"(?m)^( *)MORE__([\w.]+): null\n",
+        r"\1{{- range $key, $value := $.Values.\2 }}\n\1{{ toJson $key }}: {{ toJson $value }}\n\1{{- end }}\n",
+        text,
+    )
 
 
-def _schema() -> Document:
+def _schema(runtimes: list[str]) -> Document:
     """A value with a wrong name or type is refused by helm itself."""
-    text = {"type": "string", "minLength": 1}
-    role = _object({"replicas": {"type": "integer", "minimum": 0}, "resources": {"type": "object"}})
-    image = _object({"repository": text, "tag": text})
-    # What helm itself adds for charts that are parts of others.
-    also = {"global": {"type": "object"}}
-    top = _object({"image": image, **dict.fromkeys(ROLES, role), **also})
-    return {"$schema": "http://json-schema.org/draft-07/schema#", **top}
+    text, filled, flag = {"type": "string"}, {"type": "string", "minLength": 1}, {"type": "boolean"}
+    objects = {"type": "array", "items": {"type": "object"}}
+    anything = {"type": "object"}
+    texts = {"type": "object", "additionalProperties": text}
+    role = {
+        "replicas": {"type": "integer", "minimum": 0},
+        "resources": anything,
+        "extraArgs": {"type": "array", "items": text},
+        "env": objects,
+        "nodeSelector": texts,
+        "tolerations": objects,
+        "affinity": anything,
+        "priorityClassName": text,
+        "podLabels": texts,
+        "podAnnotations": texts,
+        "serviceAccount": _object({"create": flag, "name": text, "annotations": texts}),
+    }
+    service = _object({"type": {"enum": ["", "ClusterIP", "NodePort", "LoadBalancer"]}, "annotations": texts})
+    digest = {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}
+    pull = {"enum": ["", "Always", "IfNotPresent", "Never"]}
+    top = {
+        "image": _object({"repository": filled, "tag": filled, "digest": digest, "pullPolicy": pull}),
+        "imagePullSecrets": {"type": "array", "items": _object({"name": filled})},
+        "nameOverride": {"type": "string", "maxLength": 40, "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$"},
+        "clusterDomain": text,
+        "networkPolicy": _object({"enabled": flag}),
+        "podMonitor": _object({"enabled": flag, "labels": texts}),
+        "runtimes": {"type": "array", "items": {"enum": runtimes}},
+        **dict.fromkeys(ROLES, _object(role)),
+        "activator": _object({**role, "service": service}),
+        "global": anything,  # what helm itself adds for charts that are parts of others
+    }
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **_object(top)}
 
 
 def _object(properties: Document) -> Document:

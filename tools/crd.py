@@ -65,11 +65,12 @@ def inferenceruntime_crd() -> Schema:
             "categories": ["hearth"],
         },
         "Cluster",
-        {},
+        {"status": {}},
         [
             _column("Vendor", ".spec.vendor"),
             _column("Family", ".spec.family"),
             _column("Priority", ".spec.priority", "integer"),
+            _column("Accepted", ".status.conditions[?(@.type=='Accepted')].status"),
             _column("Image", ".spec.container.image", "string", 1),
             AGE,
         ],

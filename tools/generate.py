@@ -79,10 +79,11 @@ def generate_monitoring(out: Path) -> list[Path]:
 
 def generate_chart(out: Path) -> list[Path]:
     """Write the chart into `out`/deploy/chart, with the CRDs of `out`, and return the files, relative to `out`."""
-    for name in ("base", "kustomization.yaml"):
+    for name in ("base", "kustomization.yaml", "monitoring/podmonitors.yaml"):
+        (out / "deploy" / name).parent.mkdir(parents=True, exist_ok=True)
         (out / "deploy" / name).symlink_to(ROOT / "deploy" / name)
     made = []
-    for name, text in chart_files(out / "deploy", __version__).items():
+    for name, text in chart_files(out / "deploy", ROOT / "runtimes", __version__).items():
         path = Path("deploy/chart") / name
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_text(text)

@@ -58,6 +58,7 @@ class _Fields(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Fields).decode
 _decode_messages = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_word = msgspec.json.Decoder().decode
 _decode_all = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -78,9 +79,10 @@ _MAX_CONVERSATION: Final = 256 * 1024  # bytes of messages up to which the first
 _MAX_FIELDS: Final = 50_000  # in a body whose model is renamed: each costs an object
 
 _NOTHING: Final = frozenset((b"", b"null", b"[]", b"{}", b'""'))
+_NOTHING_BYTES: Final = max(map(len, _NOTHING))
 
 
-def read_words(body: bytearray, content_type: bytes, *, form: bool = False, needs: Sequence[str] = ()) -> Words:
+def read_words(body: bytes, content_type: bytes = b"", *, form: bool = False, needs: Sequence[str] = ()) -> Words:
     """Of a JSON document or, where `form` may be, of a form; `needs`: it asks something with one of these fields.
 
     Raises ApiError 400 for a body that is neither, or that is no object.
@@ -94,20 +96,33 @@ def read_words(body: bytearray, content_type: bytes, *, form: bool = False, need
         raise bad_request(_unreadable(error)) from None
     return Words(
         model if isinstance(model, str) else None,
-        stream is True or stream == 1 or str(stream).lower() in _TRUE,
-        asks=not needs or any(_begin(getattr(fields, name), 5) not in _NOTHING for name in needs),
-        fields=fields,
+        stream is True or (stream is not False and stream is not None and _is_true(stream)),
+        False,
+        not needs or _asks(fields, needs),
+        fields,
     )
+
+
+def _is_true(word: Any) -> bool:
+    return word == 1 or str(word).lower() in _TRUE
+
+
+def _asks(fields: _Fields, needs: Sequence[str]) -> bool:
+    for name in needs:
+        value = memoryview(getattr(fields, name))
+        if len(value) > _NOTHING_BYTES or bytes(value) not in _NOTHING:
+            return True
+    return False
 
 
 def _word(raw: msgspec.Raw) -> Any:
     """A value that a word can be; None for one that is longer than any name, whatever it is."""
-    return msgspec.json.decode(raw) if 0 < len(memoryview(raw)) <= _MAX_WORD else None
+    return _decode_word(raw) if raw and len(memoryview(raw)) <= _MAX_WORD else None
 
 
-def _form_words(body: bytearray, content_type: bytes) -> Words:
+def _form_words(body: bytes, content_type: bytes) -> Words:
     try:
-        fields = form_fields(bytes(body), content_type, _FORM_FIELDS)
+        fields = form_fields(body, content_type, _FORM_FIELDS)
     except TooManyParts as error:
         raise bad_request(str(error)) from None
     model, stream = fields.get(b"model"), fields.get(b"stream")
@@ -144,11 +159,11 @@ def _begin(part: msgspec.Raw, size: int) -> bytes:
     return bytes(memoryview(part)[:size])
 
 
-def with_model(body: bytearray, content_type: bytes, name: str, *, form: bool) -> bytearray:
+def with_model(body: bytes, content_type: bytes, name: str, *, form: bool) -> bytes:
     """The body with another `model`, everything else as the client wrote it. Raises ApiError for one that turns out to
     be no JSON in a part that `read_words` skipped over."""
     if form:
-        field = form_fields(bytes(body), content_type, _FORM_FIELDS)[b"model"]
+        field = form_fields(body, content_type, _FORM_FIELDS)[b"model"]
         return body[: field.start] + name.encode() + body[field.end :]
     if body.count(b'":') > _MAX_FIELDS:
         raise too_many_fields(name)
@@ -157,13 +172,15 @@ def with_model(body: bytearray, content_type: bytes, name: str, *, form: bool) -
     except _UNREADABLE as error:
         raise bad_request(_unreadable(error)) from None
     values["model"] = msgspec.Raw(msgspec.json.encode(name))
-    return bytearray(msgspec.json.encode(values))
+    return msgspec.json.encode(values)
 
 
-def in_utf8(body: bytearray) -> bytearray | None:
+def in_utf8(body: bytes) -> bytes | None:
     """A JSON text in UTF-8, where it is written otherwise or begins with a byte order mark; None where it is as it
     should be (RFC 8259, 8.1). Raises ApiError 400 for one that is not what its beginning says."""
-    begin = bytes(body[:4])
+    if len(body) > 1 and 0 < body[0] < 0x80 and body[1]:
+        return None  # neither a mark nor a zero: as it mostly is
+    begin = body[:4]
     encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if begin.startswith(mark)), None)
     if encoding is None:
         # Without a mark the zeros tell, since the first two characters of JSON are ASCII (RFC 4627, 3).
@@ -179,10 +196,10 @@ def in_utf8(body: bytearray) -> bytearray | None:
             case _:
                 return None
     try:
-        text = codecs.decode(bytes(body), encoding).removeprefix("\ufeff")
+        text = codecs.decode(body, encoding).removeprefix("\ufeff")
     except UnicodeDecodeError:
         raise bad_request(f"The request's body begins as {encoding} and is not.") from None
-    return bytearray(text.encode())
+    return text.encode()
 
 
 _ZSTD_WINDOW: Final = 2**25  # bytes of memory that a body may ask of its reader; common levels ask for 2 to 8 MiB
@@ -190,7 +207,7 @@ _STEP: Final = 256 * 1024  # bytes that one step gives at most
 _SLICE: Final = 64 * 1024  # bytes that one step takes at most
 
 
-def decoding(body: bytearray, coding: bytes) -> Callable[[], bytes]:
+def decoding(body: bytes, coding: bytes) -> Callable[[], bytes]:
     """What takes the content coding off a body (RFC 9110, 8.4), one of gzip, deflate and zstd: each call gives the next
     bytes of it, b"" at its end.
 
@@ -219,7 +236,7 @@ def decoding(body: bytearray, coding: bytes) -> Callable[[], bytes]:
 
 
 class _Inflating:
-    def __init__(self, body: bytearray, window_bits: int) -> None:
+    def __init__(self, body: bytes, window_bits: int) -> None:
         self._body = memoryview(body)
         self._machine = zlib.decompressobj(window_bits)
 

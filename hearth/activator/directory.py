@@ -14,12 +14,16 @@ from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService, Progress
 from hearth.api.manifest import ManifestError, parse_llmservice
+from hearth.api.names import engine_service
 from hearth.api.status import LLMServiceStatus
 from hearth.coldstart import Took
-from hearth.kube.endpoints import addresses
+from hearth.kube.endpoints import Endpoint, endpoints, listed
+from hearth.kube.objects import KubeObject, labels_of, owners_of
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
+
+_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ class Directory:
         self._on_change = on_change
         self._entries: dict[ServiceKey, Entry] = {}
         self._by_name: dict[str, set[ServiceKey]] = defaultdict(set)
-        self._slices: dict[tuple[str, str], tuple[ServiceKey, frozenset[str]]] = {}
+        self._oldest: dict[str, Entry] = {}  # of those that are listed, who has a name by itself
+        self._slices: dict[tuple[str, str], tuple[ServiceKey, tuple[Endpoint, ...]]] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         """The entries, sorted by namespace and name."""
@@ -97,6 +102,7 @@ class Directory:
         if item is None:
             if self._entries.pop(key, None) is not None:
                 self._by_name[key[1]].discard(key)
+                self._note_oldest(key, None)
                 self._on_change(key, None)
             return
         try:
@@ -116,23 +122,19 @@ class Directory:
             ready=self._ready(key),
             paths=frozenset(status.engine_paths),
         )
-        self._entries[key] = entry
         self._by_name[key[1]].add(key)
-        self._on_change(key, entry)
+        self._set(entry)
 
     def put_slice(self, slice_key: tuple[str, str], item: dict[str, Any] | None) -> None:
         """Take an EndpointSlice of engines as it is now; None: it is gone."""
         old = self._slices.pop(slice_key, None)
-        if item is not None:
-            name = (item["metadata"].get("labels") or {}).get(LLMSERVICE_LABEL)
-            if name:
-                self._slices[slice_key] = (ServiceKey(slice_key[0], name), addresses(item))
+        if item is not None and (name := _engines_of(item)):
+            self._slices[slice_key] = (ServiceKey(slice_key[0], name), endpoints(item))
         new = self._slices.get(slice_key)
         for key in {owner for owner, _ in filter(None, (old, new))}:
             entry = self._entries.get(key)
             if entry is not None and (ready := self._ready(key)) != entry.ready:
-                self._entries[key] = changed = replace(entry, ready=ready)
-                self._on_change(key, changed)
+                self._set(replace(entry, ready=ready))
 
     def by_host(self, host: str) -> Entry | None:
         """The LLMService whose Service a Host field names in full: NAME.NAMESPACE.svc or longer."""
@@ -163,22 +165,59 @@ class Directory:
 
     def by_model(self, model: str) -> Entry | None:
         """The LLMService that `model` names, as NAME or NAMESPACE/NAME; a NAME alone is the oldest one's."""
-        namespace, separator, name = model.partition("/")
-        entry = self._entries.get(ServiceKey(namespace, name)) if separator else self._oldest(model)
+        entry = self._oldest.get(model)
+        if entry is None and "/" in model:
+            namespace, _, name = model.partition("/")
+            entry = self._entries.get(ServiceKey(namespace, name))
         return entry if entry is not None and entry.policy.listed else None
 
     def model_id(self, entry: Entry) -> str:
         """What a client writes as `model`: the name, or namespace/name where an older LLMService has the name."""
-        return entry.key[1] if self._oldest(entry.key[1]) is entry else "/".join(entry.key)
+        return entry.key[1] if self._oldest.get(entry.key[1]) is entry else "/".join(entry.key)
 
-    def _oldest(self, name: str) -> Entry | None:
+    def _set(self, entry: Entry) -> None:
+        self._entries[entry.key] = entry
+        self._note_oldest(entry.key, entry)
+        self._on_change(entry.key, entry)
+
+    def _note_oldest(self, key: ServiceKey, entry: Entry | None) -> None:
         """Who came first keeps a name: what somebody makes elsewhere takes nobody's clients away."""
-        entries = [self._entries[key] for key in self._by_name.get(name, ())]
-        listed = [entry for entry in entries if entry.policy.listed]
-        return min(listed, key=lambda entry: (entry.created, entry.key), default=None)
+        name = key[1]
+        oldest = self._oldest.get(name)
+        named = entry if entry is not None and entry.policy.listed else None
+        if oldest is not None and oldest.key == key and (named is None or named.created > oldest.created):
+            others = [self._entries[other] for other in self._by_name[name]]
+            first = min((other for other in others if other.policy.listed), key=_age, default=None)
+            if first is None:
+                del self._oldest[name]
+            else:
+                self._oldest[name] = first
+        elif named is not None and (oldest is None or oldest.key == key or _age(named) < _age(oldest)):
+            self._oldest[name] = named
 
     def _ready(self, key: ServiceKey) -> frozenset[str]:
-        return frozenset(address for owner, ready in self._slices.values() if owner == key for address in ready)
+        found = listed(each for owner, each in self._slices.values() if owner == key)
+        return frozenset(address for address, listing in found.items() if listing == "ready")
+
+
+def _age(entry: Entry) -> tuple[str, ServiceKey]:
+    return entry.created, entry.key
+
+
+def _engines_of(item: KubeObject) -> str:
+    """The LLMService whose engines are in a slice: one that the endpoint slice controller made for the Service of its
+    engines. A slice that somebody writes himself may lead anywhere, with the headers of our clients. "" of such a one.
+
+    https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#management
+    """
+    labels = labels_of(item)
+    name = labels.get(LLMSERVICE_LABEL, "")
+    made_for = [
+        owner.get("name") for owner in owners_of(item) if owner.get("controller") and owner.get("kind") == "Service"
+    ]
+    if labels.get(_MANAGED_BY) != "endpointslice-controller.k8s.io" or made_for != [engine_service(name)]:
+        return ""
+    return name
 
 
 def _labels(host: str) -> list[str]:

@@ -182,10 +182,6 @@ def unsupported_encoding(coding: str) -> ApiError:
     )
 
 
-def body_too_large(limit: int) -> ApiError:
-    return ApiError(413, f"The request's body is over {limit} bytes.", "invalid_request_error", "request_too_large")
-
-
 def queue_full(service: str, limit: int, retry_after: float) -> ApiError:
     return ApiError(
         429,

@@ -6,6 +6,7 @@ classify, pooling, tokenize (https://docs.vllm.ai/en/latest/serving/openai_compa
 """
 
 import re
+from difflib import get_close_matches
 from typing import Final, Literal, NamedTuple
 
 Dialect = Literal["openai", "anthropic"]
@@ -61,6 +62,8 @@ PATHS: Final[dict[str, Path]] = {
     "/version": _LOOK,
 }
 
+_LONGEST: Final = max(map(len, PATHS))
+
 # A stored response: retrieve, cancel, delete. No dots, no percent signs: nothing that leads elsewhere.
 _RESPONSES: Final = re.compile(r"/v1/responses/[A-Za-z0-9_-]{1,256}(/cancel|/input_items)?")
 _RESPONSE: Final = Path(methods=(*GET, *POST, "DELETE"))
@@ -80,14 +83,15 @@ def path_of(path: str, more: frozenset[str] = frozenset()) -> Path | None:
 
 
 def likely(path: str) -> str | None:
-    """The path that somebody meant who wrote this one: a forgotten or doubled /v1, a slash too many."""
+    """The path that somebody meant who wrote this one: a forgotten or doubled /v1, a slash too many, a slip."""
     bare = "/" + path.strip("/")
     while bare.startswith("/v1/v1/"):
         bare = bare[3:]
     for candidate in (bare, f"/v1{bare}", bare.removeprefix("/v1")):
         if candidate != path and candidate in PATHS:
             return candidate
-    return None
+    # Of a path of any length only what a slip can be: the search grows with the square.
+    return next(iter(get_close_matches(bare, PATHS, n=1, cutoff=0.85)), None) if len(bare) <= _LONGEST + 2 else None
 
 
 def unknown_service(path: str) -> str | None:

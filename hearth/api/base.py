@@ -30,10 +30,8 @@ MAX_ITEMS = 256
 MAX_DEPTH = 16
 MAX_PARTS = 1024
 
-# RFC 1035 label, as Kubernetes asks of a Service's name: every LLMService gets a Service of its own name.
-_DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
-# RFC 1123 label: a namespace's name.
-_NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+# RFC 1123 label: a namespace's name; and a Service's, since Kubernetes 1.36.
+_DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 # RFC 1123 subdomain, as k8s.io/apimachinery/pkg/util/validation has it: the name of most other objects.
 _LABEL_1123 = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SUBDOMAIN = f"{_LABEL_1123}([.]{_LABEL_1123})*"
@@ -103,12 +101,12 @@ class Matches:
 
 def _dns_label(value: str) -> str:
     if len(value) > 63 or not _DNS_LABEL.fullmatch(value):
-        refuse("", value, "expected a DNS label: at most 63 of a-z, 0-9 and '-', beginning with a letter")
+        refuse("", value, "expected a DNS label: at most 63 of a-z, 0-9 and '-', no '-' at its ends")
     return value
 
 
 def _namespace(value: str) -> str:
-    if len(value) > 63 or not _NAMESPACE.fullmatch(value):
+    if len(value) > 63 or not _DNS_LABEL.fullmatch(value):
         refuse("", value, "expected a namespace: at most 63 of a-z, 0-9 and '-', no '-' at its ends")
     return value
 
@@ -175,7 +173,7 @@ Int32 = Annotated[int, Field(ge=-MAX_INT32 - 1, le=MAX_INT32)]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 
 
-def _in_bounds(value: dict[str, Any]) -> dict[str, Any]:
+def bounded(value: dict[str, Any]) -> dict[str, Any]:
     """A part that Kubernetes reads and we don't: as deep and as large as its own objects ever are.
 
     No recursion: a part that is nested too deep is what this is for.
@@ -201,7 +199,7 @@ def _inside(part: object) -> list[object]:
     return part if isinstance(part, list) else []
 
 
-FreeForm = Annotated[dict[str, Any], AfterValidator(_in_bounds)]
+FreeForm = Annotated[dict[str, Any], AfterValidator(bounded)]
 """A part of a pod that is passed on as it is."""
 
 

@@ -29,6 +29,8 @@ from hearth.api.base import (
     refuse,
 )
 from hearth.api.quantity import Cpu, Quantity
+from hearth.api.status import InferenceRuntimeStatus
+from hearth.api.template import PodTemplate
 
 MAX_PATH = 1024
 
@@ -40,6 +42,7 @@ PLACEHOLDERS = (
     ".Service.Name",
     ".Service.Namespace",
     ".Resources.Accelerators",
+    ".Scaling.DrainSeconds",
 )
 
 
@@ -163,7 +166,8 @@ class Container(ApiModel):
         default_factory=list,
         max_length=MAX_ITEMS,
         description="Arguments, with {{ .Model.Path }}, {{ .Model.Name }}, {{ .Service.Name }}, "
-        "{{ .Service.Namespace }} and {{ .Resources.Accelerators }} substituted.",
+        "{{ .Service.Namespace }}, {{ .Resources.Accelerators }} and {{ .Scaling.DrainSeconds }} (the LLMService's "
+        "scaling.drainTimeout in seconds) substituted.",
     )
     env: list[EnvVar] = Field(
         default_factory=list, max_length=MAX_ITEMS, description="Environment variables of the engine."
@@ -240,8 +244,28 @@ class Scheduler(ApiModel):
 
 
 class Accelerator(ApiModel):
+    """The device. `resources` are the extended resources that it goes by, in the order in which they are tried."""
+
+    model_config = cel(
+        (
+            "!has(self.resourceName) || !has(self.resourceNames) || self.resourceNames.size() == 0",
+            "resourceNames: give either resourceName or resourceNames",
+        )
+    )
+
     resource_name: ResourceName | None = Field(
         None, description="Extended resource of the device plugin, such as nvidia.com/gpu. None: runs on the CPU."
+    )
+    resource_names: list[ResourceName] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Instead of resourceName, where a vendor has several plugins: the first that nodes have is asked "
+        "for.",
+    )
+    allowed_counts: list[Annotated[int, Field(ge=0, le=64)]] = Field(
+        default_factory=list,
+        max_length=65,
+        description="What spec.resources.accelerators of an LLMService may be, such as 1, 2, 4 and 8; any where empty.",
     )
     sharing: Sharing = Field(default_factory=Sharing, description="How a share of a device is asked for.")
     node_selector: Labels = Field(default_factory=dict, description="Labels of the nodes to run on.")
@@ -252,6 +276,16 @@ class Accelerator(ApiModel):
         None, description="The RuntimeClass that gives devices to containers."
     )
     scheduler: Scheduler | None = Field(None, description="Another scheduler than the cluster's own.")
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        return (self.resource_name,) if self.resource_name is not None else tuple(self.resource_names)
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if self.resource_name is not None and self.resource_names:
+            refuse("resourceNames", self.resource_names, "give either resourceName or resourceNames")
+        return self
 
 
 class RuntimeResources(ApiModel):
@@ -380,7 +414,11 @@ class Health(ApiModel):
 
 class Lifecycle(ApiModel):
     termination_grace_period_seconds: Positive = Field(30, description="Widened where scaling.drainTimeout needs more.")
-    pre_stop_drain: bool = Field(True, description="Wait for running requests before the engine is told to stop.")
+    pre_stop_drain: bool = Field(
+        True,
+        description="Wait for what is being answered before the engine is told to stop: by metrics.running, or until "
+        "no activator is connected, at most scaling.drainTimeout.",
+    )
 
 
 class Metrics(ApiModel):
@@ -394,6 +432,17 @@ class Metrics(ApiModel):
         None, description="The metric of requests that run; the drain waits until it is 0."
     )
     ttft: MetricName | None = Field(None, description="The histogram of the time to the first token.")
+
+
+class Prewarm(ApiModel):
+    """How a cache is filled where the engine's image can't do it. The image needs /bin/sh."""
+
+    image: str | None = Field(None, max_length=1024, description="Its image; the engine's where not given.")
+    command: list[Template] = Field(
+        min_length=1,
+        max_length=MAX_ITEMS,
+        description="What downloads {{ .Model.Path }} into the cache, which HF_HOME or MODELSCOPE_CACHE names.",
+    )
 
 
 MAX_PATHS = 32
@@ -444,6 +493,10 @@ class InferenceRuntimeSpec(ApiModel):
     health: Health = Field(default_factory=Health)
     lifecycle: Lifecycle = Field(default_factory=Lifecycle, description="How an engine ends.")
     metrics: Metrics = Field(default_factory=Metrics)
+    prewarm: Prewarm | None = Field(
+        None, description="What the prewarm Job runs; the hub's Python client if not given."
+    )
+    template: PodTemplate | None = Field(None)
     paths: list[EnginePath] = Field(
         default_factory=list,
         max_length=MAX_PATHS,
@@ -475,3 +528,4 @@ class InferenceRuntime(Resource):
 
     kind: Literal["InferenceRuntime"] = "InferenceRuntime"
     spec: InferenceRuntimeSpec
+    status: InferenceRuntimeStatus | None = None

@@ -26,8 +26,10 @@ from hearth.api.cron import ASCENDING, ASCENDING_CEL, RULES, cron_problem, plain
 from hearth.api.cron import MAX_TEXT as MAX_CRON
 from hearth.api.key import ServiceKey
 from hearth.api.modelsource import SHAPES, UP_PATTERN, UP_PROBLEM, URI_PATTERN, ModelURI, parse_model_uri
+from hearth.api.names import ENGINE_SUFFIX
 from hearth.api.quantity import Cpu, Duration, Quantity, format_duration
 from hearth.api.status import LLMServiceStatus
+from hearth.api.template import PodTemplate
 
 # Fields that api.md names and this release cannot serve yet. They are refused by name, never accepted and ignored.
 NOT_BUILT: dict[str, str] = {
@@ -392,6 +394,7 @@ class LLMServiceSpec(ApiModel):
     image_pull_secrets: list[SecretRef] = Field(
         default_factory=list, max_length=16, description="Secrets of the registries that the engine's image comes from."
     )
+    template: PodTemplate | None = Field(None)
 
     @model_validator(mode="after")
     def _prewarm_downloads(self) -> Self:
@@ -400,8 +403,14 @@ class LLMServiceSpec(ApiModel):
         return self
 
 
+def _no_service_of_engines(value: str) -> str:
+    if value.endswith(ENGINE_SUFFIX):
+        refuse("", value, f"expected a name that does not end in {ENGINE_SUFFIX}: Services of engines do")
+    return value
+
+
 class LLMServiceMeta(ObjectMeta):
-    name: DnsLabel
+    name: Annotated[DnsLabel, AfterValidator(_no_service_of_engines)]
     namespace: Namespace = "default"
 
 
@@ -410,9 +419,13 @@ class LLMService(Resource):
 
     model_config = cel(
         (
-            "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-            "metadata.name: expected a DNS label: at most 63 of a-z, 0-9 and '-', beginning with a letter",
-        )
+            "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            "metadata.name: expected a DNS label: at most 63 of a-z, 0-9 and '-', no '-' at its ends",
+        ),
+        (
+            f"!self.metadata.name.endsWith('{ENGINE_SUFFIX}')",
+            f"metadata.name: expected a name that does not end in {ENGINE_SUFFIX}: Services of engines do",
+        ),
     )
 
     kind: Literal["LLMService"] = "LLMService"

@@ -136,6 +136,11 @@ def parse_runtime(document: object, file: str = "<object>") -> InferenceRuntime:
     return _parse(InferenceRuntime, file, 1, document)
 
 
+def read_runtime(item: dict[str, Any]) -> InferenceRuntime:
+    """One as the API server has it, whatever its status says, which is ours. Raises ManifestError."""
+    return parse_runtime({name: part for name, part in item.items() if name != "status"}, "API server")
+
+
 def set_fields(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """The document with `path.to.field=value` applied, values read as YAML.
 

@@ -89,6 +89,14 @@ def scaler(
     activator_service: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the activators' Service, whose endpoints are watched.")
     ] = None,
+    activator_grace_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="terminationGracePeriodSeconds of the activators' pods: one that terminates and was not heard for as "
+            "long is gone.",
+        ),
+    ] = 150.0,
     operations_listen: OperationsListen = "0.0.0.0:8081",
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     log_format: LogFormat = LogFormatChoice.auto,
@@ -104,7 +112,10 @@ def scaler(
         )
     service = _namespaced("--activator-service", activator_service)
     identity = os.environ.get("HOSTNAME") or socket.gethostname()
-    config = ScalerConfig(listen, operations_listen, tuple(activator or ()), identity, service, kubeconfig)
+    config = ScalerConfig(
+        *(listen, operations_listen, tuple(activator or ()), identity, service, kubeconfig),
+        activator_grace_seconds=activator_grace_seconds,
+    )
     _run_role(run_scaler(config), log_format, log_level)
 
 
@@ -113,10 +124,16 @@ def controller(
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     scaler_address: Annotated[
         str, typer.Option(help="host:port of the scaler's Service, for KEDA.")
-    ] = "hearth-scaler.hearth-system.svc.cluster.local:9090",
+    ] = "hearth-scaler.hearth-system.svc:9090",
     activator_host: Annotated[
         str, typer.Option(help="Host of the activator's Service, for every LLMService's alias.")
-    ] = "hearth-activator.hearth-system.svc.cluster.local",
+    ] = "hearth-activator.hearth-system.svc",
+    cluster_domain: Annotated[
+        str | None,
+        typer.Option(
+            help="Domain of the cluster's Services, put behind hosts that end in .svc.  [default: the resolver's]"
+        ),
+    ] = None,
     operations_listen: OperationsListen = "0.0.0.0:8081",
     accelerator_price: AcceleratorPrice = None,
     lease: Annotated[
@@ -130,9 +147,13 @@ def controller(
     import uuid
 
     from hearth.controller.server import ControllerConfig, run_controller
+    from hearth.kube.clusterdomain import cluster_domain as found
+    from hearth.kube.clusterdomain import in_domain
 
     held = _namespaced("--lease", lease)
     identity = identity or f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    domain = cluster_domain or found()
+    scaler_address, activator_host = in_domain(scaler_address, domain), in_domain(activator_host, domain)
     config = ControllerConfig(
         kubeconfig, scaler_address, activator_host, operations_listen, held, identity, accelerator_price
     )

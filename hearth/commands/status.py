@@ -22,7 +22,9 @@ from hearth.kube.objects import (
     name_of,
     namespace_of,
     number,
+    owners_of,
     text,
+    uid_of,
 )
 
 
@@ -68,16 +70,24 @@ async def find(kube: KubeClient, namespace: str, name: str) -> Found | None:
     service = await kube.get_object(LLMSERVICE.path(namespace, name)) if name else None
     if service is None:
         return None
-    scaled = await kube.get_object(SCALED_OBJECT.path(namespace, name))
+    # What has a name of ours and is somebody else's is told by the condition NameTaken, and is no link of the chain.
+    scaled = _owned(await kube.get_object(SCALED_OBJECT.path(namespace, name)), service)
     hpa_name = text(scaled, "status", "hpaName") or f"keda-hpa-{name}"
     selector = f"{LLMSERVICE_LABEL}={name},{COMPONENT_LABEL}=engine"
     return Found(
         service,
         scaled,
         await kube.get_object(HPA.path(namespace, hpa_name)),
-        await kube.get_object(DEPLOYMENT.path(namespace, name)),
+        _owned(await kube.get_object(DEPLOYMENT.path(namespace, name)), service),
         await listed(kube, POD.within(namespace), selector),
     )
+
+
+def _owned(item: KubeObject | None, service: KubeObject) -> KubeObject | None:
+    """An object, where it is this LLMService's."""
+    if item is None or all(owner.get("uid") != uid_of(service) for owner in owners_of(item)):
+        return None
+    return item
 
 
 def explain(found: Found) -> Explanation:

@@ -14,9 +14,9 @@ def seed_of(rendered: KubeObject) -> KubeObject:
     spec = rendered["spec"]
     match rendered["kind"]:
         case "Deployment":
-            (container,) = spec["template"]["spec"]["containers"]
+            container = spec["template"]["spec"]["containers"][0]  # the engine; sidecars and labels of people may go
             template = {
-                "metadata": {"labels": spec["template"]["metadata"]["labels"]},
+                "metadata": {"labels": spec["selector"]["matchLabels"]},
                 "spec": {"containers": [{"name": container["name"], "image": container["image"]}]},
             }
             seed = {"replicas": 0, "selector": spec["selector"], "template": template}

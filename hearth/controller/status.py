@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hearth.api.reasons import ReasonName
 from hearth.api.status import MAX_MESSAGE
 from hearth.controller.coldstart import cold_start, progress
+from hearth.controller.rollout import version_verdict
 from hearth.controller.scaledobject import ready_verdict
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import (
@@ -16,7 +17,7 @@ from hearth.controller.world import (
     unschedulable,
     wanted_replicas,
 )
-from hearth.kube.objects import KubeObject, conditions_of, text
+from hearth.kube.objects import KubeObject, conditions_of, mapping, text, texts
 
 _NO_KEDA = (
     "the API server has no ScaledObjects: install KEDA (https://keda.sh/docs/latest/deploy/); "
@@ -32,16 +33,22 @@ def runtime_not_resolved(reason: ReasonName, message: str) -> list[Verdict]:
     ]
 
 
-def verdicts(world: World, runtime: str, *, keda: bool = True) -> list[Verdict]:
-    """The conditions of a service that is rendered; without `keda` the API server knows no ScaledObjects."""
-    made = [Verdict("RuntimeResolved", True, "Resolved", f"served by InferenceRuntime {runtime}")]
+def verdicts(world: World, resolved: Verdict, *, keda: bool = True, others: Sequence[str] = ()) -> list[Verdict]:
+    """The conditions of a service that is rendered; `resolved` is RuntimeResolved; without `keda` the API server knows
+    no ScaledObjects; `others` name who scales the Deployment beside ours."""
+    made = [resolved]
     if not keda:
         scaled = Verdict("ScaledObjectReady", False, "KedaNotInstalled", _NO_KEDA)
     elif world.scaled_object is None:
         scaled = Verdict("ScaledObjectReady", False, "NotSeen", "KEDA has not taken the ScaledObject yet")
+    elif others:
+        fight = f"found {', '.join(others)}, beside this LLMService's ScaledObject: two scalers fight over its replicas"
+        scaled = Verdict("ScaledObjectReady", False, "ScaledByOthers", fight)
     else:
         scaled = ready_verdict(world.scaled_object)
     made.append(scaled)
+    if world.deployment is not None:
+        made.append(version_verdict(world))
     match phase_of(world):
         case "Ready":
             counts = f"{ready_replicas(world)} of {wanted_replicas(world)} replicas are ready"
@@ -71,9 +78,13 @@ def llmservice_status(
     url: str,
     generation: int,
     now: str,
-    paths: Sequence[str] = (),
+    choice: KubeObject | None = None,
+    paths: Sequence[str] | None = None,
 ) -> KubeObject:
-    """The whole status; `old` is the one that stands, whose times are kept where nothing changed. `now`: RFC 3339."""
+    """The whole status; `old` is the one that stands, whose times are kept where nothing changed. `now`: RFC 3339.
+
+    Where `runtime`, `choice` or `paths` are None, nothing was decided in this look, and what stands stays.
+    """
     before = {text(condition, "type"): condition for condition in conditions_of({"status": old})}
     conditions = []
     for verdict in found:
@@ -98,10 +109,12 @@ def llmservice_status(
         "observedGeneration": generation,
         "conditions": conditions,
     }
-    if runtime is not None:
-        made["resolvedRuntime"] = runtime
-    if paths:
-        made["enginePaths"] = list(paths)
+    kept = {
+        "resolvedRuntime": text(old, "resolvedRuntime") if runtime is None else runtime,
+        "choice": mapping(old, "choice") if choice is None else choice,
+        "enginePaths": texts(old, "enginePaths") if paths is None else list(paths),
+    }
+    made |= {name: value for name, value in kept.items() if value}
     if world.queue_depth is not None:
         made["queueDepth"] = world.queue_depth
     start, history = progress(world, old, now)

@@ -1,7 +1,7 @@
 """LLMService and InferenceRuntimes in, Kubernetes objects out: pure functions, no I/O, no clock."""
 
 from hearth.crd_translator.facts import ClusterFacts
-from hearth.crd_translator.render import Rendered, render
+from hearth.crd_translator.render import Rendered, render, render_on, render_without_runtime
 from hearth.crd_translator.resolve import RuntimeNotResolved
 
-__all__ = ["ClusterFacts", "Rendered", "RuntimeNotResolved", "render"]
+__all__ = ["ClusterFacts", "Rendered", "RuntimeNotResolved", "render", "render_on", "render_without_runtime"]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from hearth.api.inferenceruntime import PLACEHOLDER, InferenceRuntime
 from hearth.api.llmservice import LLMService
+from hearth.api.template import SOURCE_PATH
+from hearth.crd_translator.drain import drain_seconds
 from hearth.crd_translator.resolve import RuntimeNotResolved
-
-SOURCE_PATH = "/models/source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,9 @@ class Family:
     tensor_parallel: tuple[str, ...] = ()  # every spelling; the first is the one that is added
     revision: str | None = None
     stream_from_s3: tuple[str, ...] | None = None
+    hub_option: tuple[str, ...] = ()  # loads from Hugging Face, and from nowhere else
+    loads_folders: bool = True
+    loads_modelscope: bool = True
 
 
 # vLLM: https://docs.vllm.ai/en/stable/cli/serve/ ; SGLang: its server arguments; llama.cpp: its server's README.
@@ -36,7 +39,12 @@ FAMILIES = {
         tensor_parallel=("--tp-size", "--tp", "--tensor-parallel-size"),
         revision="--revision",
     ),
-    "llamacpp": Family(served_name="--alias"),
+    "llamacpp": Family(
+        served_name="--alias",
+        hub_option=("-hf", "-hfr", "--hf-repo"),
+        loads_folders=False,
+        loads_modelscope=False,
+    ),
 }
 
 
@@ -48,6 +56,7 @@ def substitute(text: str, service: LLMService) -> str:
         ".Service.Name": service.metadata.name,
         ".Service.Namespace": service.metadata.namespace,
         ".Resources.Accelerators": str(service.spec.resources.accelerators),
+        ".Scaling.DrainSeconds": str(drain_seconds(service)),
     }
     return PLACEHOLDER.sub(lambda found: values[found[1].strip()], text)
 
@@ -74,6 +83,7 @@ def engine_arguments(service: LLMService, runtime: InferenceRuntime) -> list[str
     arguments = [substitute(argument, service) for argument in runtime.spec.container.args]
     override = service.spec.runtime.args_override
     given = [*arguments, *override]
+    _check_source(service, runtime, family, given)
 
     if family.served_name and not _has_option(given, [family.served_name]):
         arguments += [family.served_name, service.metadata.name]
@@ -90,6 +100,21 @@ def engine_arguments(service: LLMService, runtime: InferenceRuntime) -> list[str
         if not _has_option(given, family.stream_from_s3[:1]):
             arguments += family.stream_from_s3
     return arguments + override
+
+
+def _check_source(service: LLMService, runtime: InferenceRuntime, family: Family, given: Sequence[str]) -> None:
+    """Raise RuntimeNotResolved where the engine could only fail to load the source, after its image was pulled."""
+    source = service.spec.model.source.parsed
+    if source.scheme == "modelscope" and not family.loads_modelscope:
+        raise RuntimeNotResolved("SourceNotSupported", _unsupported(service, runtime, "a modelscope:// source"))
+    if source.scheme in ("pvc", "oci"):
+        if _has_option(given, family.hub_option):
+            what = f"a {source.scheme}:// source beside {family.hub_option[0]}, which loads from Hugging Face"
+            raise RuntimeNotResolved("SourceNotSupported", _unsupported(service, runtime, what))
+        one_file = source.path is not None and source.path.endswith(".gguf")
+        if not family.loads_folders and not one_file and SOURCE_PATH in given:
+            what = "a folder; it loads one file, such as pvc://CLAIM/PATH/MODEL.gguf"
+            raise RuntimeNotResolved("SourceNotSupported", _unsupported(service, runtime, what))
 
 
 def _has_option(arguments: Sequence[str], spellings: Sequence[str]) -> bool:

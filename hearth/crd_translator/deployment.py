@@ -1,21 +1,18 @@
 """The engine's Deployment. It never has `replicas`: KEDA owns the count."""
 
-import math
+import hashlib
+import json
 from typing import Any
 
 from hearth.api.inferenceruntime import InferenceRuntime, Probe
+from hearth.api.labels import VERSION_ANNOTATION
 from hearth.api.llmservice import LLMService
-from hearth.api.quantity import parse_quantity
 from hearth.crd_translator.arguments import engine_arguments, substitute
-from hearth.crd_translator.names import ENGINE_PORT_ENV, labels, selector
-from hearth.crd_translator.storage import source_env, volumes_and_mounts
-
-# What a terminating engine gets beyond its drain: the preStop hook's own steps, then SIGTERM and its exit.
-_GRACE_AFTER_DRAIN_SECONDS = 30
-# Endpoint removal reaches every activator well within this; requests sent before it are still accepted.
-_DEREGISTER_SECONDS = 2
-# The annotation from which Volcano makes the pod's PodGroup.
-_VOLCANO_QUEUE = "scheduling.volcano.sh/queue-name"
+from hearth.crd_translator.drain import drain_hook, grace_seconds
+from hearth.crd_translator.names import labels, selector
+from hearth.crd_translator.pod import pod_template
+from hearth.crd_translator.prewarm import wait_container, waits
+from hearth.crd_translator.resolve import RuntimeNotResolved
 
 
 def render_deployment(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
@@ -34,103 +31,57 @@ def render_deployment(service: LLMService, runtime: InferenceRuntime) -> dict[st
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "progressDeadlineSeconds": 1800,
             "revisionHistoryLimit": 3,
-            "template": {"metadata": _pod_metadata(service, runtime), "spec": _pod(service, runtime)},
+            "template": _template(service, runtime),
         },
     }
 
 
-def _pod_metadata(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
-    scheduler = runtime.spec.accelerator.scheduler
-    metadata: dict[str, Any] = {"labels": labels(service)}
-    if scheduler is not None and scheduler.queue is not None:
-        metadata["annotations"] = {_VOLCANO_QUEUE: scheduler.queue}
-    return metadata
+def _template(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
+    template = pod_template(service, runtime, "engine")
+    spec = template["spec"]
+    engine, *sidecars = spec["containers"]
+    _check_ports(service, runtime, sidecars)
+    spec["containers"] = [_run(service, runtime, engine), *sidecars]
+    if waits(service):
+        spec["initContainers"] = [*spec.get("initContainers", []), wait_container(service, runtime, engine)]
+    spec["terminationGracePeriodSeconds"] = grace_seconds(service, runtime)
+    text = json.dumps(template, sort_keys=True)
+    version = {VERSION_ANNOTATION: hashlib.sha256(text.encode()).hexdigest()[:8]}
+    template["metadata"]["annotations"] = {**template["metadata"].get("annotations", {}), **version}
+    return template
 
 
-def _pod(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
-    accelerator = runtime.spec.accelerator
-    source_volumes, _ = volumes_and_mounts(service, runtime)
-    pod: dict[str, Any] = {
-        "containers": [_container(service, runtime)],
-        "volumes": source_volumes + runtime.spec.volumes,
-        "terminationGracePeriodSeconds": _grace_seconds(service, runtime),
-        # An engine runs code that comes with models; it has no business with the API server.
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-    }
-    if accelerator.node_selector:
-        pod["nodeSelector"] = accelerator.node_selector
-    if accelerator.tolerations:
-        pod["tolerations"] = [
-            toleration.model_dump(by_alias=True, exclude_none=True) for toleration in accelerator.tolerations
-        ]
-    if accelerator.runtime_class_name is not None:
-        pod["runtimeClassName"] = accelerator.runtime_class_name
-    if accelerator.scheduler is not None:
-        pod["schedulerName"] = accelerator.scheduler.name
-    if service.spec.image_pull_secrets:
-        pod["imagePullSecrets"] = [{"name": secret.name} for secret in service.spec.image_pull_secrets]
-    return pod
-
-
-def _container(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
-    engine = runtime.spec.container
-    health = runtime.spec.health
-    _, source_mounts = volumes_and_mounts(service, runtime)
-    source, env_from = source_env(service)
-    port_env: dict[str, Any] = {"name": ENGINE_PORT_ENV, "value": str(engine.port.container_port)}
-    own_env: list[dict[str, Any]] = []
-    for variable in engine.env:
-        rendered = variable.model_dump(by_alias=True, exclude_none=True)
-        if variable.value is not None:
-            rendered["value"] = substitute(variable.value, service)
-        own_env.append(rendered)
-    # The runtime's word comes last: Kubernetes takes the last of two equal names, and a map list must not have two.
-    by_name = {variable["name"]: variable for variable in [port_env, *source, *own_env]}
-    container: dict[str, Any] = {
-        "name": "engine",
-        "image": engine.image,
+def _run(service: LLMService, runtime: InferenceRuntime, engine: dict[str, Any]) -> dict[str, Any]:
+    """The engine's container with what it runs, how it is looked at, and how it ends."""
+    own, health = runtime.spec.container, runtime.spec.health
+    container = {
+        **engine,
+        "image": own.image,
         "args": engine_arguments(service, runtime),
-        "env": list(by_name.values()),
-        "ports": [{"name": engine.port.name, "containerPort": engine.port.container_port}],
-        "resources": _resources(service, runtime),
-        "volumeMounts": source_mounts + runtime.spec.volume_mounts,
+        "ports": [{"name": own.port.name, "containerPort": own.port.container_port}],
         "startupProbe": _probe(health.startup, runtime),
         "readinessProbe": _probe(health.readiness, runtime),
         "livenessProbe": _probe(health.liveness, runtime),
     }
-    if engine.command:
-        container["command"] = [substitute(word, service) for word in engine.command]
-    if env_from:
-        container["envFrom"] = env_from
-    hook = _drain_hook(service, runtime)
+    if own.command:
+        container["command"] = [substitute(word, service) for word in own.command]
+    hook = drain_hook(service, runtime)
     if hook is not None:
         container["lifecycle"] = {"preStop": {"exec": {"command": hook}}}
     return container
 
 
-def _resources(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
-    wanted = service.spec.resources
-    accelerator = runtime.spec.accelerator
-    requests: dict[str, str] = {}
-    limits: dict[str, str] = {}
-    if cpu := wanted.cpu or runtime.spec.resources.cpu:
-        requests["cpu"] = cpu
-    if memory := wanted.memory or runtime.spec.resources.memory:
-        requests["memory"] = memory
-    devices: dict[str, str] = {}
-    if accelerator.resource_name is not None and wanted.accelerators > 0:
-        devices[accelerator.resource_name] = str(wanted.accelerators)
-    if wanted.fraction is not None:
-        names = accelerator.sharing.resource_names
-        if wanted.fraction.memory is not None and names.memory is not None:
-            devices[names.memory] = str(math.ceil(parse_quantity(wanted.fraction.memory) / 2**20))
-        if wanted.fraction.cores is not None and names.cores is not None:
-            devices[names.cores] = str(wanted.fraction.cores)
-    # Extended resources can't be overcommitted: the request is the limit (Kubernetes, "Managing Resources").
-    limits.update(devices)
-    requests.update(devices)
-    return {name: amounts for name, amounts in (("requests", requests), ("limits", limits)) if amounts}
+def _check_ports(service: LLMService, runtime: InferenceRuntime, sidecars: list[dict[str, Any]]) -> None:
+    """Containers of a pod share its ports: what is asked for at the engine's must be the engine."""
+    own = runtime.spec.container.port
+    for sidecar in sidecars:
+        for port in sidecar.get("ports", ()):
+            if port.get("name") == own.name or port.get("containerPort") == own.container_port:
+                raise RuntimeNotResolved(
+                    "TemplateRefused",
+                    f"LLMService {'/'.join(service.key)}: spec.template.spec.containers: found port {port} on "
+                    f"container {sidecar['name']}; {own.name} and {own.container_port} are the engine's: choose others",
+                )
 
 
 def _probe(probe: Probe, runtime: InferenceRuntime) -> dict[str, Any]:
@@ -141,32 +92,3 @@ def _probe(probe: Probe, runtime: InferenceRuntime) -> dict[str, Any]:
     elif not probe.handlers:
         rendered["httpGet"] = {"path": "/health", "port": port}
     return rendered
-
-
-def _grace_seconds(service: LLMService, runtime: InferenceRuntime) -> int:
-    drain = math.ceil(service.spec.scaling.drain_timeout.total_seconds())
-    return max(runtime.spec.lifecycle.termination_grace_period_seconds, drain + _GRACE_AFTER_DRAIN_SECONDS)
-
-
-def _drain_hook(service: LLMService, runtime: InferenceRuntime) -> list[str] | None:
-    """A preStop hook that waits until the engine says that nothing runs, at most for drainTimeout.
-
-    The pod has left the EndpointSlice when the hook runs, so the count can only fall. It is read from the engine's
-    own metrics with what engine images have: sh, and curl or python3.
-    """
-    metrics = runtime.spec.metrics
-    if not runtime.spec.lifecycle.pre_stop_drain or metrics.running is None:
-        return None
-    drain = math.ceil(service.spec.scaling.drain_timeout.total_seconds())
-    port = str(metrics.port) if isinstance(metrics.port, int) else f"${{{ENGINE_PORT_ENV}}}"
-    url = f"http://127.0.0.1:{port}{metrics.path}"
-    read = f'curl -fsS "{url}" || python3 -c "import urllib.request as u; print(u.urlopen(\'{url}\').read().decode())"'
-    running = f"awk '/^{metrics.running}[ {{]/ {{ total += $NF }} END {{ exit total > 0 }}'"
-    script = (
-        f"end=$(($(date +%s) + {drain})); sleep {_DEREGISTER_SECONDS}; "
-        f"while [ $(date +%s) -lt $end ]; do "
-        f"figures=$({read}) || exit 0; "
-        f'echo "$figures" | {running} && exit 0; '
-        f"sleep 1; done"
-    )
-    return ["/bin/sh", "-c", script]

@@ -1,18 +1,19 @@
-"""Where the weights lie: the volumes of an engine pod, the cache's claim, and the Job that fills it."""
+"""Where the weights lie: the volumes and variables of a pod that reads them, and the cache's claim."""
 
 import hashlib
-import json
 import re
 from typing import Any
 
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
-from hearth.crd_translator.arguments import SOURCE_PATH
-from hearth.crd_translator.names import child_name, labels
+from hearth.api.names import child_name
+from hearth.api.template import CACHE_PATH, SOURCE_PATH
+from hearth.crd_translator.names import labels
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?")  # a vendor that can stand in a name as it is
 
-CACHE_PATH = "/models/cache"
+HOST_CACHE = "/var/lib/hearth/models"
+"""On nodes: the folder of the caches with strategy HostPath."""
 
 ACCESS_MODES = {"NodeLocalPVC": "ReadWriteOnce", "SharedPVC": "ReadWriteMany"}
 """The access mode of the claim of each cache strategy that has one."""
@@ -21,10 +22,6 @@ ACCESS_MODES = {"NodeLocalPVC": "ReadWriteOnce", "SharedPVC": "ReadWriteMany"}
 # https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables and ModelScope's own.
 _CACHE_ENV = {"hf": ("HF_HOME", f"{CACHE_PATH}/hf"), "modelscope": ("MODELSCOPE_CACHE", f"{CACHE_PATH}/modelscope")}
 _TOKEN_ENV = {"hf": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
-_DOWNLOAD = {
-    "hf": "from huggingface_hub import snapshot_download",
-    "modelscope": "from modelscope import snapshot_download",
-}
 
 
 def has_claim(service: LLMService) -> bool:
@@ -35,23 +32,22 @@ def has_claim(service: LLMService) -> bool:
 def claim_name(service: LLMService, runtime: InferenceRuntime) -> str:
     """A volume that is bound to a node is bound to that node's accelerators: each vendor has a claim of its own."""
     if service.spec.cache.strategy == "SharedPVC":
-        return child_name(service, "cache")
+        return child_name(service.metadata.name, "cache")
     vendor = runtime.spec.vendor
     if not _LABEL.fullmatch(vendor):
         # What can't stand in a name as it is: its readable part, and a digest, so that no two vendors meet.
         readable = re.sub(r"[^a-z0-9]+", "-", vendor.lower())[:11].strip("-")
         digest = hashlib.sha256(vendor.encode()).hexdigest()[:8]
         vendor = f"{readable}-{digest}" if readable else digest
-    return child_name(service, f"cache-{vendor}")
+    return child_name(service.metadata.name, f"cache-{vendor}")
 
 
 def volumes_and_mounts(
     service: LLMService, runtime: InferenceRuntime
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The pod's volumes and the container's mounts: shared memory, the source, the cache."""
-    # Engines pass tensors between processes through /dev/shm; a container's default of 64 MiB is too small.
-    volumes: list[dict[str, Any]] = [{"name": "shm", "emptyDir": {"medium": "Memory"}}]
-    mounts: list[dict[str, Any]] = [{"name": "shm", "mountPath": "/dev/shm"}]
+    """The pod's volumes and the container's mounts: the source, the cache."""
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, Any]] = []
     source = service.spec.model.source.parsed
     if source.scheme == "pvc":
         volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": source.location, "readOnly": True}})
@@ -68,7 +64,10 @@ def volumes_and_mounts(
 
 
 def source_env(service: LLMService) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """`env` and `envFrom` that the source needs: which hub, where its cache is, and the secret's token or keys."""
+    """`env` and `envFrom` that the source needs: which hub, where its cache is, and the secret's token or keys.
+
+    A registry's Secret is for pulling (pod.py): whoever runs in the container has no use for it.
+    """
     source = service.spec.model.source.parsed
     secret = service.spec.model.source.secret_ref
     env: list[dict[str, Any]] = []
@@ -83,7 +82,7 @@ def source_env(service: LLMService) -> tuple[list[dict[str, Any]], list[dict[str
     if secret is not None and source.hub:
         reference = {"secretKeyRef": {"name": secret.name, "key": "token"}}
         env.append({"name": _TOKEN_ENV[source.scheme], "valueFrom": reference})
-    elif secret is not None:
+    elif secret is not None and source.scheme != "oci":
         env_from.append({"secretRef": {"name": secret.name}})
     return env, env_from
 
@@ -109,42 +108,6 @@ def render_claim(service: LLMService, runtime: InferenceRuntime) -> dict[str, An
     }
 
 
-def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
-    """The Job that downloads the model into the cache's claim, with the hub's client in the engine's image."""
-    source = service.spec.model.source.parsed
-    env, _ = source_env(service)  # a hub's secret is a token, one variable of env
-    code = f"{_DOWNLOAD[source.scheme]}; snapshot_download({source.location!r}, revision={source.revision!r})"
-    container: dict[str, Any] = {
-        "name": "download",
-        "image": runtime.spec.container.image,
-        "command": ["python3", "-c", code],
-        "env": env,
-        "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}],
-    }
-    pod: dict[str, Any] = {
-        "restartPolicy": "OnFailure",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "containers": [container],
-        "volumes": [{"name": "cache", **(_cache_volume(service, runtime) or {})}],
-    }
-    if service.spec.image_pull_secrets:
-        pod["imagePullSecrets"] = [{"name": secret.name} for secret in service.spec.image_pull_secrets]
-    template = {"metadata": {"labels": labels(service, "prewarm")}, "spec": pod}
-    # A Job's template is immutable: whatever changes in it makes another Job.
-    digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": child_name(service, f"prewarm-{digest}"),
-            "namespace": service.metadata.namespace,
-            "labels": labels(service, "prewarm"),
-        },
-        "spec": {"backoffLimit": 6, "template": template},
-    }
-
-
 def _cache_volume(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any] | None:
     if not service.spec.model.source.parsed.hub:
         return None
@@ -152,7 +115,9 @@ def _cache_volume(service: LLMService, runtime: InferenceRuntime) -> dict[str, A
         case "NodeLocalPVC" | "SharedPVC":
             return {"persistentVolumeClaim": {"claimName": claim_name(service, runtime)}}
         case "HostPath":
-            return {"hostPath": {"path": "/var/lib/hearth/models", "type": "DirectoryOrCreate"}}
+            # A folder for each: what one engine writes, code among it, no other one loads.
+            path = f"{HOST_CACHE}/{service.metadata.namespace}/{service.metadata.name}"
+            return {"hostPath": {"path": path, "type": "DirectoryOrCreate"}}
         case "None":
             return {"emptyDir": {"sizeLimit": service.spec.cache.volume_size}}
         case "BakedImage":

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import unquote
 
+from hearth.http1.gathering import Gathering
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget
-from hearth.http1.message import Refusal, Request, why_refused
+from hearth.http1.message import OVERLOADED, Refusal, Request, body_too_large, why_refused
 from hearth.http1.response import Response, TransportResponse
 
 Message = MutableMapping[str, Any]
@@ -35,7 +36,7 @@ async def serve(app: App, request: Request, response: TransportResponse) -> None
     readable.set()
     response.attach(gone.set)
     response.set_flow(readable.clear, readable.set)
-    body = bytes(request.body)
+    body = request.body
     response.drop_request()
     given = False
     started: tuple[int, Headers, int | None] | None = None
@@ -101,7 +102,7 @@ def _scope(request: Request) -> dict[str, Any]:
 
 
 async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit: int, budget: Budget) -> Request:
-    """The whole request of an ASGI scope. Raises Refused, TooLarge, OverBudget, ClientGone."""
+    """The whole request of an ASGI scope. Raises Refused, ClientGone."""
     raw_path = scope.get("raw_path")
     path = raw_path.decode("latin-1") if raw_path else scope["path"]
     headers = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
@@ -117,26 +118,28 @@ async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit:
         client=str(client[0]) if client else "",
         scheme=scope.get("scheme") or "http",
     )
+    body = Gathering()
     try:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             data = message.get("body") or b""
-            if len(request.body) + len(data) > limit:
-                raise TooLarge
-            if not budget.take(len(data), len(request.body)):
-                raise OverBudget
-            request.body += data
+            if body.size + len(data) > limit:
+                raise Refused(body_too_large(limit))
+            if not budget.take(len(data), body.size):
+                raise Refused(OVERLOADED)
+            body.add(data)
             if not message.get("more_body"):
+                request.body = body.whole()
                 return request
     except BaseException:
-        budget.give(len(request.body))
+        budget.give(body.size)
         raise
 
 
 class Refused(Exception):
-    """A request that is none for anybody."""
+    """A request that is not served, whatever it is about."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.text)
@@ -145,14 +148,6 @@ class Refused(Exception):
 
 class ClientGone(Exception):
     """The client closed its connection before its request was whole."""
-
-
-class TooLarge(Exception):
-    """The body is over its limit."""
-
-
-class OverBudget(Exception):
-    """The bodies of all requests are over their budget."""
 
 
 class AsgiResponse(Response):

@@ -13,9 +13,10 @@ from typing import Any, Final, Literal, Protocol, cast
 
 import httptools
 
+from hearth.http1.gathering import Gathering
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget, Limits
-from hearth.http1.message import OVERLOADED, Refusal, Request, why_refused
+from hearth.http1.message import OVERLOADED, Refusal, Request, body_too_large, why_refused
 from hearth.http1.response import Carrier, TransportResponse
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Connection(Carrier):
         self._silent = 0  # bytes since the parser last told of a head's end, a body, a message's end
         self._upgrade = False
         self._again = False  # the parser reads a body whose head another one has read
+        self._body = Gathering()
         self._left = 0  # bytes of its body that come without a parser
         # What the timer looks at:
         self._timer: asyncio.Handle | None = None
@@ -144,6 +146,7 @@ class Connection(Carrier):
             self._timer = None
         self._reading = "no more"
         self._backlog = b""
+        self._body.clear()
         self._free_head()
         self._parser = cast("Any", None)
         current, self.current = self.current, None
@@ -301,7 +304,7 @@ class Connection(Carrier):
         response = self._line[-1]
         announced = response.request.fields.get(b"content-length")
         if announced is not None and b"transfer-encoding" not in response.request.fields:
-            self._left = int(announced) - len(response.request.body)
+            self._left = int(announced) - self._body.size
             if self._left > 0:
                 self._parser = httptools.HttpRequestParser(self)
 
@@ -352,7 +355,7 @@ class Connection(Carrier):
         response = TransportResponse(self, request, keep_alive=keep)
         announced = int(request.fields.get(b"content-length") or 0)
         if refusal is None and announced > self._limits.body_bytes:
-            refusal = self._body_too_large()
+            refusal = body_too_large(self._limits.body_bytes)
         response.fault = refusal
         self._step("head is whole")
         self._line.append(response)
@@ -407,18 +410,19 @@ class Connection(Carrier):
 
     def _take_body(self, body: bytes) -> None:
         response = self._line[-1]
-        request = response.request
-        if len(request.body) + len(body) > self._limits.body_bytes:
-            self._refuse_what_is_read(self._body_too_large())
+        if self._body.size + len(body) > self._limits.body_bytes:
+            self._refuse_what_is_read(body_too_large(self._limits.body_bytes))
         elif not self.budget.take(len(body), response.held):
             self._refuse_what_is_read(OVERLOADED)
         else:
             response.held += len(body)
-            request.body += body
+            self._body.add(body)
 
     def _body_is_whole(self) -> None:
         self._step("body is whole")
-        self._line[-1].whole = True
+        response = self._line[-1]
+        response.request.body = self._body.whole()
+        response.whole = True
 
     def _refuse_what_is_read(self, refusal: Refusal) -> None:
         """Answer when its turn comes; what else comes is dropped."""
@@ -434,6 +438,7 @@ class Connection(Carrier):
             response.fault = refusal
             self._line.append(response)
         self._left = 0
+        self._body.clear()
         self._step("refused")
 
     def _too_large(self) -> Refusal:
@@ -442,9 +447,6 @@ class Connection(Carrier):
             "head_too_large",
             f"A request's head has at most {self._limits.head_bytes} bytes and {self._limits.fields} fields here.",
         )
-
-    def _body_too_large(self) -> Refusal:
-        return Refusal(413, "request_too_large", f"The request's body is over {self._limits.body_bytes} bytes.")
 
     # serving
 
@@ -499,7 +501,7 @@ class Connection(Carrier):
     def _continue(self, response: TransportResponse) -> None:
         """100 Continue for who waits for it; once, before a body, and not for HTTP/1.0 (RFC 9110, 10.1.1)."""
         request = response.request
-        if not request.body and request.http11 and request.fields.get(b"expect", b"").lower() == b"100-continue":
+        if not self._body.size and request.http11 and request.fields.get(b"expect", b"").lower() == b"100-continue":
             request.fields[b"expect"] = b""
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -521,7 +523,7 @@ class Connection(Carrier):
             self._wait_for("head")
         elif self._reading == "body":
             self._wait_for("body")
-            came = len(self._line[-1].request.body)
+            came = self._body.size
             if came - self._mark >= self._limits.body_rate * self._limits.body_seconds:
                 self._mark, self._since = came, self._loop.time()
 

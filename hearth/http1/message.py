@@ -17,8 +17,13 @@ OVERLOADED: Final = Refusal(503, "overloaded", "Too many bytes of requests are w
 """The bodies of all requests are over their budget."""
 
 
+def body_too_large(limit: int) -> Refusal:
+    """A body of more than `limit` bytes."""
+    return Refusal(413, "request_too_large", f"The request's body is over {limit} bytes.")
+
+
 class Request:
-    """A client's request. `body` grows as it comes; `fields` are the first value of each header field.
+    """A client's request; `body` is set when it is whole. `fields` are the first value of each header field.
 
     `path` and `query` are as the client wrote them, percent-encoded. `client` is the peer's IP address, "" where there
     is none.
@@ -45,11 +50,11 @@ class Request:
         self.http11 = http11
         self.client = client
         self.scheme = scheme
-        self.body = bytearray()
+        self.body = b""
 
     def drop_body(self) -> None:
         """Nobody needs the body any more. (A transport may still hold what it has not written of it.)"""
-        self.body = bytearray()
+        self.body = b""
 
 
 def why_refused(version: str, method: str, headers: Headers) -> Refusal | None:

@@ -67,6 +67,8 @@ class UpstreamConnection:
         self._between_chunks = False
         self._silent = 0  # bytes since the parser last told of the body, or of the answer's end
         self._strange = 0  # a status that is none
+        self._length = 0  # bytes of the body, where the head says it
+        self._left = 0  # of them, those that come without a parser
         self.used = False
         self.received = False
 
@@ -76,7 +78,7 @@ class UpstreamConnection:
         transport = self._transport
         return transport is not None and not transport.is_closing() and self._reusable and self._sink is None
 
-    def send(self, head: bytes, body: bytearray, sink: ResponseSink, *, head_request: bool = False) -> None:
+    def send(self, head: bytes, body: bytes, sink: ResponseSink, *, head_request: bool = False) -> None:
         """Send a request and give the response to `sink`."""
         transport = self._transport
         assert transport is not None
@@ -86,7 +88,7 @@ class UpstreamConnection:
             self._parser = httptools.HttpResponseParser(self)
         self._headers, self._pieces = [], []
         self._head_request, self._head_given, self._complete = head_request, False, False
-        self._silent = 0
+        self._silent = self._length = self._left = 0
         self.received = False
         if not body:
             transport.write(head)
@@ -132,6 +134,9 @@ class UpstreamConnection:
                 sink.chunks(data, size)
                 return
         self.received = True
+        if self._left:
+            self._body_as_it_is(data)
+            return
         self._between_chunks = False
         self._silent += len(data)
         try:
@@ -154,6 +159,9 @@ class UpstreamConnection:
             return
         if self._between_chunks and not data.endswith(b"\r\n"):
             self._between_chunks = False  # the size of the next chunk has begun
+        if self._length and not self._complete:
+            # What is left of a body of known length needs no parser, and no copy that one makes.
+            self._left = self._length - sum(map(len, self._pieces))
         self._flush()
 
     def eof_received(self) -> None:
@@ -199,6 +207,9 @@ class UpstreamConnection:
         self._head_given = True
         if not parser.should_keep_alive():
             self._reusable = False
+        length = get(self._headers, b"content-length")
+        if length is not None and get(self._headers, b"transfer-encoding") is None:
+            self._length = int(length)
         sink.head(status, self._headers)
         if self._head_request:
             self._complete = True  # the parser would wait for a body that a HEAD has not
@@ -223,6 +234,16 @@ class UpstreamConnection:
         self._between_chunks = False
         if self._head_given:
             self._complete = True
+
+    def _body_as_it_is(self, data: bytes) -> None:
+        if len(data) > self._left:
+            data, self._reusable = data[: self._left], False
+        self._left -= len(data)
+        if self._left == 0:
+            self._complete = True
+            self._parser = None  # it has seen no end of its message
+        self._pieces.append(data)
+        self._flush()
 
     def _flush(self) -> None:
         """Give the sink in one piece what came in one read, so that it writes once for it."""

@@ -21,6 +21,11 @@ from hearth.kube.objects import KubeObject, mapping, mappings, number, text
 
 __all__ = ["KubeClient", "KubeObject", "Listed"]
 
+SILENCE_SECONDS = 90.0
+"""How long a watch may say nothing: the API server sends a bookmark each minute. Nothing else notices a connection that
+died without a word."""
+_CONNECT_SECONDS = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -56,7 +61,7 @@ class KubeClient:
     async def list_objects(self, path: str, label_selector: str = "", field_selector: str = "") -> Listed:
         """The whole collection, or what the selectors leave of it. Raises KubeError."""
         query = [("fieldSelector", field_selector)] if field_selector else []
-        request = self._request(path, label_selector, query, ClientTimeout(total=60))
+        request = self._request(path, label_selector, query, _within(60))
         body = await self._read(path, request)
         data = decode(body)
         return Listed(mappings(data, "items"), text(data, "metadata", "resourceVersion"))
@@ -66,7 +71,7 @@ class KubeClient:
     ) -> AsyncIterator[tuple[str, KubeObject]]:
         """(type, object) of each change after `resource_version`, bookmarks too, until the server ends the watch.
 
-        Raises Expired, KubeError.
+        Raises Expired, KubeError; Unanswered where nothing comes for `SILENCE_SECONDS`.
         """
         query = [
             ("watch", "true"),
@@ -74,8 +79,7 @@ class KubeClient:
             ("resourceVersion", resource_version),
             ("timeoutSeconds", str(timeout_seconds)),
         ]
-        # The server ends the watch; the client's limit only catches a connection that died without a word.
-        timeout = ClientTimeout(total=None, sock_connect=10, sock_read=timeout_seconds + 30)
+        timeout = ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         try:
             response = await self._request(path, label_selector, query, timeout)
             async with response:
@@ -132,7 +136,7 @@ class KubeClient:
 
     async def get_text(self, path: str) -> str:
         """What a path answers that is no object, such as a pod's port through its proxy. Raises KubeError."""
-        return (await self._read(path, self._request(path, "", [], ClientTimeout(total=10)))).decode(errors="replace")
+        return (await self._read(path, self._request(path, "", [], _within(10)))).decode(errors="replace")
 
     async def get_object(self, path: str, label_selector: str = "") -> KubeObject | None:
         """One object as it is now; None where there is none. Raises KubeError."""
@@ -145,7 +149,7 @@ class KubeClient:
     async def _exchange(
         self, method: str, path: str, query: list[tuple[str, str]], item: KubeObject | None, content_type: str
     ) -> KubeObject:
-        request = self._request(path, "", query, ClientTimeout(total=30), method, item, content_type)
+        request = self._request(path, "", query, _within(30), method, item, content_type)
         return mapping(decode(await self._read(path, request)))
 
     async def _read(self, path: str, request: Awaitable[Any]) -> bytes:
@@ -180,6 +184,10 @@ class KubeClient:
         )
         response = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
         return response.response
+
+
+def _within(seconds: float) -> ClientTimeout:
+    return ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS)
 
 
 def _check(status: int, body: bytes) -> None:

@@ -1,8 +1,10 @@
 """Informer: a collection mirrored by list and watch, with one callback for each object that changed.
 
 Level-triggered: the callback gets the object as it is now, or None where it is gone; what happened in between is
-nobody's business. While the API server is down, the mirror keeps what it knows. A callback that raises is about that
-object alone: it is called again later and later, while the others go on.
+nobody's business. While the API server is down, the mirror keeps what it knows. What is there afterwards is taken as it
+is: an etcd that was restored counts its versions anew, and a watch from one that it has not reached says nothing, with
+no error. So only a watch that ended in its time goes on from where it was. A callback that raises is about that object
+alone: it is called again later and later, while the others go on.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from hearth.backoff import backoff
 from hearth.faults import contained
 from hearth.kube.client import KubeClient
-from hearth.kube.errors import Expired, KubeError, Unanswered
+from hearth.kube.errors import Expired, KubeError
 from hearth.kube.objects import KubeObject, ObjectKey, key_of, version_of
 from hearth.logs import fields
 
@@ -23,9 +25,9 @@ log = logging.getLogger(__name__)
 
 OnChange = Callable[[ObjectKey, KubeObject | None], None]
 
-_FIRST_RETRY, _LAST_RETRY = 0.2, 30.0  # seconds, of a server that fails
+_FIRST_RETRY, _LAST_RETRY = 0.2, 5.0  # seconds, of a server that fails: models wait for it
 _FIRST_CALL, _LAST_CALL = 0.5, 60.0  # seconds, of a callback that raises
-_SHORT_WATCH = 1.0  # a server that ends watches sooner than this is failing
+_EARLY = 1.0  # seconds before the time that was asked for: a watch that ends sooner was broken off
 
 
 class Informer:
@@ -55,7 +57,7 @@ class Informer:
         failures = 0
         version = ""
         while True:
-            with contained("watch", path=self._path) as attempt:
+            with contained("watch", path=self._path):
                 try:
                     if not version:
                         listed = await self._kube.list_objects(self._path, self._label_selector)
@@ -71,18 +73,14 @@ class Informer:
                         failures = 0
                         if kind != "BOOKMARK":
                             self._set(item, gone=kind == "DELETED")
-                    if loop.time() - began >= _SHORT_WATCH:
+                    if loop.time() - began >= seconds - _EARLY:
                         failures = 0
                         continue
                 except Expired:
                     log.info("watch expired, listing anew", extra=fields(path=self._path))
-                    version = ""
                 except KubeError as error:
                     log.warning("API server not reached", extra=fields(path=self._path, reason=str(error)))
-                    if not isinstance(error, Unanswered):  # what it answered may be about our version
-                        version = ""
-            if attempt.failed:
-                version = ""
+            version = ""
             failures += 1
             await asyncio.sleep(backoff(failures, _FIRST_RETRY, _LAST_RETRY))  # of a failing server
 
@@ -95,8 +93,7 @@ class Informer:
             del self.objects[key]
             self._tell(key)
         for key, item in fresh.items():
-            old = self.objects.get(key)
-            if old is None or version_of(old) != version_of(item) or not version_of(item):
+            if self.objects.get(key) != item:  # not by its version, which another object may have had
                 self.objects[key] = item
                 self._tell(key)
 

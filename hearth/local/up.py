@@ -170,7 +170,7 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
         await _heard(hearth.scaler_address)  # a scaler that is still blind has no answer, and there is nothing to say
         start("KEDA", hearth.cluster.keda.run())
         listener = DemandListener(hearth.picture, Pulses(), "hearth-up", clock=asyncio.get_running_loop().time)
-        listener.list_activators([hearth.roles["activator"].address("demand")])
+        listener.list_activators({hearth.roles["activator"].address("demand"): "ready"})
         start("the view of the demand", listener.run())
         try:
             await hearth.until(lambda: all(map(_settled, hearth.store.find("llmservices"))), START_SECONDS)

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 import grpc
 
 from hearth.api.key import ServiceKey
 from hearth.backoff import backoff
 from hearth.faults import contained
+from hearth.kube.endpoints import Listing
 from hearth.logs import fields
 from hearth.proto import demand_pb2 as pb
 from hearth.proto.demand_pb2_grpc import DemandStub
@@ -36,9 +37,9 @@ class DemandListener:
         self._clock = clock
         self._changed = asyncio.Event()
 
-    def list_activators(self, addresses: Iterable[str]) -> None:
-        """Take the complete list of activators as host:port."""
-        self._pulses.pulse(self._picture.list_activators(addresses))
+    def list_activators(self, listed: Mapping[str, Listing]) -> None:
+        """Take the complete list of activators: host:port of each, and how it is listed."""
+        self._pulses.pulse(self._picture.list_activators(listed, self._clock()))
         self._changed.set()
 
     async def run(self) -> None:

@@ -13,8 +13,8 @@ from hearth.scaler.pulses import Pulses
 QUEUE_DEPTH = Metric(
     "gauge",
     "hearth_scaler_queue_depth",
-    "queueDepth as this scaler would tell KEDA now: requests waiting and in flight over all activators; not there "
-    "while it is not known.",
+    "queueDepth as this scaler would tell KEDA now: requests waiting and in flight over all activators; the least that "
+    "it may be while one is not heard, and not there where that is zero.",
     SERVICE_LABELS,
 )
 ACTIVE = Metric(

@@ -25,7 +25,7 @@ from hearth.proto.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_s
 from hearth.scaler.discovery import ActivatorDirectory
 from hearth.scaler.listener import DemandListener
 from hearth.scaler.metrics import ScalerMetrics
-from hearth.scaler.picture import DemandPicture
+from hearth.scaler.picture import GRACE_SECONDS, DemandPicture
 from hearth.scaler.pulses import Pulses
 from hearth.scaler.servicer import ExternalScaler
 
@@ -38,7 +38,7 @@ SERVICE = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"].full_
 class ScalerConfig:
     """`listen` is host:port of the gRPC server, `operations_listen` of what probes and Prometheus ask.
     The activators: a static list of host:port, or the (namespace, name) of their Service, whose EndpointSlices are
-    watched (without `kubeconfig`, as the pod's account)."""
+    watched (without `kubeconfig`, as the pod's account), with the terminationGracePeriodSeconds of their pods."""
 
     listen: str
     operations_listen: str
@@ -46,6 +46,7 @@ class ScalerConfig:
     identity: str
     activator_service: tuple[str, str] | None = None
     kubeconfig: Path | None = None
+    activator_grace_seconds: float = GRACE_SECONDS
     grace_seconds: float = 5.0
 
 
@@ -87,12 +88,12 @@ async def run_scaler(config: ScalerConfig) -> None:
     the API server where one is needed."""
     stop = stop_signal()
     registry = role_registry("scaler")
-    picture, pulses = DemandPicture(), Pulses()
+    picture, pulses = DemandPicture(config.activator_grace_seconds), Pulses()
     metrics = ScalerMetrics(registry, picture, pulses, time.monotonic)
     listener = DemandListener(picture, pulses, config.identity)
     kube: KubeClient | None = None
     if config.activator_service is None:
-        listener.list_activators(config.activators)
+        listener.list_activators(dict.fromkeys(config.activators, "ready"))
     else:
         kube = await KubeClient.connect(config.kubeconfig)
     try:

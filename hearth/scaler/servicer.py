@@ -58,6 +58,30 @@ def parse_trigger(ref: pb.ScaledObjectRef) -> Trigger:
     return Trigger(key, target)
 
 
+class _Waiting:
+    """What a stream was not told yet: one pulse at most, since true twice is true once, and the end."""
+
+    def __init__(self) -> None:
+        self._told = asyncio.Event()
+        self._pulsed: float | None = None
+        self._ended = False
+
+    def tell(self, pulsed: float | None) -> None:
+        """A pulse at this time; None: the end."""
+        self._ended = self._ended or pulsed is None
+        if self._pulsed is None:
+            self._pulsed = pulsed
+        self._told.set()
+
+    async def pulse(self) -> float | None:
+        """The time of the first pulse that was not taken yet; None at the end."""
+        while self._pulsed is None and not self._ended:
+            self._told.clear()
+            await self._told.wait()
+        pulsed, self._pulsed = self._pulsed, None
+        return pulsed
+
+
 class ExternalScaler(ExternalScalerServicer):
     """The five calls of KEDA 2.21's protocol."""
 
@@ -88,12 +112,12 @@ class ExternalScaler(ExternalScalerServicer):
         The stream ends with OK on shutdown, since KEDA's back-off grows with every other end.
         """
         trigger = await _trigger(request, context)
-        queue: asyncio.Queue[float | None] = asyncio.Queue()
-        with self._pulses.listen(trigger.key, queue.put_nowait):
+        waiting = _Waiting()
+        with self._pulses.listen(trigger.key, waiting.tell):
             await context.send_initial_metadata(())  # the caller learns that it is listened for, even from the blind
             with suppress(Blind):  # no state is said rather than a guess; the next pulse or KEDA's poll will say
                 yield pb.IsActiveResponse(result=self._picture.demand(trigger.key, self._clock()).active)
-            while (pulsed := await queue.get()) is not None:
+            while (pulsed := await waiting.pulse()) is not None:
                 yield pb.IsActiveResponse(result=True)
                 self._metrics.push.observe(self._clock() - pulsed)  # when gRPC has taken it
 
@@ -108,10 +132,10 @@ class ExternalScaler(ExternalScalerServicer):
     ) -> AsyncIterator[pb.GetMetricSpecResponse]:
         """The target on open. It can't change while the stream lasts: a changed ScaledObject gets a new stream."""
         trigger = await _trigger(request, context)
-        queue: asyncio.Queue[float | None] = asyncio.Queue()
-        with self._pulses.listen(trigger.key, queue.put_nowait):
+        waiting = _Waiting()
+        with self._pulses.listen(trigger.key, waiting.tell):
             yield _metric_spec(trigger)
-            while await queue.get() is not None:
+            while await waiting.pulse() is not None:
                 pass
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, context: ServicerContext) -> pb.GetMetricsResponse:  # type: ignore[type-arg]

@@ -53,6 +53,72 @@ def test_values_reach_the_objects_and_wrong_ones_are_refused(helm: Any) -> None:
         helm("template", "h", CHART, "--set", "activator.replica=5")
 
 
+def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
+    digest = f"sha256:{'a' * 64}"
+    role: dict[str, Any] = {
+        "replicas": 3,
+        "resources": {"limits": {"memory": "1Gi"}},
+        "extraArgs": ["--log-level=debug"],
+        "env": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "system-cluster-critical",
+        "podLabels": {"team": "ai"},
+        "podAnnotations": {"note": "1"},
+        "serviceAccount": {"create": True, "name": "mine", "annotations": {"role": "arn"}},
+    }
+    values = {
+        "image": {"repository": "registry.example/hearth", "digest": digest, "pullPolicy": "Always"},
+        "imagePullSecrets": [{"name": "registry"}],
+        "nameOverride": "llm",
+        "clusterDomain": "k8s.example",
+        "networkPolicy": {"enabled": False},
+        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "runtimes": ["nvidia-vllm", "cpu-llamacpp"],
+        "controller": role,
+        "activator": {"service": {"type": "LoadBalancer", "annotations": {"lb": "internal"}}},
+        "scaler": {"serviceAccount": {"create": False, "name": "theirs"}},
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    made = by_name(helm("template", "h", CHART, "-n", "ai", "-f", str(file)))
+    assert "hearth-" not in "".join(made), "every name has the other beginning"
+    assert not [name for name in made if name.startswith("NetworkPolicy/")]
+    deployment = made["Deployment/llm-controller"]["spec"]
+    template, pod = deployment["template"], deployment["template"]["spec"]
+    (container,) = pod["containers"]
+    assert deployment["replicas"] == 3
+    assert (container["image"], container["imagePullPolicy"]) == (f"registry.example/hearth@{digest}", "Always")
+    assert container["args"][-2:] == ["--cluster-domain=k8s.example", "--log-level=debug"]
+    assert "--lease=ai/llm-controller" in container["args"]
+    assert "--scaler-address=llm-scaler.ai.svc:9090" in container["args"]
+    assert (container["env"], container["resources"]) == (role["env"], {**container["resources"], **role["resources"]})
+    for field in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
+        assert pod[field] == role[field], field
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert template["metadata"]["labels"] == {"app.kubernetes.io/name": "llm-controller", "team": "ai"}
+    assert template["metadata"]["annotations"]["note"] == "1"
+    assert made["ServiceAccount/mine"]["metadata"]["annotations"] == {"role": "arn"}
+    assert pod["serviceAccountName"] == "mine"
+    assert "ServiceAccount/theirs" not in made
+    assert made["RoleBinding/llm-scaler"]["subjects"][0]["name"] == "theirs"
+    service = made["Service/llm-activator"]
+    assert (service["spec"]["type"], service["metadata"]["annotations"]) == ("LoadBalancer", {"lb": "internal"})
+    monitor = made["PodMonitor/llm"]
+    assert monitor["metadata"]["labels"] == {"release": "prometheus"}
+    assert "llm-scaler" in monitor["spec"]["selector"]["matchExpressions"][0]["values"]
+    assert made["InferenceRuntime/cpu-llamacpp"]["spec"]["container"]["args"][1] == "{{ .Model.Path }}"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["runtimes={nvidia}", "image.digest=abc", "activator.service.type=Cluster", "nodeSelector.a=b"]
+)
+def test_a_value_that_means_nothing_is_refused(helm: Any, wrong: str) -> None:
+    with pytest.raises(CommandFailed, match="schema"):
+        helm("template", "h", CHART, "--set", wrong)
+
+
 def test_the_api_server_takes_the_chart_and_helm_installs_it(helm: Any, installed: Installed) -> None:
     helm("lint", "--strict", CHART)
     plane = installed.plane
@@ -68,8 +134,10 @@ def test_the_api_server_takes_the_chart_and_helm_installs_it(helm: Any, installe
         installed.uninstall()
         helm(
             *["install", "hearth", CHART, "-n", "by-helm", "--set", "controller.replicas=1"],
+            *["--set", "runtimes={amd-vllm}"],
             kubeconfig=str(plane.kubeconfig),
         )
+        plane.kubectl("get", "infr", "amd-vllm")
         found = json.loads(plane.kubectl("get", "deployments", "-n", "by-helm", "-o", "json"))["items"]
         assert {item["metadata"]["name"]: item["spec"]["replicas"] for item in found} == {
             "hearth-activator": 2,

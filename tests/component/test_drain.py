@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -11,10 +12,19 @@ from hearth.crd_translator import ClusterFacts, render
 from hearth.emulators.container import Image, start_of
 from hearth.emulators.listening import Place
 from hearth.emulators.pod import Pod, PodSpec
-from tests.builders import bundled_runtimes, llmservice
+from tests.builders import bundled_runtimes, llmservice, runtime
 
 PATIENCE = 30.0
 IMAGE = Image(("vllm", "serve"), (), {"PATH": "/usr/local/bin:/usr/bin:/bin"})
+
+COMMAND = ["vllm", "serve", "{{ .Model.Path }}", "--host", "0.0.0.0"]
+UNMEASURED = [
+    runtime("no-metric", "no-metric", container={"image": "i", "command": COMMAND}),
+    runtime(
+        "unread", "unread", container={"image": "i", "command": COMMAND}, metrics={"path": "/none", "running": "none"}
+    ),
+]
+"""Engines of which nobody can say what runs: without a metric, and with one that can't be read."""
 
 
 def pod_of(vendor: str, drain: str, log: Path, changed: asyncio.Event) -> Pod:
@@ -24,7 +34,7 @@ def pod_of(vendor: str, drain: str, log: Path, changed: asyncio.Event) -> Pod:
         f"spec.scaling.drainTimeout={drain}",
         "spec.resources.accelerators=" + ("0" if vendor == "cpu" else "1"),
     )
-    (deployment,) = render(service, bundled_runtimes(), ClusterFacts()).of_kind("Deployment")
+    (deployment,) = render(service, [*bundled_runtimes(), *UNMEASURED], ClusterFacts()).of_kind("Deployment")
     template = deployment["spec"]["template"]
     (container,) = template["spec"]["containers"]
     place = Place.found(container["ports"][0]["containerPort"])
@@ -45,7 +55,15 @@ def pod_of(vendor: str, drain: str, log: Path, changed: asyncio.Event) -> Pod:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "drain", "whole"), [("nvidia", "20s", True), ("cpu", "20s", True), ("nvidia", "1s", False)]
+    ("vendor", "drain", "whole"),
+    [
+        ("nvidia", "20s", True),
+        ("cpu", "20s", True),
+        ("no-metric", "20s", True),
+        ("unread", "20s", True),
+        ("nvidia", "1s", False),
+        ("no-metric", "1s", False),
+    ],
 )
 async def test_a_stream_is_finished_within_the_drain_and_ended_behind_it(
     vendor: str, drain: str, whole: bool, tmp_path: Path
@@ -67,6 +85,7 @@ async def test_a_stream_is_finished_within_the_drain_and_ended_behind_it(
             lines = answer.aiter_lines()
             await anext(lines)
             pod.stop()
+            stopped = time.monotonic()
             text = "\n".join([line async for line in lines])
         assert ('"finish_reason": "length"' in text) is whole
         assert ("EngineCore encountered an issue" in text) is not whole
@@ -74,6 +93,7 @@ async def test_a_stream_is_finished_within_the_drain_and_ended_behind_it(
         async with asyncio.timeout(PATIENCE):
             await running
         assert pod.last_exit == 0
+        assert time.monotonic() - stopped < 15, "a drain ends with the answers, not with its time"
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -12,6 +12,7 @@ import uvicorn
 
 from hearth.emulators.apiserver import Watches, create_api
 from hearth.emulators.store import ObjectStore
+from hearth.kube import client as client_module
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import Expired, KubeError
 from hearth.kube.informer import Informer, ObjectKey
@@ -153,7 +154,81 @@ async def test_it_keeps_what_it_knows_and_catches_up_after_an_outage(api: Api, k
         api.store.put("llmservices", service("a", 9))
         api.store.delete("llmservices", "ai", "b")
         await api.start()
-        await mirror.until(("a", 1), ("b", 2), ("a", 9), ("b", None))
+        await mirror.until(("a", 1), ("b", 2), ("b", None), ("a", 9))
+
+
+async def test_an_etcd_that_was_restored_is_taken_as_it_is(api: Api, kube: KubeClient) -> None:
+    """Its versions are lower than those that were seen; a watch from one that it has not reached says nothing."""
+    for value in range(50):
+        api.store.put("llmservices", service("a", value))
+    async with informing(kube) as (informer, mirror):
+        await mirror.until(("a", 49))
+        await api.stop()
+        api.store = ObjectStore()
+        api.store.put("llmservices", service("a", 7))
+        assert api.store.version < 50
+        await api.start()
+        await mirror.until(("a", 49), ("a", 7))
+        api.store.put("llmservices", service("b", 8))
+        await mirror.until(("a", 49), ("a", 7), ("b", 8))
+        assert set(informer.objects) == {("ai", "a"), ("ai", "b")}
+
+
+class HalfOpen:
+    """A way to an API server: it carries bytes until it `dies`, and then none, with no word to either side. New
+    connections are carried."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._pairs: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._dead: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> "HalfOpen":
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        for pair in self._pairs:
+            for writer in pair:
+                writer.close()
+
+    def dies(self) -> None:
+        for pair in self._pairs:
+            self._dead.update(pair)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        self._pairs.append((writer, back))
+        self._tasks += [asyncio.create_task(self._pump(reader, back)), asyncio.create_task(self._pump(there, writer))]
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if writer not in self._dead:
+                writer.write(data)
+        if writer not in self._dead:
+            writer.close()
+
+
+async def test_a_watch_that_died_without_a_word_is_begun_again(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "SILENCE_SECONDS", 0.3)
+    api.store.put("llmservices", service("a", 1))
+    async with HalfOpen(api.port) as way:
+        file = tmp_path / "by-the-way"
+        file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{way.port}")))
+        client = await KubeClient.connect(file)
+        async with informing(client) as (_, mirror):
+            await mirror.until(("a", 1))
+            way.dies()
+            api.store.put("llmservices", service("a", 2))
+            await mirror.until(("a", 1), ("a", 2))
+        await client.close()
 
 
 async def test_a_version_too_old_is_listed_anew(api: Api, kube: KubeClient) -> None:

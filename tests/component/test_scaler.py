@@ -18,6 +18,7 @@ from hearth.activator.demand import Demand, DemandBoard
 from hearth.activator.lane.hold import Hold
 from hearth.api.key import ServiceKey
 from hearth.faults import counted
+from hearth.kube.endpoints import Listing
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
@@ -70,7 +71,7 @@ async def running_scaler() -> AsyncIterator[Scaler]:
 @pytest.fixture
 async def scaler() -> AsyncIterator[Scaler]:
     async with running_scaler() as running:
-        running.picture.list_activators(["a"])
+        running.picture.list_activators({"a": "ready"}, 0.0)
         yield running
 
 
@@ -106,6 +107,18 @@ class TestStreamIsActive:
         scaler.hear(qwen=Figures(waiting=1))
         assert await next_state(stream) is True
 
+    async def test_true_many_times_is_true_once_to_a_stream_that_is_not_read(self, scaler: Scaler) -> None:
+        scaler.hear()
+        stream = scaler.keda.StreamIsActive(REF)
+        assert await next_state(stream) is False
+        for _ in range(1000):  # in one turn of the event loop, in which nothing is sent
+            scaler.pulses.pulse([KEY])
+        assert await next_state(stream) is True
+        scaler.pulses.pulse([KEY])
+        scaler.pulses.close()
+        assert await next_state(stream) is True, "what waited is told before the end"
+        assert await stream.read() is grpc.aio.EOF
+
     async def test_two_scalers_of_keda_are_both_told(self, scaler: Scaler) -> None:
         scaler.hear()
         streams = [scaler.keda.StreamIsActive(REF) for _ in range(2)]
@@ -125,7 +138,7 @@ class TestStreamIsActive:
 async def test_shutdown_ends_the_streams_with_ok() -> None:
     async with contextlib.AsyncExitStack() as stack:
         scaler = await stack.enter_async_context(running_scaler())
-        scaler.picture.list_activators(["a"])
+        scaler.picture.list_activators({"a": "ready"}, 0.0)
         scaler.hear()
         active, specs = scaler.keda.StreamIsActive(REF), scaler.keda.StreamMetricSpec(REF)
         await next_state(active)
@@ -171,6 +184,11 @@ async def test_an_address_in_use_is_named() -> None:
                 pass
 
 
+def ready(*addresses: str) -> dict[str, Listing]:
+    """A list of activators that are all ready."""
+    return dict.fromkeys(addresses, "ready")
+
+
 class Activator:
     """The demand side of an activator: a board and its gRPC server."""
 
@@ -209,7 +227,7 @@ class TestDemandWatch:
     async def test_the_first_request_is_pushed_and_the_metric_follows(self, scaler: Scaler) -> None:
         activator = Activator()
         async with listening(scaler) as listener:
-            listener.list_activators([await activator.start()])
+            listener.list_activators(ready(await activator.start()))
             stream = scaler.keda.StreamIsActive(REF)
             await self._heard(scaler)
             now = asyncio.get_running_loop().time()
@@ -230,7 +248,7 @@ class TestDemandWatch:
         activator, bell = Activator(), ServiceKey("ai", "bell")
         activator.board.put(bell, ringing := Hold(max_queue=10, concurrency=10, activation_timeout=60.0))
         async with listening(scaler) as listener, contextlib.aclosing(activator.board.watch()) as updates:
-            listener.list_activators([await activator.start()])
+            listener.list_activators(ready(await activator.start()))
             await self._heard(scaler)
             pushed: asyncio.Queue[float | None] = asyncio.Queue()
             rung: asyncio.Queue[float | None] = asyncio.Queue()
@@ -263,7 +281,7 @@ class TestDemandWatch:
         monkeypatch.setattr(scaler.picture, "hear", hear_once)
         before = counted()["update"]
         async with listening(scaler) as listener:
-            listener.list_activators([strange, await two.start()])
+            listener.list_activators(ready(strange, await two.start()))
             for activator in (one, two):
                 activator.hold.arrive(asyncio.get_running_loop().time())
                 activator.board.changed(KEY)
@@ -276,7 +294,7 @@ class TestDemandWatch:
     async def test_an_address_that_is_none_hides_no_other(self, scaler: Scaler) -> None:
         activator = Activator()
         async with listening(scaler) as listener:
-            listener.list_activators(["", "no address: at all", "[::::]:x", address := await activator.start()])
+            listener.list_activators(ready("", "no address: at all", "[::::]:x", address := await activator.start()))
             async with asyncio.timeout(PATIENCE):
                 while scaler.picture.silence(asyncio.get_running_loop().time())[address] > PATIENCE:
                     await asyncio.sleep(0.01)  # the picture has no event
@@ -285,7 +303,7 @@ class TestDemandWatch:
     async def test_a_deleted_service_has_no_demand(self, scaler: Scaler) -> None:
         activator = Activator()
         async with listening(scaler) as listener:
-            listener.list_activators([await activator.start()])
+            listener.list_activators(ready(await activator.start()))
             activator.hold.arrive(asyncio.get_running_loop().time())
             activator.board.changed(KEY)
             await self._metric(scaler, 1.0)
@@ -298,7 +316,7 @@ class TestDemandWatch:
         first, second = Activator(), Activator()
         async with listening(scaler) as listener:
             address = await first.start()
-            listener.list_activators([address])
+            listener.list_activators(ready(address))
             await self._heard(scaler)
             await first.stop()
             await second.start(address)
@@ -311,12 +329,12 @@ class TestDemandWatch:
         stays, leaves = Activator(), Activator()
         async with listening(scaler) as listener:
             addresses = [await stays.start(), await leaves.start()]
-            listener.list_activators(addresses)
+            listener.list_activators(ready(*addresses))
             for activator in (stays, leaves):
                 activator.hold.arrive(asyncio.get_running_loop().time())
                 activator.board.changed(KEY)
             await self._metric(scaler, 2.0)
-            listener.list_activators(addresses[:1])
+            listener.list_activators(ready(addresses[0]))
             await self._metric(scaler, 1.0)
         await stays.stop()
         await leaves.stop()

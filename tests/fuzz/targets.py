@@ -116,7 +116,7 @@ def words(data: bytes) -> None:
     for headers in ([], _FORM):
         path = "/v1/audio/transcriptions" if headers else "/v1/chat/completions"
         plain = Request("POST", path, b"", list(headers))
-        plain.body += data
+        plain.body = data
         request = Inference(plain, path, "", PATHS[path])
         try:
             request.read_words()

@@ -75,7 +75,8 @@ class TestRender:
         runtime = yaml.safe_load((ROOT / "runtimes" / "cpu-llamacpp.yaml").read_text())
         runtime["spec"]["vendor"] = "nvidia"
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(runtime))
-        result = run("render", "-f", str(SEED), "--runtimes", str(tmp_path))
+        more = ("--runtimes", str(tmp_path), "--set", "spec.model.source.uri=hf://a/b-GGUF")
+        result = run("render", "-f", str(SEED), *more)
         assert result.exit_code == 0
         assert runtime["spec"]["container"]["image"] in result.stdout
 

@@ -16,7 +16,7 @@ from hearth.controller import leader, reconcile
 from hearth.crd_translator import scaledobject
 from hearth.http1 import connection, upstream
 from hearth.http1.limits import Limits
-from hearth.kube import decode, informer, workqueue
+from hearth.kube import client, decode, informer, workqueue
 from hearth.scaler import listener, picture, servicer
 
 MIB = 1024 * 1024
@@ -68,7 +68,7 @@ PROMISES: list[tuple[str, Any, Any]] = [
     # Demand
     ("Changes of demand are told together after 100 ms.", demand.COALESCE_SECONDS, 0.1),
     ("An activator beats each second.", demand.BEAT_SECONDS, 1.0),
-    ("An activator that is not heard keeps its last figures for 10 s.", picture.STANDS_SECONDS, 10.0),
+    ("A scaler is blind where it has not heard a listed activator for 10 s.", picture.STANDS_SECONDS, 10.0),
     ("A stream of demand that says nothing for three beats is opened anew.", listener._SILENCE_SECONDS, 3.0),
     ("A stream of demand that ended is opened after 0.1 s, doubled up to 2 s.",
      (listener._FIRST_RETRY, listener._LAST_RETRY), (0.1, 2.0)),
@@ -88,8 +88,9 @@ PROMISES: list[tuple[str, Any, Any]] = [
      (informer._FIRST_CALL, informer._LAST_CALL), (0.5, 60.0)),
     ("A look that failed is repeated after 0.2 s, doubled up to a minute.",
      (workqueue._FIRST_RETRY, workqueue._LAST_RETRY), (0.2, 60.0)),
-    ("A watch that failed is begun after 0.2 s, doubled up to 30 s.",
-     (informer._FIRST_RETRY, informer._LAST_RETRY), (0.2, 30.0)),
+    ("A watch that failed is begun after 0.2 s, doubled up to 5 s.",
+     (informer._FIRST_RETRY, informer._LAST_RETRY), (0.2, 5.0)),
+    ("A watch that says nothing for 90 s is broken.", client.SILENCE_SECONDS, 90.0),
     ("JSON is read to 64 levels, the models' to 16.", (decode.MAX_DEPTH, base.MAX_DEPTH), (64, 16)),
 ]  # fmt: skip
 

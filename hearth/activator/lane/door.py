@@ -24,11 +24,12 @@ from hearth.activator.lane.hold import Hold
 from hearth.activator.lane.inference import Inference
 from hearth.activator.metrics import ActivatorMetrics
 from hearth.activator.origins import Origins
-from hearth.activator.paths import GET, Path, dialect_of, is_own, likely, path_of, unknown_service
+from hearth.activator.paths import GET, PATHS, Path, dialect_of, is_own, likely, path_of, unknown_service
 from hearth.api.key import ServiceKey
 from hearth.http1 import asgi
+from hearth.http1.gathering import Gathering
 from hearth.http1.limits import Budget, Limits
-from hearth.http1.message import OVERLOADED, Refusal, Request
+from hearth.http1.message import OVERLOADED, Refusal, Request, body_too_large
 from hearth.http1.response import Response, TransportResponse
 from hearth.http1.upstream import Pool
 
@@ -90,7 +91,7 @@ class Door:
     def take(self, request: Request, response: TransportResponse) -> None:
         """Serve one request; its answer is written when it comes."""
         path = request.path
-        if request.method == "OPTIONS" or is_own(path) or self._is_own_below(path):
+        if request.method == "OPTIONS" or (path not in PATHS and (is_own(path) or self._is_own_below(path))):
             self.spawn(self._serve(request, response))
         elif not is_coded(request):
             self._enter(request, response)
@@ -131,15 +132,14 @@ class Door:
         if entry.policy.prefix_affinity:
             asked.prompt = prompt_prefix(words)
         # The engine knows the model by the LLMService's name alone.
-        if asked.model == entry.name:
+        if asked.model is not None and asked.model != entry.key[1] and asked.model == entry.name:
             asked.rename_model(entry.key[1])
         return entry, asked
 
     def addressed(self, path: str, host: str) -> tuple[Entry | None, str, str]:
         """The LLMService that the address names by itself (None: the body must), the engine's path, and what was in
         front of it."""
-        found = self.directory.by_path(path)
-        if found is not None:
+        if path not in PATHS and (found := self.directory.by_path(path)) is not None:
             entry, rest = found
             return entry, rest, path[: len(path) - len(rest)]
         return self.directory.by_host(host), path, ""
@@ -155,16 +155,16 @@ class Door:
     async def decode(self, request: Request, response: Response) -> None:
         """Take the content coding off a body: one at a time, and counted as it comes. Raises ApiError."""
         step = decoding(request.body, request.fields[b"content-encoding"])
-        limit, plain = self.limits.body_bytes, bytearray()
+        limit, plain = self.limits.body_bytes, Gathering()
         async with self._decoding:
             while piece := await asyncio.to_thread(step):
-                plain += piece
-                if len(plain) > limit:
-                    raise errors.body_too_large(limit)
-                if not response.hold(len(request.body) + len(plain)):
+                plain.add(piece)
+                if plain.size > limit:
+                    raise errors.of_refusal(body_too_large(limit))
+                if not response.hold(len(request.body) + plain.size):
                     raise errors.of_refusal(OVERLOADED)
-        request.body = plain
-        response.hold(len(plain))
+        request.body = plain.whole()
+        response.hold(len(request.body))
         request.headers = [field for field in request.headers if field[0] != b"content-encoding"]
 
     def answer(self, request: Request, response: Response, error: ApiError) -> None:

@@ -4,6 +4,8 @@ import random
 from typing import Final
 
 from hearth.activator.body import Words, in_utf8, read_words, with_model
+from hearth.activator.errors import ApiError
+from hearth.activator.lane.skim import skim
 from hearth.activator.paths import Dialect, Path
 from hearth.http1.message import Request
 
@@ -68,9 +70,21 @@ class Inference:
             return Words()
         if not known.form and (body := in_utf8(request.body)) is not None:
             request.body = body
-        words = read_words(request.body, self._content_type, form=known.form, needs=known.needs)
+        words = self._words(request.body)
         self.model, self.stream, self.form, self.asks = words.model, words.stream, words.form, words.asks
         return words
+
+    def _words(self, body: bytes) -> Words:
+        known = self.known
+        if known.form:
+            return read_words(body, self._content_type, form=True, needs=known.needs)
+        text = skim(body)
+        try:
+            return read_words(text, needs=known.needs)
+        except ApiError:
+            if text is body:
+                raise
+            return read_words(body, needs=known.needs)  # whose error says where in the body it is
 
     def rename_model(self, name: str) -> None:
         """Write another `model` into the body. Raises ApiError."""

@@ -6,8 +6,7 @@ from starlette.types import Receive, Scope, Send
 from hearth.activator import errors
 from hearth.activator.errors import ApiError
 from hearth.activator.lane.door import Door, is_coded
-from hearth.http1.asgi import AsgiResponse, ClientGone, OverBudget, Refused, TooLarge, read_request
-from hearth.http1.message import OVERLOADED
+from hearth.http1.asgi import AsgiResponse, ClientGone, Refused, read_request
 
 
 class InferenceRoute:
@@ -32,10 +31,6 @@ class InferenceRoute:
             return
         except Refused as refused:
             raise errors.of_refusal(refused.refusal) from None
-        except TooLarge:
-            raise errors.body_too_large(door.limits.body_bytes) from None
-        except OverBudget:
-            raise errors.of_refusal(OVERLOADED) from None
         response = AsgiResponse(request, door.budget)
         try:
             if is_coded(request):

@@ -22,12 +22,12 @@ FORM = b"multipart/form-data; boundary=b"
 def test_no_body_breaks_the_reading(body: bytes, form: bool, content_type: bytes) -> None:
     for begin in (b"", b"{", b"--b\r\n"):
         with contextlib.suppress(ApiError):  # and no other exception
-            in_utf8(bytearray(begin + body))
-            read_words(bytearray(begin + body), content_type, form=form)
+            in_utf8(begin + body)
+            read_words(begin + body, content_type, form=form)
 
 
 def test_json_that_is_broken_behind_the_model_is_refused_before_it_is_renamed() -> None:
-    body = bytearray(b'{"model": "ai/qwen", "messages": [\xff]}')
+    body = b'{"model": "ai/qwen", "messages": [\xff]}'
     with pytest.raises(ApiError, match="not a JSON object"):
         with_model(body, b"", "qwen", form=False)
 
@@ -35,13 +35,13 @@ def test_json_that_is_broken_behind_the_model_is_refused_before_it_is_renamed() 
 def test_a_form_of_many_parts_is_refused() -> None:
     part = b'--b\r\ncontent-disposition: form-data; name="x"\r\n\r\n\r\n'
     with pytest.raises(ApiError, match=f"more than {MAX_PARTS} parts"):
-        read_words(bytearray(part * (MAX_PARTS + 1) + b"--b--\r\n"), FORM, form=True)
+        read_words(part * (MAX_PARTS + 1) + b"--b--\r\n", FORM, form=True)
 
 
 def test_a_form_of_endless_fields_is_refused() -> None:
     long = b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\n' + b"x" * 10_000 + b"\r\n--b--\r\n"
     with pytest.raises(ApiError, match="over 4096 bytes"):
-        read_words(bytearray(long), FORM, form=True)
+        read_words(long, FORM, form=True)
 
 
 TEXT = b'{"model": "qwen", "messages": [{"role": "user", "content": "' + b"again and " * 1000 + b'"}]}'
@@ -55,7 +55,7 @@ CODED = {
 
 def decoded(body: bytes, coding: bytes) -> bytes:
     """What all steps give, none of which may give much."""
-    step, whole = decoding(bytearray(body), coding), b""
+    step, whole = decoding(body, coding), b""
     while piece := step():
         assert len(piece) <= 256 * 1024
         whole += piece
@@ -88,18 +88,18 @@ def test_a_frame_that_is_none_is_refused_and_half_a_one_is_half_a_document() -> 
         decoded(b"junk", b"zstd")
     assert refused.value.status == 400
     with pytest.raises(ApiError, match="not a JSON object"):
-        read_words(bytearray(decoded(zstandard.compress(TEXT)[:60], b"zstd")), b"")
+        read_words(decoded(zstandard.compress(TEXT)[:60], b"zstd"), b"")
 
 
 @pytest.mark.parametrize("coding", [b"br", b"gzip, gzip", b"compress", b"\xff"])
 def test_another_coding_is_refused_as_that(coding: bytes) -> None:
     with pytest.raises(ApiError) as refused:
-        decoding(bytearray(b"x"), coding)
+        decoding(b"x", coding)
     assert refused.value.status == 415
 
 
 def prompt_prefix(body: bytes) -> bytes | None:
-    return prompt_prefix_of(read_words(bytearray(body), b""))
+    return prompt_prefix_of(read_words(body, b""))
 
 
 def prefix(**body: object) -> bytes | None:
@@ -135,7 +135,7 @@ def test_every_api_has_its_prompt_somewhere() -> None:
 def test_a_body_of_small_things_makes_no_large_ones(body: bytes) -> None:
     tracemalloc.start()
     try:
-        prompt_prefix_of(read_words(bytearray(body), b""))
+        prompt_prefix_of(read_words(body, b""))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -145,5 +145,5 @@ def test_a_body_of_small_things_makes_no_large_ones(body: bytes) -> None:
 def test_a_body_of_endless_fields_is_not_taken_apart() -> None:
     body = b'{"model": "ai/qwen"' + b"".join(b', "k%d": 1' % n for n in range(60_000)) + b"}"
     with pytest.raises(ApiError) as refused:
-        with_model(bytearray(body), b"", "qwen", form=False)
+        with_model(body, b"", "qwen", form=False)
     assert refused.value.status == 413

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -157,6 +158,34 @@ class TestReadyReplicas:
         for _ in range(2):
             services.put_slice(("ai", "s1"), endpoint_slice("qwen", "ai", "10.0.0.1:8000"))
         assert len(changes) == 2
+
+    @pytest.mark.parametrize(
+        "strange",
+        [
+            {"labels": {"endpointslice.kubernetes.io/managed-by": None}},
+            {"labels": {"endpointslice.kubernetes.io/managed-by": "somebody"}},
+            {"ownerReferences": None},
+            {"ownerReferences": [{"kind": "Service", "name": "qwen-engine", "uid": "u"}]},
+            {"ownerReferences": [{"kind": "Service", "name": "theirs", "uid": "u", "controller": True}]},
+            {"ownerReferences": [{"kind": "Shop", "name": "qwen-engine", "uid": "u", "controller": True}]},
+        ],
+    )
+    def test_a_slice_that_the_controller_did_not_make_for_the_engines_is_not_dialled(self, strange: Any) -> None:
+        services = directory("ai/qwen")
+        item = endpoint_slice("qwen", "ai", "10.0.0.1:8000")
+        item["metadata"] |= {**strange, "labels": {**item["metadata"]["labels"], **strange.get("labels", {})}}
+        services.put_slice(("ai", "s1"), item)
+        entry = services.get(("ai", "qwen"))
+        assert entry is not None
+        assert entry.ready == frozenset()
+
+    def test_a_slice_of_names_is_not_dialled(self) -> None:
+        services = directory("ai/qwen")
+        item = endpoint_slice("qwen", "ai", "metadata.google.internal:80")
+        services.put_slice(("ai", "s1"), {**item, "addressType": "FQDN"})
+        entry = services.get(("ai", "qwen"))
+        assert entry is not None
+        assert entry.ready == frozenset()
 
     def test_ipv6_addresses_are_bracketed(self) -> None:
         services = directory("ai/qwen")

@@ -13,7 +13,7 @@ from hearth.http1.message import Request
 
 def asked(body: bytes, path: str = "/v1/chat/completions", *, content_type: bytes = b"application/json") -> Inference:
     request = Request("POST", path, b"", [(b"content-type", content_type)])
-    request.body += body
+    request.body = body
     made = Inference(request, path, "", PATHS[path])
     made.read_words()
     return made

@@ -70,6 +70,10 @@ def test_defaults_written_out_are_the_same_service() -> None:
             "schedules[0].start: found 'often'; expected five",
         ),
         ("metadata.name=qwen2.5", "metadata.name: found 'qwen2.5'; expected a DNS label"),
+        (
+            "metadata.name=qwen-engine",
+            "metadata.name: found 'qwen-engine'; expected a name that does not end in -engine",
+        ),
         ("kind=Pod", "kind: found 'Pod'; expected 'LLMService'"),
         ("kind=InferenceRuntime", "kind: found 'InferenceRuntime'; expected 'LLMService'; give InferenceRuntimes with"),
         ("apiVersion=v1", "apiVersion: found 'v1'; expected 'serving.hearth.dev/v1alpha1'"),

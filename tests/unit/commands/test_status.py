@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from hearth.commands.status import Found, explain, find
-from hearth.kube.kinds import LLMSERVICE
+from hearth.kube.kinds import DEPLOYMENT, LLMSERVICE, SCALED_OBJECT
 from tests.unit.controller.cluster import FakeApi
 
 READY = {"type": "Ready", "status": "True", "reason": "ReplicasReady", "message": "1 of 1 replicas are ready"}
@@ -143,3 +143,18 @@ async def test_no_name_is_no_llmservice() -> None:
     api = FakeApi()
     api.objects[LLMSERVICE.path("ai", "")] = {"kind": "LLMServiceList", "metadata": {"resourceVersion": "1"}}
     assert await find(api, "ai", "") is None
+
+
+async def test_what_is_somebody_elses_is_no_link_of_the_chain() -> None:
+    api = FakeApi()
+    api.objects[LLMSERVICE.path("ai", "qwen")] = {
+        **service(),
+        "metadata": {"name": "qwen", "namespace": "ai", "uid": "u"},
+    }
+    owned = {"ownerReferences": [{"kind": "LLMService", "name": "qwen", "uid": "u"}]}
+    for metadata, there in ((owned, True), ({"labels": {"serving.hearth.dev/llmservice": "qwen"}}, False)):
+        for kind in (DEPLOYMENT, SCALED_OBJECT):
+            api.objects[kind.path("ai", "qwen")] = {"kind": kind.name, "metadata": metadata}
+        found = await find(api, "ai", "qwen")
+        assert found is not None
+        assert (found.deployment is not None, found.scaled_object is not None) == (there, there)

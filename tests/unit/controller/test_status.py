@@ -7,6 +7,7 @@ from hearth.controller.status import llmservice_status, runtime_not_resolved, ve
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, phase_of
 
+RESOLVED = Verdict("RuntimeResolved", True, "Resolved", "served by InferenceRuntime r")
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
 
@@ -82,16 +83,16 @@ def test_no_start_is_under_way() -> None:
 def test_what_keda_says_of_its_object_is_said() -> None:
     conditions = [{"type": "Ready", "status": "False", "reason": "ScalerNotReachable", "message": "no connection"}]
     scaled = {"status": {"conditions": conditions}}
-    found = {v.type: v for v in verdicts(World(deployment(0), scaled, []), "r")}
+    found = {v.type: v for v in verdicts(World(deployment(0), scaled, []), RESOLVED)}
     assert found["ScaledObjectReady"] == Verdict(
         "ScaledObjectReady", False, "ScaledObjectNotReady", "ScalerNotReachable: no connection"
     )
-    unseen = {v.type: v for v in verdicts(World(deployment(0), None, []), "r")}
+    unseen = {v.type: v for v in verdicts(World(deployment(0), None, []), RESOLVED)}
     assert unseen["ScaledObjectReady"].reason == "NotSeen"
 
 
 def test_no_keda_is_said_with_what_to_do() -> None:
-    found = {v.type: v for v in verdicts(World(deployment(0), None, []), "r", keda=False)}
+    found = {v.type: v for v in verdicts(World(deployment(0), None, []), RESOLVED, keda=False)}
     assert (found["ScaledObjectReady"].status, found["ScaledObjectReady"].reason) == (False, "KedaNotInstalled")
     assert "https://keda.sh" in found["ScaledObjectReady"].message
 
@@ -106,7 +107,7 @@ def test_no_keda_is_said_with_what_to_do() -> None:
 )
 def test_an_engine_that_cannot_go_on_is_said_with_its_reason(reason: str, said: str) -> None:
     world = World(deployment(1), None, [pod(name="b"), pod(waiting(reason, 'secret "hf" not found'))])
-    found = {v.type: v for v in verdicts(world, "r")}
+    found = {v.type: v for v in verdicts(world, RESOLVED)}
     assert (phase_of(world), found["Ready"].reason) == ("Degraded", said)
     assert "pod qwen-1" in found["Ready"].message
     assert ('secret "hf" not found' in found["Ready"].message) is (reason != "CrashLoopBackOff")
@@ -122,11 +123,11 @@ def status_of(
 
 def test_times_stay_where_nothing_changed() -> None:
     loading = World(deployment(1), None, [pod()])
-    first = status_of(loading, verdicts(loading, "r"), {}, NOW)
-    again = status_of(loading, verdicts(loading, "r"), first, LATER)
+    first = status_of(loading, verdicts(loading, RESOLVED), {}, NOW)
+    again = status_of(loading, verdicts(loading, RESOLVED), first, LATER)
     assert again == first
     ready = World(deployment(1, ready=1), None, [])
-    then = status_of(ready, verdicts(ready, "r"), again, LATER)
+    then = status_of(ready, verdicts(ready, RESOLVED), again, LATER)
     times = {c["type"]: c["lastTransitionTime"] for c in then["conditions"]}
     assert (times["Ready"], times["RuntimeResolved"]) == (LATER, NOW)
     assert "coldStart" not in then
@@ -146,18 +147,18 @@ def test_one_that_no_node_can_run_says_why() -> None:
     stuck = pod(node=None)
     stuck["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": words}]
     world = World(deployment(2), None, [stuck])
-    ready = {v.type: v for v in verdicts(world, "r")}["Ready"]
+    ready = {v.type: v for v in verdicts(world, RESOLVED)}["Ready"]
     assert (phase_of(world), ready.reason) == ("Loading", "Unschedulable")
     assert words in ready.message
     both = World(deployment(2), None, [stuck, pod(RUNNING, "b")])
-    assert {v.type: v for v in verdicts(both, "r")}["Ready"].reason == "ColdStart", "another one may still come up"
+    assert {v.type: v for v in verdicts(both, RESOLVED)}["Ready"].reason == "ColdStart", "another one may still come up"
 
 
 def test_a_service_that_keda_has_given_up_is_not_asleep() -> None:
     ready = {"type": "Ready", "status": "False", "reason": "ScaledObjectCheckFailed", "message": "no such thing"}
     scaled = {"metadata": {"name": "qwen", "namespace": "ai"}, "status": {"conditions": [ready]}}
     world = World(deployment(0), scaled, [])
-    found = {v.type: v for v in verdicts(world, "r")}
+    found = {v.type: v for v in verdicts(world, RESOLVED)}
     assert (phase_of(world), found["Ready"].reason) == ("Degraded", "NotScaled")
     assert "no such thing" in found["Ready"].message
 

@@ -101,3 +101,33 @@ def test_an_own_engine_that_is_given_its_revision_needs_no_option() -> None:
 def test_weights_of_a_bucket_are_streamed() -> None:
     arguments = engine_arguments(llmservice("spec.model.source.uri=s3://bucket/x"), runtime())
     assert arguments == ["s3://bucket/x", "--served-model-name", "qwen", "--load-format", "runai_streamer"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "args", "says"),
+    [
+        ("modelscope://a/b", ["-hf", "{{ .Model.Path }}"], "no option for a modelscope:// source"),
+        ("pvc://claim/folder", ["-hf", "{{ .Model.Path }}"], "pvc:// source beside -hf"),
+        ("oci://registry.example.com/m:1", ["-hf", "{{ .Model.Path }}"], "oci:// source beside -hf"),
+        ("pvc://claim/folder", ["-m", "{{ .Model.Path }}"], "a folder; it loads one file"),
+        ("oci://registry.example.com/m:1", ["-m", "{{ .Model.Path }}"], "a folder; it loads one file"),
+    ],
+)
+def test_what_llama_cpp_cannot_load_is_refused_by_name(uri: str, args: list[str], says: str) -> None:
+    own = runtime(family="llamacpp", container={"image": "llama", "args": args})
+    with pytest.raises(RuntimeNotResolved, match=says) as raised:
+        engine_arguments(llmservice(f"spec.model.source.uri={uri}"), own)
+    assert raised.value.reason == "SourceNotSupported"
+
+
+@pytest.mark.parametrize(
+    ("uri", "args"),
+    [
+        ("pvc://claim/folder/model.gguf", ["-m", "{{ .Model.Path }}"]),
+        ("pvc://claim/folder", ["-m", "{{ .Model.Path }}/model.gguf"]),
+        ("hf://a/b", ["-hf", "{{ .Model.Path }}"]),
+    ],
+)
+def test_what_llama_cpp_can_load_is_not(uri: str, args: list[str]) -> None:
+    own = runtime(family="llamacpp", container={"image": "llama", "args": args})
+    assert engine_arguments(llmservice(f"spec.model.source.uri={uri}"), own)[-1] == "qwen"

@@ -2,12 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from hearth.api.inferenceruntime import InferenceRuntime
-from hearth.crd_translator import ClusterFacts, render
+from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, render
 from hearth.crd_translator.storage import claim_name
 from tests.builders import bundled_runtimes, llmservice, runtime
 
@@ -51,8 +52,38 @@ EVERY_FIELD = runtime(
 """A runtime that uses every field: what a bundled one does not use has its golden file here."""
 
 
+TEMPLATED = runtime(
+    "templated",
+    container={"image": "engine:1", "env": [{"name": "A", "value": "runtime"}, {"name": "B", "value": "runtime"}]},
+    accelerator={"resourceName": "own.example/device", "tolerations": [{"key": "own.example/device"}]},
+    resources={"cpu": "4", "memory": "16Gi"},
+    volumes=[{"name": "driver", "hostPath": {"path": "/usr/local/own"}}],
+    volumeMounts=[{"name": "driver", "mountPath": "/usr/local/own"}],
+    prewarm={"image": "hub-client:1", "command": ["fetch", "{{ .Model.Path }}"]},
+    template={
+        "metadata": {"labels": {"team": "runtime"}, "annotations": {"sidecar.istio.io/inject": "false"}},
+        "spec": {
+            "nodeSelector": {"pool": "gpu", "zone": "a"},
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+            "tolerations": [{"key": "spot", "operator": "Exists"}],
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 1000},
+            "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+            "containers": [
+                {
+                    "name": "engine",
+                    "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+                    "volumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/certs", "readOnly": True}],
+                    "securityContext": {"capabilities": {"add": ["IPC_LOCK"]}},
+                }
+            ],
+        },
+    },
+)
+"""A runtime with a template of its own, over which an LLMService lays another one."""
+
+
 def runtimes() -> list[InferenceRuntime]:
-    return [*bundled_runtimes(), EVERY_FIELD]
+    return [*bundled_runtimes(), EVERY_FIELD, TEMPLATED]
 
 
 CASES = {
@@ -81,6 +112,22 @@ CASES = {
     "schedules": [
         "spec.scaling={max: 4, schedules: [{start: 0 8 * * 1-5, end: 0 18 * * 1-5, timezone: Asia/Shanghai, replicas: 2}]}"
     ],
+    "template": [
+        "spec.runtime={name: templated}",
+        "spec.cache={prewarm: true}",
+        "spec.template.metadata={labels: {team: service}, annotations: {note: mine}}",
+        "spec.template.spec={nodeSelector: {zone: b}, priorityClassName: high, serviceAccountName: models,"
+        " affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: []}},"
+        " tolerations: [{key: spot, operator: Exists}, {key: night}],"
+        " topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}],"
+        " securityContext: {fsGroup: 2000}, volumes: [{name: driver, emptyDir: {}}, {name: shm, emptyDir: {}}],"
+        " initContainers: [{name: certs, image: 'certs:1', volumeMounts: [{name: ca, mountPath: /ca}]}],"
+        " containers: [{name: engine, env: [{name: B, value: service}, {name: HF_ENDPOINT, value: 'https://mirror'}],"
+        " envFrom: [{secretRef: {name: more}}], resources: {requests: {cpu: 8}, limits: {cpu: 16}}},"
+        " {name: log, image: 'log:1', ports: [{name: log, containerPort: 9}]}]}",
+    ],
+    "prewarm-shared": ["spec.cache={prewarm: true, strategy: SharedPVC}"],
+    "source-oci-secret": ["spec.model.source={uri: 'oci://registry.example.com/m:1', secretRef: {name: registry}}"],
     "long-silence-and-drain": ["spec.scaling={scaleDownStabilization: 1h, drainTimeout: 15m, max: 8}"],
 }
 
@@ -94,6 +141,13 @@ def test_rendered_objects_are_as_they_were(case: str, update_golden: bool) -> No
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_written_as_an_alias(case: str) -> None:
+    """What is rendered goes into Git and is read by people."""
+    text = yaml.safe_dump_all(render(llmservice(*CASES[case]), runtimes()).objects)
+    assert not re.search(r"[&*]id\d+", text)
 
 
 def test_there_is_no_golden_file_without_a_case() -> None:
@@ -168,3 +222,109 @@ def test_no_two_vendors_share_a_claim() -> None:
     assert len(set(names)) == len(vendors)
     assert names[0] == "qwen-cache-nvidia"
     assert all(re.fullmatch("qwen-cache-[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?", name) for name in names), names
+
+
+def engine_pod(*assignments: str, by: InferenceRuntime) -> dict[str, Any]:
+    rendered = render(llmservice(f"spec.runtime={{name: {by.metadata.name}}}", *assignments), [by])
+    pod: dict[str, Any] = rendered.of_kind("Deployment")[0]["spec"]["template"]
+    return pod
+
+
+def prewarm_pod(*assignments: str, by: InferenceRuntime) -> dict[str, Any]:
+    given = [f"spec.runtime={{name: {by.metadata.name}}}", "spec.cache.prewarm=true", *assignments]
+    pod: dict[str, Any] = render(llmservice(*given), [by]).of_kind("Job")[0]["spec"]["template"]
+    return pod
+
+
+def test_a_prewarm_lands_where_the_engine_can_run_and_reaches_what_it_reaches() -> None:
+    by = TEMPLATED
+    engine, prewarm = engine_pod("spec.cache.prewarm=true", by=by)["spec"], prewarm_pod(by=by)["spec"]
+    for field in ("nodeSelector", "affinity", "tolerations", "volumes", "securityContext"):
+        assert prewarm[field] == engine[field], field
+    (download,), (first, *_) = prewarm["containers"], engine["containers"]
+    for field in ("volumeMounts", "securityContext", "resources"):
+        assert download[field] == first[field], field
+    assert [variable for variable in download["env"] if variable not in first["env"]] == [
+        {"name": "TORCH_DEVICE_BACKEND_AUTOLOAD", "value": "0"}
+    ]
+    assert download["resources"]["limits"]["own.example/device"] == "1", "no other node has its volume"
+
+
+def test_a_prewarm_of_a_shared_cache_takes_no_device() -> None:
+    (download,) = prewarm_pod("spec.cache.strategy=SharedPVC", by=TEMPLATED)["spec"]["containers"]
+    assert download["resources"] == {"requests": {"cpu": "4", "memory": "16Gi"}, "limits": {"memory": "16Gi"}}
+
+
+def test_a_runtime_names_what_its_prewarm_runs() -> None:
+    (download,) = prewarm_pod(by=TEMPLATED)["spec"]["containers"]
+    assert download["image"] == "hub-client:1"
+    assert download["command"][-2:] == ["fetch", "Qwen/Qwen3-8B"]
+
+
+def test_sidecars_are_the_engines_and_init_containers_everybodys() -> None:
+    more = "spec.template.spec={initContainers: [{name: a, image: a}], containers: [{name: b, image: b}]}"
+    engine, prewarm = engine_pod(more, by=TEMPLATED)["spec"], prewarm_pod(more, by=TEMPLATED)["spec"]
+    assert [[each["name"] for each in pod["containers"]] for pod in (engine, prewarm)] == [
+        ["engine", "b"],
+        ["download"],
+    ]
+    assert [[each["name"] for each in pod["initContainers"]] for pod in (engine, prewarm)] == [["a"], ["a"]]
+
+
+def test_another_template_is_another_version_and_the_same_one_is_not() -> None:
+    other = "spec.template.metadata.annotations={a: b}"
+    versions = [
+        engine_pod(*more, by=TEMPLATED)["metadata"]["annotations"]["serving.hearth.dev/version"]
+        for more in ((), (), (other,))
+    ]
+    assert versions[0] == versions[1] != versions[2]
+
+
+@pytest.mark.parametrize("port", ["{name: http, containerPort: 1}", "{containerPort: 8000}"])
+def test_a_sidecar_cannot_have_the_engines_port(port: str) -> None:
+    more = f"spec.template.spec.containers=[{{name: b, image: b, ports: [{port}]}}]"
+    with pytest.raises(RuntimeNotResolved, match=r"container b; http and 8000 are the engine's") as raised:
+        engine_pod(more, by=TEMPLATED)
+    assert raised.value.reason == "TemplateRefused"
+
+
+@pytest.mark.parametrize(
+    ("memory", "limits", "limit", "shm"),
+    [
+        ("", "", "16Gi", "8192Mi"),
+        ("1", "", "1", "1Mi"),
+        ("", "memory: 64Gi", "64Gi", "32768Mi"),
+    ],
+)
+def test_memory_is_bounded_and_half_of_it_may_be_shared(memory: str, limits: str, limit: str, shm: str) -> None:
+    given = [f"spec.resources.memory='{memory}'"] if memory else []
+    given += (
+        [f"spec.template.spec.containers=[{{name: engine, resources: {{limits: {{{limits}}}}}}}]"] if limits else []
+    )
+    pod = engine_pod(*given, by=TEMPLATED)["spec"]
+    assert pod["containers"][0]["resources"]["limits"]["memory"] == limit
+    assert pod["volumes"][0] == {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": shm}}
+
+
+def test_without_memory_there_is_no_limit_and_a_shared_memory_still() -> None:
+    pod = engine_pod(by=runtime("r"))["spec"]
+    assert "memory" not in pod["containers"][0]["resources"]["limits"]
+    assert pod["volumes"][0]["emptyDir"]["sizeLimit"] == "8Gi"
+
+
+def test_a_registrys_secret_is_for_pulling_alone() -> None:
+    source = "spec.model.source={uri: 'oci://registry.example.com/m:1', secretRef: {name: registry}}"
+    pod = engine_pod(source, by=TEMPLATED)["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert "registry" not in str(pod["containers"][0].get("envFrom")) + str(pod["containers"][0]["env"])
+    twice = engine_pod(source, "spec.imagePullSecrets=[{name: registry}]", by=TEMPLATED)["spec"]
+    assert twice["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_llama_cpp_needs_something_to_prewarm_with() -> None:
+    llama = runtime("llama", family="llamacpp")
+    with pytest.raises(RuntimeNotResolved, match=r"InferenceRuntime llama .*has no python3") as raised:
+        prewarm_pod(by=llama)
+    assert raised.value.reason == "PrewarmNotSupported"
+    own = runtime("llama", family="llamacpp", prewarm={"image": "hub:1", "command": ["hf", "download"]})
+    assert prewarm_pod(by=own)["spec"]["containers"][0]["image"] == "hub:1"

@@ -69,7 +69,7 @@ class Flowing(Wire):
 def asked(*, head_request: bool = False) -> tuple[UpstreamConnection, Wire, Told]:
     connection, wire = connected()
     sink = Told()
-    connection.send(ASK, bytearray(), sink, head_request=head_request)
+    connection.send(ASK, b"", sink, head_request=head_request)
     return connection, wire, sink
 
 
@@ -77,7 +77,7 @@ class TestRequest:
     @pytest.mark.parametrize(("size", "writes"), [(0, 1), (1, 1), (16 * 1024, 1), (16 * 1024 + 1, 2)])
     def test_a_long_body_is_not_copied_and_a_short_one_is_one_write(self, size: int, writes: int) -> None:
         connection, wire = connected()
-        connection.send(ASK, bytearray(b"x" * size), Told())
+        connection.send(ASK, b"x" * size, Told())
         assert len(wire.written) == writes
         assert b"".join(wire.written) == ASK + b"x" * size
 
@@ -213,7 +213,7 @@ class TestAnswer:
         assert (connection.used, connection.received) == (False, False)
         connection.data_received(OK)
         assert (connection.used, connection.received) == (True, True)
-        connection.send(ASK, bytearray(), Told())
+        connection.send(ASK, b"", Told())
         assert (connection.used, connection.received) == (True, False)
 
     def test_between_two_chunks_alone_the_short_way_is_taken(self) -> None:

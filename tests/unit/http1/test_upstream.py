@@ -105,7 +105,7 @@ def test_answers_one_after_the_other_in_any_pieces(answers: list[tuple[bytes, by
     for answer, body in answers:
         assert connection.open
         sink = Sink()
-        connection.send(b"GET / HTTP/1.1\r\n\r\n", bytearray(), sink)
+        connection.send(b"GET / HTTP/1.1\r\n\r\n", b"", sink)
         bounds = [0, *sorted({cut % len(answer) for cut in cuts}), len(answer)]
         for start, end in itertools.pairwise(bounds):
             assert sink.over is None
@@ -135,10 +135,10 @@ def test_chunks_in_any_pieces_are_what_the_parser_makes_of_them(
     expected, given_ = Sink(), Sink()
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     one, wire_one = connected()
-    one.send(b"GET / HTTP/1.1\r\n\r\n", bytearray(), expected)
+    one.send(b"GET / HTTP/1.1\r\n\r\n", b"", expected)
     one.data_received(head + whole)
     two, wire_two = connected()
-    two.send(b"GET / HTTP/1.1\r\n\r\n", bytearray(), given_)
+    two.send(b"GET / HTTP/1.1\r\n\r\n", b"", given_)
     ends = list(itertools.accumulate(map(len, chunks), initial=0))
     apart = (end for number, end in enumerate(ends) if number not in joined)
     bounds = sorted({*apart, *(cut for cut in cuts if cut < len(whole)), len(whole)})
@@ -154,7 +154,7 @@ def test_chunks_in_any_pieces_are_what_the_parser_makes_of_them(
 def test_whole_chunks_take_the_short_way() -> None:
     connection, wire = connected()
     sink = Sink()
-    connection.send(b"GET / HTTP/1.1\r\n\r\n", bytearray(), sink)
+    connection.send(b"GET / HTTP/1.1\r\n\r\n", b"", sink)
     connection.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
     for piece in (b"2\r\nde\r\n", b"1\r\nf\r\n2\r\n\r\n\r\n", b"2;x=y\r\nde\r\n", b"0x1\r\nh\r\n"):
         connection.data_received(piece)
@@ -168,7 +168,7 @@ def test_whole_chunks_take_the_short_way() -> None:
 def test_an_answer_that_is_cut_or_is_none_ends_once(data: bytes, length: int) -> None:
     connection, wire = connected()
     sink = Sink()
-    connection.send(b"GET / HTTP/1.1\r\n\r\n", bytearray(), sink)
+    connection.send(b"GET / HTTP/1.1\r\n\r\n", b"", sink)
     connection.data_received(data[:length] or b"\0")
     if not wire.closed:
         wire.close()
@@ -194,7 +194,7 @@ class Life(RuleBasedStateMachine):
     @rule(answer=st.sampled_from(ANSWERS), long=st.booleans())
     def ask(self, answer: tuple[bytes, bytes], long: bool) -> None:
         self.sink, self.left = Sink(), answer[0]
-        self.connection.send(b"POST / HTTP/1.1\r\n\r\n", bytearray(b"x" * (20_000 if long else 1)), self.sink)
+        self.connection.send(b"POST / HTTP/1.1\r\n\r\n", b"x" * (20_000 if long else 1), self.sink)
 
     @precondition(lambda self: self.sink is not None)
     @rule(count=st.integers(1, 60))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hearth.api.base import API_VERSION, GROUP, VERSION
 from hearth.kube import kinds, objects
-from hearth.kube.endpoints import addresses
+from hearth.kube.endpoints import endpoints
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -51,13 +51,13 @@ def test_a_reader_takes_any_json(read: Callable[[object], object], kind: type, i
 @given(objects_like)
 def test_a_slice_that_is_none_has_no_addresses_or_those_of_its_texts(item: object) -> None:
     if isinstance(item, dict):
-        assert all(isinstance(address, str) for address in addresses(item))
+        assert all(isinstance(endpoint.address, str) for endpoint in endpoints(item))
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 2**70, True, "http", None, 80.5])
 def test_a_port_that_is_none_is_not_dialled(port: object) -> None:
     item: dict[str, Any] = {"ports": [{"port": port}], "endpoints": [{"addresses": ["10.0.0.1"]}]}
-    assert addresses(item) == frozenset()
+    assert endpoints(item) == ()
 
 
 def test_an_object_without_a_name_is_none() -> None:

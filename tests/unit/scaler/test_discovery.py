@@ -1,11 +1,14 @@
+from collections.abc import Mapping
 from typing import Any
 
+from hearth.kube.endpoints import Listing
 from hearth.kube.objects import ObjectKey
 from hearth.scaler.discovery import ActivatorDirectory
 
 
-def endpoint(address: str, **conditions: bool) -> dict[str, Any]:
-    return {"addresses": [address], "conditions": conditions}
+def endpoint(address: str, pod: str = "", **conditions: bool) -> dict[str, Any]:
+    made: dict[str, Any] = {"addresses": [address], "conditions": conditions}
+    return {**made, "targetRef": {"kind": "Pod", "uid": pod}} if pod else made
 
 
 def slice_of(*endpoints: dict[str, Any], port: str = "demand") -> dict[str, Any]:
@@ -15,7 +18,7 @@ def slice_of(*endpoints: dict[str, Any], port: str = "demand") -> dict[str, Any]
 
 class Directory:
     def __init__(self) -> None:
-        self.lists: list[list[str]] = []
+        self.lists: list[Mapping[str, Listing]] = []
         self.directory = ActivatorDirectory(self.lists.append)
 
     def put(self, name: str, item: dict[str, Any] | None) -> None:
@@ -28,21 +31,21 @@ def test_nothing_is_told_before_everything_is_known() -> None:
     seen.put("b", slice_of(endpoint("fd00::1", ready=True)))
     assert seen.lists == []
     seen.directory.publish()
-    assert seen.lists == [["10.0.0.1:9091", "[fd00::1]:9091"]]
+    assert seen.lists == [{"10.0.0.1:9091": "ready", "[fd00::1]:9091": "ready"}]
 
 
 def test_no_activator_is_a_list_too() -> None:
     seen = Directory()
     seen.directory.publish()
-    assert seen.lists == [[]]
+    assert seen.lists == [{}]
 
 
-def test_one_that_drains_is_listened_to_and_one_that_starts_is_not() -> None:
+def test_each_is_listed_as_its_conditions_say() -> None:
     seen = Directory()
     seen.directory.publish()
     drains = endpoint("10.0.0.2", ready=False, terminating=True)
     seen.put("a", slice_of(endpoint("10.0.0.1", ready=False), drains, endpoint("10.0.0.3")))
-    assert seen.lists[-1] == ["10.0.0.2:9091", "10.0.0.3:9091"]
+    assert seen.lists[-1] == {"10.0.0.1:9091": "unready", "10.0.0.2:9091": "terminating", "10.0.0.3:9091": "ready"}
 
 
 def test_one_that_leaves_is_told_and_what_does_not_change_is_not() -> None:
@@ -50,12 +53,30 @@ def test_one_that_leaves_is_told_and_what_does_not_change_is_not() -> None:
     seen.directory.publish()
     for _ in range(2):
         seen.put("a", slice_of(endpoint("10.0.0.1", ready=True)))
+    seen.put("a", slice_of(endpoint("10.0.0.1", ready=False, terminating=True)))
     seen.put("a", None)
-    assert seen.lists == [[], ["10.0.0.1:9091"], []]
+    assert seen.lists == [{}, {"10.0.0.1:9091": "ready"}, {"10.0.0.1:9091": "terminating"}, {}]
 
 
 def test_a_slice_without_the_port_lists_nobody() -> None:
     seen = Directory()
     seen.put("a", slice_of(endpoint("10.0.0.1", ready=True), port="metrics"))
     seen.directory.publish()
-    assert seen.lists == [[]]
+    assert seen.lists == [{}]
+
+
+def test_a_pod_of_a_dual_stack_service_is_counted_once() -> None:
+    seen = Directory()
+    seen.put("six", slice_of(endpoint("fd00::1", pod="one"), endpoint("fd00::2", pod="two")))
+    seen.put("four", slice_of(endpoint("10.0.0.1", pod="one")))
+    seen.directory.publish()
+    assert seen.lists == [{"10.0.0.1:9091": "ready", "[fd00::2]:9091": "ready"}]
+
+
+def test_one_that_two_slices_tell_of_is_ready_where_one_says_so() -> None:
+    for first, second in (("a", "b"), ("b", "a")):
+        seen = Directory()
+        seen.put(first, slice_of(endpoint("10.0.0.1", pod="one", ready=True)))
+        seen.put(second, slice_of(endpoint("10.0.0.1", pod="one", ready=False)))
+        seen.directory.publish()
+        assert seen.lists == [{"10.0.0.1:9091": "ready"}]

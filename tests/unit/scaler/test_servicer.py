@@ -45,7 +45,7 @@ class Call:
 
     def __init__(self, **figures: Figures) -> None:
         self.picture = DemandPicture()
-        self.picture.list_activators([ACTIVATOR])
+        self.picture.list_activators({ACTIVATOR: "ready"}, 0.0)
         self.picture.hear(
             ACTIVATOR, {ServiceKey("ai", name): value for name, value in figures.items()}, snapshot=True, now=100.0
         )
