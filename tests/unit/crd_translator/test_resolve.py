@@ -89,18 +89,18 @@ def test_where_there_is_no_runtime_at_all_it_says_none(assignment: str) -> None:
         ("{memory: 8Gi, cores: 30}", {"memory": "own/m", "cores": "own/c"}, False, False),
     ],
 )
-@pytest.mark.parametrize("chosen", ["spec.runtime={name: n}", "spec.runtime.selector.vendor=[nvidia]"])
+@pytest.mark.parametrize("chosen", ["spec.runtime={name: own}", "spec.runtime.selector.vendor=[nvidia]"])
 def test_a_runtime_shares_what_it_has_names_for(
     chosen: str, fraction: str, names: dict[str, str], supported: bool, shares: bool
 ) -> None:
     sharing = runtime(
-        "n", accelerator={"resourceName": "own/gpu", "sharing": {"supported": supported, "resourceNames": names}}
+        "own", accelerator={"resourceName": "own/gpu", "sharing": {"supported": supported, "resourceNames": names}}
     )
     asked = (chosen, f"spec.resources.fraction={fraction}")
     if shares:
-        assert resolved(*asked, runtimes=[sharing]) == "n"
+        assert resolved(*asked, runtimes=[sharing]) == "own"
     else:
-        with pytest.raises(RuntimeNotResolved, match="InferenceRuntime n does not share") as raised:
+        with pytest.raises(RuntimeNotResolved, match="InferenceRuntime own does not share") as raised:
             resolved(*asked, runtimes=[sharing])
         assert raised.value.reason == "SharingNotSupported"
 
