@@ -8,6 +8,7 @@ import yaml
 from tests.builders import ROOT
 from tests.cluster.controlplane import CommandFailed, ControlPlane
 from tests.cluster.installed import SYSTEM, Installed
+from tests.cluster.kubectl import NAMESPACE, Cluster
 
 
 def test_installing_again_changes_nothing(installed: Installed) -> None:
@@ -50,6 +51,7 @@ MAY = {
             "create persistentvolumeclaims",
             "create jobs.batch",
             "watch pods",
+            "get pods/log",
         ],
     ],
     "activator": ["list llmservices.serving.hearth.dev", "watch endpointslices.discovery.k8s.io"],
@@ -68,12 +70,16 @@ MAY_NOT = {
 
 
 def can_i(plane: ControlPlane, role: str, request: str, namespace: str) -> bool:
+    return may(plane, f"system:serviceaccount:{SYSTEM}:hearth-{role}", request, namespace)
+
+
+def may(plane: ControlPlane, user: str, request: str, namespace: str) -> bool:
     verb, resource = request.split()
     resource, _, subresource = resource.partition("/")
     extra = [f"--subresource={subresource}"] if subresource else []
-    account = f"--as=system:serviceaccount:{SYSTEM}:hearth-{role}"
     try:
-        return plane.kubectl("auth", "can-i", verb, resource, *extra, account, "-n", namespace).startswith("yes")
+        told = plane.kubectl("auth", "can-i", verb, resource, *extra, f"--as={user}", "-n", namespace)
+        return told.startswith("yes")
     except CommandFailed as error:  # can-i exits with 1 for "no"
         if "no" not in str(error).splitlines():
             raise
@@ -88,6 +94,18 @@ def test_an_account_may_do_what_its_role_does(installed: Installed, role: str, r
 @pytest.mark.parametrize(("role", "request_"), [(role, what) for role in MAY_NOT for what in MAY_NOT[role]])
 def test_an_account_may_do_no_more(installed: Installed, role: str, request_: str) -> None:
     assert not can_i(installed.plane, role, request_, "default")
+
+
+def test_who_may_edit_a_namespace_may_edit_its_llmservices_and_no_others(installed: Installed) -> None:
+    plane, kind = installed.plane, "llmservices.serving.hearth.dev"
+    cluster = Cluster(plane)
+    for role, verbs in (("edit", ("get", "create", "patch", "delete")), ("view", ("get", "list", "watch"))):
+        plane.kubectl("create", "rolebinding", f"{role}s", f"--clusterrole={role}", f"--user={role}or", "-n", NAMESPACE)
+        for verb in verbs:  # the controller manager aggregates in its own time
+            cluster.until(lambda v=verb, r=role: may(plane, f"{r}or", f"{v} {kind}", NAMESPACE), f"{role}: {verb}")  # type: ignore[misc]
+        assert not may(plane, f"{role}or", f"get {kind}", "default")
+        assert not may(plane, f"{role}or", f"patch {kind}/status", NAMESPACE)
+    assert not may(plane, "viewor", f"create {kind}", NAMESPACE)
 
 
 def test_the_scaler_sees_the_activators_of_its_own_namespace(installed: Installed) -> None:
