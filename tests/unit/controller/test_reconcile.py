@@ -425,3 +425,15 @@ async def test_a_runtime_that_is_deleted_leaves_what_runs_to_scale_as_the_spec_s
     written = len(cluster.api.writes)
     await cluster.look()
     assert len(cluster.api.writes) == written
+
+
+async def test_an_hpa_that_is_not_there_is_told_once_there_is_a_replica() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.keda_says()
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    await cluster.look()
+    assert cluster.reason("ScaledObjectReady") == "ScaledObjectReady"
+    cluster.get("Deployment", "qwen")["status"] = {"replicas": 1, "readyReplicas": 1}
+    await cluster.look()
+    assert (cluster.reason("ScaledObjectReady"), cluster.reason()) == ("HPANotScaling", "ReplicasReady")
