@@ -328,9 +328,12 @@ class Reconciler:
                 selector = f"involvedObject.uid={uid_of(pod)}"
                 listed = await self._kube.list_objects(POD_EVENT.within(key.namespace), field_selector=selector)
                 events += sorted(listed.items, key=_time_of)
-        hpa = await self._kube.get_object(HPA.path(key.namespace, hpa_name(key)))
+        hpas: list[KubeObject] | None = None
+        if ready_replicas(world):  # before, there is nothing for it to do, and clients wait for the phase
+            hpa = await self._kube.get_object(HPA.path(key.namespace, hpa_name(key)))
+            hpas = [hpa] if hpa is not None else []
         depth = await self._queue_depth(key, world.scaled_object)
-        return replace(world, events=events, queue_depth=depth, hpas=[hpa] if hpa is not None else [])
+        return replace(world, events=events, queue_depth=depth, hpas=hpas)
 
     async def _downloaded(self, key: ServiceKey, pod: str) -> int | None:
         """Bytes that a prewarm has in the cache, as its log says; None where it does not."""

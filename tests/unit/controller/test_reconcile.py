@@ -601,3 +601,15 @@ async def test_how_far_a_prewarm_is_comes_from_its_pods_log_and_is_looked_at_by_
     cluster.api.logs.clear()
     assert await cluster.look() == LOOK_SECONDS, "a log that can't be read stops nothing"
     assert cluster.message("ModelCached").endswith("is at it")
+
+
+async def test_an_hpa_that_is_not_there_is_told_once_there_is_a_replica() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.keda_says()
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    await cluster.look()
+    assert cluster.reason("ScaledObjectReady") == "ScaledObjectReady"
+    cluster.get("Deployment", "qwen")["status"] = {"replicas": 1, "readyReplicas": 1}
+    await cluster.look()
+    assert (cluster.reason("ScaledObjectReady"), cluster.reason()) == ("HPANotScaling", "ReplicasReady")
