@@ -6,6 +6,7 @@ from typing import Any
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
+from hearth.api.names import engine_service
 
 
 def llmservices(count: int) -> list[LLMService]:
@@ -39,7 +40,12 @@ def endpoint_slice(service: LLMService, port: int) -> dict[str, Any]:
         "metadata": {
             "name": f"{name}-{port}",
             "namespace": namespace,
-            "labels": {LLMSERVICE_LABEL: name, COMPONENT_LABEL: "engine"},
+            "labels": {
+                LLMSERVICE_LABEL: name,
+                COMPONENT_LABEL: "engine",
+                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+            },
+            "ownerReferences": [{"kind": "Service", "name": engine_service(name), "uid": name, "controller": True}],
         },
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": port}],

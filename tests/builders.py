@@ -1,5 +1,6 @@
 """Builders of API objects for tests: valid ones, changed where the test says so."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def runtime_manifest(*assignments: str, name: str = "r") -> dict[str, Any]:
 
 
 def runtime(name: str = "r", vendor: str = "nvidia", priority: int = 0, **spec: Any) -> InferenceRuntime:
+    """An InferenceRuntime whose device has the vendor's name, as far as a device may have it."""
+    word = re.sub(r"[^a-z0-9]", "", vendor.lower()) or "own"
     return InferenceRuntime.model_validate(
         {
             "apiVersion": "serving.hearth.dev/v1alpha1",
@@ -55,8 +58,8 @@ def runtime(name: str = "r", vendor: str = "nvidia", priority: int = 0, **spec: 
                 "family": "vllm",
                 "vendor": vendor,
                 "priority": priority,
-                "container": {"image": f"{vendor}:1", "args": ["{{ .Model.Path }}"]},
-                "accelerator": {"resourceName": f"{vendor}.com/gpu"},
+                "container": {"image": f"{word}:1", "args": ["{{ .Model.Path }}"]},
+                "accelerator": {"resourceName": f"{word}.com/gpu"},
                 **spec,
             },
         }
@@ -77,7 +80,14 @@ def endpoint_slice(service: str, namespace: str, *addresses: str, name: str = ""
         "metadata": {
             "name": name or f"{service}-slice",
             "namespace": namespace,
-            "labels": {"serving.hearth.dev/llmservice": service, "app.kubernetes.io/component": "engine"},
+            "labels": {
+                "serving.hearth.dev/llmservice": service,
+                "app.kubernetes.io/component": "engine",
+                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+            },
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Service", "name": f"{service}-engine", "uid": "u", "controller": True}
+            ],
         },
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": int(port)} for port in ports],

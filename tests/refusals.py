@@ -1,5 +1,5 @@
-"""What no LLMService and no InferenceRuntime may be: one list, of which the models' answers are tested without a cluster
-and the API server's with one."""
+"""What LLMServices and InferenceRuntimes may be and what they may not: one list, of which the models' answers are tested
+without a cluster and the API server's with one. Where the two differ, one of the tests fails."""
 
 from dataclasses import dataclass
 
@@ -269,11 +269,157 @@ LLMSERVICES = {
     ),
 }
 
+_ZONE = "expected an IANA time zone"
+
+
+def _window(start: str, end: str = "0 20 * * *", timezone: str = "UTC") -> str:
+    return f"spec.scaling.schedules=[{{start: {start!r}, end: {end!r}, timezone: {timezone!r}}}]"
+
+
+# Two parsers of one language. What each text means to KEDA, Go or Kubernetes was asked of their own code.
+LLMSERVICES |= {
+    "a window on day 7": Refusal(_window("0 8 * * 7"), "0 is Sunday", "0 is Sunday"),
+    "a window to day 7": Refusal(_window("0 8 * * 5-7"), "KEDA knows no 7", "KEDA knows no 7"),
+    "the last day": Refusal(_window("0 8 L * *"), "KEDA knows no L and W", "KEDA knows no L and W"),
+    "a weekday near": Refusal(_window("0 8 1W * *"), "KEDA knows no L and W", "KEDA knows no L and W"),
+    "the first Monday": Refusal(_window("0 8 * * 1#1"), "day of week: expected", "day of week: expected"),
+    "the last Friday": Refusal(_window("0 8 * * 5L"), "day of week: expected", "day of week: expected"),
+    "a name for a time": Refusal(_window("@daily"), "expected five cron fields", "expected five cron fields"),
+    "six fields": Refusal(_window("0 0 8 * * *"), "expected five cron fields", "expected five cron fields"),
+    "two spaces": Refusal(_window("0  8 * * *"), "with one space between them", "with one space between them"),
+    "a tab": Refusal(_window("0\t8 * * *"), "with one space between them", "with one space between them"),
+    "a zone in a time": Refusal(_window("TZ=UTC 8 * * *"), "minute: expected", "minute: expected"),
+    "a wide digit": Refusal(_window("0 \uff18 * * *"), "expected five cron fields", "expected five cron fields"),
+    "minute 60": Refusal(_window("60 8 * * *"), "minute: expected 0 to 59", "minute: expected 0 to 59"),
+    "hour 24": Refusal(_window("0 24 * * *"), "hour: expected 0 to 23", "hour: expected 0 to 23"),
+    "day 0": Refusal(_window("0 8 0 * *"), "day of month: expected", "day of month: expected"),
+    "month 13": Refusal(_window("0 8 * 13 *"), "month: expected", "month: expected"),
+    "a whole month's name": Refusal(_window("0 8 * january *"), "month: expected", "month: expected"),
+    "an empty item": Refusal(_window("0, 8 * * *"), "minute: expected", "minute: expected"),
+    "a step of nothing": Refusal(_window("*/0 8 * * *"), "minute: expected", "minute: expected"),
+    "a range down": Refusal(_window("0 17-8 * * *"), "ranges that go up", "ranges that go up"),
+    "a range of names down": Refusal(_window("0 8 * * FRI-mon"), "ranges that go up", "ranges that go up"),
+    "the end that is no cron": Refusal(_window("0 8 * * *", "0 8 * * 7"), "schedules[0].end", "schedules[0].end"),
+    "the 30th of February": Refusal(_window("0 8 30 2 *"), "February has none", "February has none"),
+    "the 31st of short months": Refusal(_window("0 8 31 2,APR,6 ?"), "30 days at most", "30 days at most"),
+    "an end that is the start with zeros": Refusal(
+        _window("00 08 * * ?", "0 8 * * *"), "expected another time than start", "expected another time than start"
+    ),
+    "no zone": Refusal(_window("0 8 * * *", timezone="Europe/Berlun"), _ZONE, _ZONE),
+    "a zone in small letters": Refusal(_window("0 8 * * *", timezone="europe/berlin"), _ZONE, _ZONE),
+    "the machine's zone": Refusal(_window("0 8 * * *", timezone="Local"), _ZONE, _ZONE),
+    "an offset": Refusal(_window("0 8 * * *", timezone="+02:00"), _ZONE, "timezone"),
+    "a zone that goes up": Refusal(_window("0 8 * * *", timezone="Europe/../UTC"), _ZONE, "timezone"),
+    "an empty zone": Refusal(_window("0 8 * * *", timezone=""), "timezone", "timezone"),
+    "a folder above the claim's": Refusal(
+        "spec.model.source.uri=pvc://models/../other", "must not go up with '..'", "must not go up with '..'"
+    ),
+    "a folder that is above": Refusal(
+        "spec.model.source.uri=pvc://models/a/..", "must not go up with '..'", "must not go up with '..'"
+    ),
+    "a prefix above the bucket's": Refusal(
+        "spec.model.source.uri=s3://bucket/../other", "must not go up with '..'", "must not go up with '..'"
+    ),
+    "a revision that goes up": Refusal(
+        "spec.model.source.uri=hf://a/b@x/../y", "must not go up with '..'", "must not go up with '..'"
+    ),
+    "a claim with two dots": Refusal(
+        "spec.model.source.uri=pvc://a..b", "expected pvc://CLAIM", "expected one of hf://"
+    ),
+    "a claim with an end of its own": Refusal(
+        "spec.model.source.uri=pvc://a-/b", "expected pvc://CLAIM", "expected one of hf://"
+    ),
+    "an image in capitals": Refusal(
+        "spec.model.source.uri=oci://host/Model", "expected oci://REGISTRY/IMAGE:TAG", "expected one of hf://"
+    ),
+    "an image without its digest's end": Refusal(
+        "spec.model.source.uri=oci://host/model@sha256:12", "expected oci://", "expected one of hf://"
+    ),
+    "a hub's name in another alphabet": Refusal(
+        "spec.model.source.uri=hf://Qw\u0435n/Qwen3", "expected hf://ORG/NAME", "expected one of hf://"
+    ),
+    "a bucket of two letters": Refusal(
+        "spec.model.source.uri=s3://ab", "expected s3://BUCKET", "expected one of hf://"
+    ),
+    "a runtime with two dots": Refusal(
+        "spec.runtime={name: a..b}", "expected a Kubernetes object name", "spec.runtime.name"
+    ),
+    "a Secret with a dot and a dash": Refusal(
+        "spec.model.source.secretRef={name: a.-b}", "expected a Kubernetes object name", "source.secretRef.name"
+    ),
+    "half a millisecond": Refusal(
+        "spec.scaling.drainTimeout=0.5ms", "expected a duration", "spec.scaling.drainTimeout"
+    ),
+    "next to nothing over a day": Refusal(
+        "spec.scaling.drainTimeout=24h0.0001s", "expected a duration", "spec.scaling.drainTimeout"
+    ),
+    "a duration below zero": Refusal(
+        "spec.scaling.drainTimeout=-5s", "expected a duration", "spec.scaling.drainTimeout"
+    ),
+    "a duration without a unit": Refusal(
+        "spec.scaling.drainTimeout='0'", "expected a duration", "spec.scaling.drainTimeout"
+    ),
+    "a duration as a number": Refusal(
+        "spec.scaling.drainTimeout=30", "expected a duration", "spec.scaling.drainTimeout"
+    ),
+    "a duration in days": Refusal("spec.scaling.drainTimeout=1d", "expected a duration", "spec.scaling.drainTimeout"),
+    "a size with a wrong suffix": Refusal("spec.cache.size=5GB", "expected a Kubernetes quantity", "spec.cache.size"),
+    "a size with a small suffix": Refusal("spec.cache.size=5gi", "expected a Kubernetes quantity", "spec.cache.size"),
+    "a size with a space": Refusal("spec.cache.size='5 Gi'", "expected a Kubernetes quantity", "spec.cache.size"),
+    "a size with a wide digit": Refusal(
+        "spec.cache.size=\uff15Gi", "expected a Kubernetes quantity", "spec.cache.size"
+    ),
+    "a size with a fraction, as a number": Refusal(
+        "spec.cache.size=0.5", "expected a Kubernetes quantity", "spec.cache.size"
+    ),
+    "a size with half an exponent": Refusal("spec.cache.size=1e", "expected a Kubernetes quantity", "spec.cache.size"),
+    "no CPUs": Refusal("spec.resources={cpu: 0}", "expected CPUs above zero", "spec.resources.cpu"),
+    "no CPUs in words": Refusal("spec.resources={cpu: '0.0'}", "expected CPUs above zero", "spec.resources.cpu"),
+    "less than no CPUs": Refusal("spec.resources={cpu: -0.5}", "expected CPUs above zero", "spec.resources.cpu"),
+    "CPUs that are true": Refusal("spec.resources={cpu: true}", "expected CPUs above zero", "cpu"),
+    "CPUs that are a list": Refusal("spec.resources={cpu: [1]}", "expected CPUs above zero", "spec.resources.cpu"),
+    "CPUs that are an object": Refusal(
+        "spec.resources={cpu: {a: 1}}", "expected CPUs above zero", "spec.resources.cpu"
+    ),
+    "CPUs that are an empty object": Refusal(
+        "spec.resources={cpu: {}}", "expected CPUs above zero", "spec.resources.cpu"
+    ),
+    "CPUs without end": Refusal("spec.resources={cpu: 2Ei}", "expected CPUs above zero", "spec.resources.cpu"),
+    "replicas as a text": Refusal("spec.scaling.max='3'", "spec.scaling.max", "spec.scaling.max"),
+    "half a replica": Refusal("spec.scaling.max=1.5", "spec.scaling.max", "spec.scaling.max"),
+    "prewarm as a text": Refusal("spec.cache.prewarm='true'", "spec.cache.prewarm", "spec.cache.prewarm"),
+    "prewarm of what is not downloaded": Refusal(
+        "spec={model: {source: {uri: 'pvc://models'}}, runtime: {name: a}, cache: {prewarm: true}}",
+        "cache.prewarm: found True; needs a source that is downloaded",
+        "cache.prewarm: needs a source that is downloaded",
+    ),
+    "the size of a folder on the node": Refusal(
+        "spec.cache={strategy: HostPath, size: 50Gi}",
+        "spec.cache.size: found '50Gi'; needs strategy NodeLocalPVC, SharedPVC or None; nothing bounds what HostPath takes",
+        "size: needs strategy NodeLocalPVC, SharedPVC or None; nothing bounds what HostPath takes",
+    ),
+    "the class of no claim": Refusal(
+        "spec.cache={strategy: None, storageClassName: fast}".replace("None", "'None'"),
+        "spec.cache.storageClassName: found 'fast'; needs strategy NodeLocalPVC or SharedPVC",
+        "storageClassName: needs strategy NodeLocalPVC or SharedPVC; None has no claim",
+    ),
+    "TLS to the scaler": Refusal(
+        "spec.scaling.externalScaler={tls: {serverSecretName: a, authenticationRef: {name: b}}}",
+        "spec.scaling.externalScaler: not supported yet",
+        "externalScaler: not supported yet",
+    ),
+    "a gateway's resources": Refusal(
+        "spec.endpoint.resources={limits: {cpu: 1}}",
+        "spec.endpoint.resources: not supported yet",
+        "resources: not supported yet",
+    ),
+}
+
 INFERENCE_RUNTIMES = {
     **_TEMPLATES,
     "a priority over an int32": Refusal(f"spec.priority={2**31}", "spec.priority", "spec.priority"),
     "memory of 1e5000": Refusal("spec.resources={memory: '1e5000'}", "spec.resources.memory", "spec.resources.memory"),
-    "cpu of 2Ei": Refusal("spec.resources={cpu: 2Ei}", _SIZE, _SIZE),
+    "cpu of 2Ei": Refusal("spec.resources={cpu: 2Ei}", "expected CPUs above zero", "spec.resources.cpu"),
     "a grace over an int32": Refusal(
         f"spec.lifecycle.terminationGracePeriodSeconds={2**31}",
         "spec.lifecycle.terminationGracePeriodSeconds",
@@ -325,4 +471,186 @@ INFERENCE_RUNTIMES = {
         "spec.container.image: found 1025 characters; expected at most 1024",
         "spec.container.image",
     ),
+}
+
+_PORT = "must be a number or container.port.name"
+_PORT_NAME = "expected a port's name"
+_ONE_HANDLER = "give one of httpGet, tcpSocket, exec and grpc"
+
+INFERENCE_RUNTIMES |= {
+    "a placeholder that does not end": Refusal(
+        "spec.container.args=['{{ .Unclosed']", "spec.container.args[0]: found '{{ .Unclosed'", "spec.container.args[0]"
+    ),
+    "an unknown placeholder": Refusal(
+        "spec.container.command=['{{ .Model.Size }}']", "unknown placeholder; allowed: ", "spec.container.command[0]"
+    ),
+    "a template's function": Refusal(
+        "spec.container.args=['{{ .Model.Path | quote }}']", "unknown placeholder; allowed: ", "spec.container.args[0]"
+    ),
+    "a placeholder in four braces": Refusal(
+        "spec.container.args=['{{{{ .Model.Path }}']", "a placeholder that does not end", "spec.container.args[0]"
+    ),
+    "a placeholder in a variable": Refusal(
+        "spec.container.env=[{name: A, value: '{{ .Model'}]",
+        "spec.container.env[0].value",
+        "spec.container.env[0].value",
+    ),
+    "a variable with an equals sign": Refusal(
+        "spec.container.env=[{name: A=B, value: c}]", "expected a variable's name", "spec.container.env[0].name"
+    ),
+    "a variable with two values": Refusal(
+        "spec.container.env=[{name: A, value: b, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]",
+        "give one of value and valueFrom",
+        "give one of value and valueFrom",
+    ),
+    "an image in capitals": Refusal("spec.container.image=host/Engine:1", "expected an image", "spec.container.image"),
+    "an image with a space": Refusal("spec.container.image='engine: 1'", "expected an image", "spec.container.image"),
+    "a port without a letter": Refusal("spec.container.port={name: '8000'}", _PORT_NAME, "spec.container.port.name"),
+    "a port with two dashes": Refusal("spec.container.port={name: a--b}", _PORT_NAME, "spec.container.port.name"),
+    "a port with a dash first": Refusal("spec.container.port={name: -a}", _PORT_NAME, "spec.container.port.name"),
+    "a port of 16 letters": Refusal(
+        f"spec.container.port={{name: {'a' * 16}}}", "spec.container.port.name", "spec.container.port.name"
+    ),
+    "metrics on a port that is not there": Refusal("spec.metrics.port=metrics", _PORT, f"metrics.port: {_PORT}"),
+    "metrics on a port as a text": Refusal("spec.metrics.port='8000'", "spec.metrics.port", "spec.metrics.port"),
+    "a probe of a port that is not there": Refusal(
+        "spec.health={liveness: {tcpSocket: {port: admin}}}", _PORT, f"health.liveness.tcpSocket.port: {_PORT}"
+    ),
+    "two handlers": Refusal(
+        "spec.health.readiness={httpGet: {path: /h}, grpc: {port: 9000}}", _ONE_HANDLER, _ONE_HANDLER
+    ),
+    "gRPC on a named port": Refusal(
+        "spec.health.readiness={grpc: {port: http}}",
+        "spec.health.readiness.grpc.port",
+        "spec.health.readiness.grpc.port",
+    ),
+    "two successes of a startup": Refusal(
+        "spec.health.startup={successThreshold: 2}",
+        "startup.successThreshold: found 2; must be 1",
+        "startup.successThreshold: must be 1",
+    ),
+    "a grace of a readiness probe": Refusal(
+        "spec.health.readiness={terminationGracePeriodSeconds: 5}",
+        "a readiness probe ends nothing",
+        "a readiness probe ends nothing",
+    ),
+    "a header with a space": Refusal(
+        "spec.health.readiness={httpGet: {httpHeaders: [{name: a b, value: c}]}}",
+        "expected a header's name",
+        "spec.health.readiness.httpGet.httpHeaders[0].name",
+    ),
+    "a resource without a domain": Refusal(
+        "spec.accelerator.resourceName=gpu", "expected an extended resource", "spec.accelerator.resourceName"
+    ),
+    "a resource of Kubernetes' own": Refusal(
+        "spec.accelerator.resourceName=kubernetes.io/gpu", "not Kubernetes' own", "not Kubernetes' own"
+    ),
+    "a quota's resource": Refusal(
+        "spec.accelerator.resourceName=requests.nvidia.com/gpu", "no quota's requests", "no quota's requests"
+    ),
+    "a resource with two slashes": Refusal(
+        "spec.accelerator.resourceName=a/b/c", "expected an extended resource", "spec.accelerator.resourceName"
+    ),
+    "sharing with nothing to ask for": Refusal(
+        "spec.accelerator.sharing={supported: true}",
+        "sharing needs resourceNames.memory",
+        "sharing needs resourceNames.memory",
+    ),
+    "a label's name with a space": Refusal(
+        "spec.accelerator.nodeSelector={a b: c}", "expected a label's name", "expected labels' names"
+    ),
+    "a label's value with a sign at its end": Refusal(
+        "spec.accelerator.nodeSelector={a: b-}", "expected a label's value", "spec.accelerator.nodeSelector"
+    ),
+    "a taint without a key": Refusal(
+        "spec.accelerator.tolerations=[{value: a}]", "must be Exists without a key", "must be Exists without a key"
+    ),
+    "a taint that exists with a value": Refusal(
+        "spec.accelerator.tolerations=[{key: a, operator: Exists, value: b}]",
+        "must be empty with operator Exists",
+        "must be empty with operator Exists",
+    ),
+    "seconds of what evicts nobody": Refusal(
+        "spec.accelerator.tolerations=[{key: a, operator: Exists, effect: NoSchedule, tolerationSeconds: 5}]",
+        "must be NoExecute with tolerationSeconds",
+        "must be NoExecute with tolerationSeconds",
+    ),
+    "a mount without its volume": Refusal(
+        "spec.volumeMounts=[{name: a, mountPath: /a}]",
+        "volumeMounts[0].name: found 'a'; expected the name of one of spec.volumes",
+        "volumeMounts: expected the name of one of spec.volumes",
+    ),
+    "a volume without a name": Refusal("spec.volumes=[{emptyDir: {}}]", "spec.volumes[0].name", "spec.volumes[0].name"),
+    "a volume in capitals": Refusal(
+        "spec.volumes=[{name: Data, emptyDir: {}}]", "spec.volumes[0].name", "spec.volumes[0].name"
+    ),
+    "a metric that is no name": Refusal(
+        'spec.metrics.running="x\' /etc"', "expected a metric's name", "spec.metrics.running"
+    ),
+    "a path with a shell's sign": Refusal(
+        "spec.metrics.path=/metrics$(id)", "expected a path that begins with '/'", "spec.metrics.path"
+    ),
+    "a priority with a fraction": Refusal("spec.priority=1.5", "spec.priority", "spec.priority"),
+}
+
+GOOD_LLMSERVICES = {
+    "days by name": _window("0 8 * * MON-FRI"),
+    "days by name in small letters": _window("0 8 * * mon,Wed,5"),
+    "Sunday": _window("0 8 * * 0"),
+    "either sign for any": _window("0 8 ? * *"),
+    "numbers with zeros": _window("00 08 01 01 01"),
+    "steps and lists": _window("*/15,7 8-17/2,20 1-10/3 jan-MAR,12 *"),
+    "a step from a number": _window("5/10 8 * * *"),
+    "the 29th of February": _window("0 8 29 2 *"),
+    "the 31st of some months": _window("0 8 31 2,3 *"),
+    "the 31st in a range": _window("0 8 31 4-6 *"),
+    "the 31st of February or Monday": _window("0 8 31 2 1"),
+    "a zone": _window("0 8 * * *", timezone="America/Argentina/Buenos_Aires"),
+    "a zone with a sign": _window("0 8 * * *", timezone="Etc/GMT+5"),
+    "a claim with dots": "spec.model.source.uri=pvc://models.v2/a/b.c/",
+    "an image by digest": f"spec.model.source.uri=oci://registry.example:5000/a/b_c:v1@sha256:{'0a' * 32}",
+    "an image of a host of six": "spec.model.source.uri='oci://[2001:db8::1]:5000/a'",
+    "a revision with a slash": "spec.model.source.uri=hf://a/b@refs/pr/1",
+    "a bucket": "spec.model.source.uri=s3://my.bucket/a=1/b+c",
+    "parts of a duration": "spec.scaling.drainTimeout=1h0.5m1.25s5ms",
+    "the longest wait": "spec.scaling.drainTimeout=24h",
+    "a size with a sign": "spec.cache.size='+50Gi'",
+    "a size with a fraction": "spec.cache.size=1.5Ti",
+    "a size with a point first": "spec.cache.size='.5Gi'",
+    "a size with a point last": "spec.cache.size='5.'",
+    "a size with an exponent": "spec.cache.size='5E+9'",
+    "a size in thousandths": "spec.cache.size=1500m",
+    "a size as a number": "spec.cache.size=5000000000",
+    "the largest size": "spec.cache.size=1Ei",
+    "CPUs as a number": "spec.resources={cpu: 4}",
+    "CPUs as a number with a fraction": "spec.resources={cpu: 0.5}",
+    "CPUs as a text": "spec.resources={cpu: '0.5'}",
+    "CPUs in thousandths": "spec.resources={cpu: 500m}",
+    "CPUs in millionths": "spec.resources={cpu: 500000u, memory: 100000000n}",
+    "the most replicas": f"spec.scaling={{min: 0, max: {2**31 - 1}}}",
+    "an empty volume's size": "spec.cache={strategy: 'None', size: 5Gi}",
+    "a folder on the node": "spec.cache={strategy: HostPath}",
+}
+
+GOOD_RUNTIMES = {
+    "metrics on a named port": "spec.metrics={port: http, running: 'vllm:num_requests_running'}",
+    "metrics on another port": "spec.metrics={port: 9000}",
+    "a port of one letter": "spec.container.port={name: a, containerPort: 1}",
+    "a port with digits": "spec.container.port={name: 8-http-2}",
+    "HTTP with everything": "spec.health.readiness={httpGet: {path: /h, port: http, host: 127.0.0.1, scheme: HTTPS, "
+    "httpHeaders: [{name: X-A, value: ''}]}, initialDelaySeconds: 0, periodSeconds: 1, timeoutSeconds: 1, "
+    "successThreshold: 2, failureThreshold: 3}",
+    "a command": "spec.health.liveness={exec: {command: [sh, -c, 'true']}, terminationGracePeriodSeconds: 5}",
+    "a port": "spec.health.startup={tcpSocket: {port: 8000, host: 127.0.0.1}}",
+    "gRPC": "spec.health.liveness={grpc: {port: 9000, service: health}}",
+    "braces that are none of ours": """spec.container.args=['{"a": {"b": {}}}', '{', '{{ .Model.Path }}{', '{{{.Model.Name}}}']""",
+    "a resource": "spec.accelerator.resourceName=huawei.com/Ascend910",
+    "a label without a value": "spec.accelerator.nodeSelector={node-role.kubernetes.io/gpu: ''}",
+    "every taint": "spec.accelerator.tolerations=[{operator: Exists}]",
+    "a taint for a while": "spec.accelerator.tolerations=[{key: a, effect: NoExecute, tolerationSeconds: 5}]",
+    "CPUs as a number with a fraction": "spec.resources={cpu: 0.5}",
+    "an image by digest": f"spec.container.image=engine@sha256:{'0a' * 32}",
+    "a variable with dots": "spec.container.env=[{name: a.b-c, value: ''}]",
+    "a mount": "spec={family: f, vendor: v, container: {image: i}, volumes: [{name: a, hostPath: {path: /a}}], "
+    "volumeMounts: [{name: a, mountPath: /a, readOnly: true}]}",
 }

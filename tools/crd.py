@@ -19,7 +19,7 @@ INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
 _ANY_OBJECT: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _NOT_BUILT_TYPE: dict[str, Schema] = {"catalogRef": {"type": "string"}}  # the others are objects
 
-_DROPPED = ("title", "additionalProperties", "propertyNames")
+_DROPPED = ("title", "additionalProperties", "patternProperties", "propertyNames")
 
 
 def _column(name: str, path: str, kind: str = "string", priority: int = 0) -> Schema:
@@ -46,8 +46,10 @@ def llmservice_crd() -> Schema:
         },
         [
             _column("Phase", ".status.phase"),
-            _column("Runtime", ".status.resolvedRuntime"),
+            _column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            _column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
             _column("Replicas", ".status.replicas", "integer"),
+            _column("Runtime", ".status.resolvedRuntime"),
             _column("Queue", ".status.queueDepth", "integer", 1),
             _column("URL", ".status.endpointURL", "string", 1),
             AGE,
@@ -65,11 +67,12 @@ def inferenceruntime_crd() -> Schema:
             "categories": ["hearth"],
         },
         "Cluster",
-        {},
+        {"status": {}},
         [
             _column("Vendor", ".spec.vendor"),
             _column("Family", ".spec.family"),
             _column("Priority", ".spec.priority", "integer"),
+            _column("Accepted", ".status.conditions[?(@.type=='Accepted')].status"),
             _column("Image", ".spec.container.image", "string", 1),
             AGE,
         ],
@@ -141,7 +144,7 @@ def _structural(
         beside = {key: value for key, value in node.items() if key != "$ref"}
         return _structural({**defs[name], **beside}, defs, classes.get(name), classes)
     options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
-    if [option.get("type") for option in options] == ["integer", "string"]:
+    if "x-kubernetes-int-or-string" in node or [option.get("type") for option in options] == ["integer", "string"]:
         # The one union that a CRD may have; what bounds either side of it stands beside it.
         bounds: Schema = {key: value for option in options for key, value in option.items() if key != "type"}
         beside = _without(node, *_DROPPED, "anyOf", "default" if node.get("default") is None else "")
@@ -154,7 +157,9 @@ def _structural(
         made["enum"] = [node["const"]]
     if "items" in node:
         made["items"] = _structural(node["items"], defs, None, classes)
-    if isinstance(extra := node.get("additionalProperties"), dict):
+    # What keys have to match, CEL says: a structural schema has no patternProperties.
+    (extra,) = node.get("patternProperties", {"": node.get("additionalProperties")}).values()
+    if isinstance(extra, dict):
         made["additionalProperties"] = _structural(extra, defs, None, classes)
     elif node.get("type") == "object" and "properties" not in node:
         made["x-kubernetes-preserve-unknown-fields"] = True

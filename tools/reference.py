@@ -58,7 +58,9 @@ def _type(field: Schema) -> str:
         return " or ".join(f"`{choice}`" for choice in choices)
     if field.get("x-kubernetes-int-or-string"):
         return "integer or string"
-    kind = str(field.get("type", "any"))
+    if "type" not in field:
+        return "number or string"
+    kind = str(field["type"])
     if kind == "array":
         return f"list of {_type(field['items'])}"
     low, high = (_said(field.get(bound)) for bound in ("minimum", "maximum"))

@@ -106,7 +106,7 @@ class DemandBoard:
     def _figures(self, key: ServiceKey, now: float) -> pb.ServiceDemand:
         hold = self._holds.get(key)
         if hold is None:
-            return pb.ServiceDemand(namespace=key[0], name=key[1])
+            return pb.ServiceDemand(namespace=key[0], name=key[1], gone=True)
         if self._is_active(hold):
             self._told_active.add(key)
         else:

@@ -14,12 +14,17 @@ from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService, Progress
 from hearth.api.manifest import ManifestError, parse_llmservice
+from hearth.api.names import engine_service
+from hearth.api.reasons import told_to_clients
 from hearth.api.status import LLMServiceStatus
 from hearth.coldstart import Took
 from hearth.kube.endpoints import Endpoint, endpoints, listed
+from hearth.kube.objects import KubeObject, labels_of, owners_of
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
+
+_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Entry:
     cold_start_phase: str | None = None
     cold_start_percent: int | None = None
     cold_start_history: Sequence[Took] = ()
+    trouble: str | None = None
+    """Why no replica comes unless somebody acts, in words for clients."""
     ready: frozenset[str] = frozenset()
     starting: frozenset[str] = frozenset()
     """Replicas that are neither ready nor leaving."""
@@ -122,6 +129,7 @@ class Directory:
             cold_start_phase=status.cold_start.phase if status.cold_start else None,
             cold_start_percent=status.cold_start.percent if status.cold_start else None,
             cold_start_history=status.cold_start_history or (),
+            trouble=told_to_clients(condition.model_dump() for condition in status.conditions),
             ready=ready,
             starting=starting,
             readiness_path=status.readiness_path or "",
@@ -133,10 +141,8 @@ class Directory:
     def put_slice(self, slice_key: tuple[str, str], item: dict[str, Any] | None) -> None:
         """Take an EndpointSlice of engines as it is now; None: it is gone."""
         old = self._slices.pop(slice_key, None)
-        if item is not None:
-            name = (item["metadata"].get("labels") or {}).get(LLMSERVICE_LABEL)
-            if name:
-                self._slices[slice_key] = (ServiceKey(slice_key[0], name), endpoints(item))
+        if item is not None and (name := _engines_of(item)):
+            self._slices[slice_key] = (ServiceKey(slice_key[0], name), endpoints(item))
         new = self._slices.get(slice_key)
         for key in {owner for owner, _ in filter(None, (old, new))}:
             self._look_again(key)
@@ -228,6 +234,22 @@ class Directory:
 
 def _age(entry: Entry) -> tuple[str, ServiceKey]:
     return entry.created, entry.key
+
+
+def _engines_of(item: KubeObject) -> str:
+    """The LLMService whose engines are in a slice: one that the endpoint slice controller made for the Service of its
+    engines. A slice that somebody writes himself may lead anywhere, with the headers of our clients. "" of such a one.
+
+    https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#management
+    """
+    labels = labels_of(item)
+    name = labels.get(LLMSERVICE_LABEL, "")
+    made_for = [
+        owner.get("name") for owner in owners_of(item) if owner.get("controller") and owner.get("kind") == "Service"
+    ]
+    if labels.get(_MANAGED_BY) != "endpointslice-controller.k8s.io" or made_for != [engine_service(name)]:
+        return ""
+    return name
 
 
 def _labels(host: str) -> list[str]:

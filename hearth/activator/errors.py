@@ -214,10 +214,12 @@ def activation_timed_out(service: str, seconds: float, retry_after: float, why: 
     )
 
 
-def starting(service: str, retry_after: float) -> ApiError:
+def starting(service: str, retry_after: float, trouble: str | None = None) -> ApiError:
+    """`trouble`: why it does not start."""
+    said = f"can't start: {trouble}" if trouble is not None else "is starting"
     return ApiError(
         503,
-        f"LLMService {service} is starting (endpoint.coldStart.mode is reject); try again.",
+        f"LLMService {service} {said} (endpoint.coldStart.mode is reject); try again.",
         "server_error",
         "model_starting",
         retry_after=retry_after,

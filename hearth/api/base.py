@@ -1,11 +1,22 @@
 """What every API object shares: the group, the strictness, metadata, and the one shape of a rule's error."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
+)
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from hearth.group import API_VERSION, GROUP, VERSION
 
@@ -19,12 +30,23 @@ MAX_ITEMS = 256
 MAX_DEPTH = 16
 MAX_PARTS = 1024
 
-# RFC 1035 label, as Kubernetes asks of a Service's name: every LLMService gets a Service of its own name.
-_DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
-# RFC 1123 label: a namespace's name.
-_NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-# RFC 1123 subdomain: the name of most other objects.
-_DNS_SUBDOMAIN = re.compile(r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+# RFC 1123 label: a namespace's name; and a Service's, since Kubernetes 1.36.
+_DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+# RFC 1123 subdomain, as k8s.io/apimachinery/pkg/util/validation has it: the name of most other objects.
+_LABEL_1123 = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+SUBDOMAIN = f"{_LABEL_1123}([.]{_LABEL_1123})*"
+# The part of a label's or a resource's name behind the slash.
+_NAME_PART = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_QUALIFIED_NAME = f"^({SUBDOMAIN}/)?{_NAME_PART}$"
+_LABEL_VALUE = f"^({_NAME_PART})?$"
+# An extended resource has a domain that is not Kubernetes' own; quotas call it requests.NAME.
+_RESOURCE_NAME = f"^{SUBDOMAIN}/{_NAME_PART}$"
+# A repository with a tag, a digest or both, as github.com/distribution/reference reads it.
+_IMAGE_PART = "[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*"
+_HOST_PART = "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+_IMAGE_HOST = rf"({_HOST_PART}([.]{_HOST_PART})*|\[[0-9A-Fa-f:]+\])(:[0-9]+)?"
+_DIGEST = "@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})"
+IMAGE = f"({_IMAGE_HOST}/)?{_IMAGE_PART}(/{_IMAGE_PART})*(:[A-Za-z0-9_][-A-Za-z0-9_.]{{0,127}})?({_DIGEST})?"
 
 
 def refuse(field: str, found: object, allowed: str) -> NoReturn:
@@ -53,35 +75,98 @@ def cel(*rules: tuple[str, str]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
 
 
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Makes an Annotated str match a pattern: in the models with words, in the CRD as its `pattern`.
+
+    The pattern is written in what RE2 and `re` have in common; it begins with ^ and ends with $.
+    """
+
+    pattern: str
+    expected: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        compiled = re.compile(self.pattern)
+
+        def check(value: str) -> str:
+            if not compiled.fullmatch(value):
+                refuse("", value, f"expected {self.expected}")
+            return value
+
+        return no_info_after_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": self.pattern}
+
+
 def _dns_label(value: str) -> str:
     if len(value) > 63 or not _DNS_LABEL.fullmatch(value):
-        refuse("", value, "expected a DNS label: at most 63 of a-z, 0-9 and '-', beginning with a letter")
+        refuse("", value, "expected a DNS label: at most 63 of a-z, 0-9 and '-', no '-' at its ends")
     return value
 
 
 def _namespace(value: str) -> str:
-    if len(value) > 63 or not _NAMESPACE.fullmatch(value):
+    if len(value) > 63 or not _DNS_LABEL.fullmatch(value):
         refuse("", value, "expected a namespace: at most 63 of a-z, 0-9 and '-', no '-' at its ends")
     return value
 
 
-def _dns_subdomain(value: str) -> str:
-    if len(value) > 253 or not _DNS_SUBDOMAIN.fullmatch(value):
-        refuse("", value, "expected a Kubernetes object name: a-z, 0-9, '-' and '.', at most 253 characters")
+_FOREIGN = "a domain that is not Kubernetes' own, and no quota's requests."
+_FOREIGN_CEL = "!self.contains('kubernetes.io/') && !self.startsWith('requests.')"
+
+
+def _foreign_domain(value: str) -> str:
+    if "kubernetes.io/" in value or value.startswith("requests."):
+        refuse("", value, f"expected {_FOREIGN}")
     return value
 
 
 DnsLabel = Annotated[str, AfterValidator(_dns_label)]
 Namespace = Annotated[str, AfterValidator(_namespace)]
 ObjectName = Annotated[
-    str, AfterValidator(_dns_subdomain), Field(json_schema_extra={"maxLength": 253, "pattern": _DNS_SUBDOMAIN.pattern})
+    str,
+    Field(max_length=253),
+    Matches(f"^{SUBDOMAIN}$", "a Kubernetes object name: a-z, 0-9 and '-', with '.' between such labels"),
 ]
 Word = Annotated[str, Field(max_length=MAX_WORD)]
 """A name of somebody else's: a label's, a resource's, a metric's."""
 Value = Annotated[str, Field(max_length=MAX_VALUE)]
 """An argument, a script, the value of a variable."""
-LabelValue = Annotated[str, Field(max_length=63)]
-Labels = Annotated[dict[Word, LabelValue], Field(max_length=64)]
+LabelValue = Annotated[
+    str,
+    Field(max_length=63),
+    Matches(_LABEL_VALUE, "a label's value: A-Z, a-z, 0-9, '-', '_' and '.', no sign at its ends"),
+]
+QualifiedName = Annotated[
+    str,
+    Field(max_length=MAX_WORD),
+    Matches(_QUALIFIED_NAME, "a label's name: at most 63 characters, perhaps DOMAIN/ before"),
+]
+Labels = Annotated[
+    dict[QualifiedName, LabelValue],
+    Field(
+        max_length=64,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"self.all(name, name.size() <= {MAX_WORD} && name.matches('{_QUALIFIED_NAME}'))",
+                    "message": "expected labels' names: at most 63 characters, perhaps DOMAIN/ before",
+                }
+            ]
+        },
+    ),
+]
+ResourceName = Annotated[
+    str,
+    Field(max_length=MAX_WORD),
+    Matches(_RESOURCE_NAME, "an extended resource: DOMAIN/NAME, such as nvidia.com/gpu"),
+    AfterValidator(_foreign_domain),
+    Field(json_schema_extra={"x-kubernetes-validations": [{"rule": _FOREIGN_CEL, "message": f"expected {_FOREIGN}"}]}),
+]
+"""An extended resource's name: https://kubernetes.io/docs/tasks/administer-cluster/extended-resource-node/"""
+ImageName = Annotated[
+    str, Field(min_length=1, max_length=1024), Matches(f"^{IMAGE}$", "an image: [REGISTRY/]NAME[:TAG][@DIGEST]")
+]
 Count = Annotated[int, Field(ge=0, le=MAX_INT32)]
 Positive = Annotated[int, Field(ge=1, le=MAX_INT32)]
 Int32 = Annotated[int, Field(ge=-MAX_INT32 - 1, le=MAX_INT32)]

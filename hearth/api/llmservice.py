@@ -1,10 +1,9 @@
 """LLMService: "run this model", in one manifest. The one source of its defaults, validation and CRD schema."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
-from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hearth.api.base import (
@@ -12,6 +11,7 @@ from hearth.api.base import (
     ApiModel,
     Count,
     DnsLabel,
+    Matches,
     Namespace,
     ObjectMeta,
     ObjectName,
@@ -22,9 +22,12 @@ from hearth.api.base import (
     cel,
     refuse,
 )
+from hearth.api.cron import ASCENDING, ASCENDING_CEL, RULES, cron_problem, plain, plain_cel
+from hearth.api.cron import MAX_TEXT as MAX_CRON
 from hearth.api.key import ServiceKey
-from hearth.api.modelsource import SHAPES, URI_PATTERN, ModelURI, parse_model_uri
-from hearth.api.quantity import Duration, Quantity, format_duration
+from hearth.api.modelsource import SHAPES, UP_PATTERN, UP_PROBLEM, URI_PATTERN, ModelURI, parse_model_uri
+from hearth.api.names import ENGINE_SUFFIX
+from hearth.api.quantity import Cpu, Duration, Quantity, format_duration
 from hearth.api.status import LLMServiceStatus
 from hearth.api.template import PodTemplate
 
@@ -32,6 +35,8 @@ from hearth.api.template import PodTemplate
 NOT_BUILT: dict[str, str] = {
     "spec.model.catalogRef": "there is no catalog; write the model's uri in spec.model.source",
     "spec.endpoint.authentication": "keys are not checked yet; restrict access with a NetworkPolicy or a gateway",
+    "spec.endpoint.resources": "one activator serves all LLMServices; its resources are those of its Deployment",
+    "spec.scaling.externalScaler": "KEDA's way to the scaler is the same for all; restrict it with a NetworkPolicy",
     "spec.failover": "requests are never sent outside the cluster",
 }
 
@@ -47,18 +52,19 @@ def _model_uri(value: str) -> str:
 
 
 def _cron(value: str) -> str:
-    if len(value.split()) != 5:
-        refuse("", value, "expected five cron fields, such as '0 8 * * 1-5'")
-    try:
-        CronSim(value, datetime(2026, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        refuse("", value, f"expected five cron fields, such as '0 8 * * 1-5' ({error})")
+    if problem := cron_problem(value):
+        refuse("", value, problem)
     return value
 
 
+# Go takes these for zones too, and means by them whatever the machine has.
+_MACHINES_OWN = ("Local", "localtime", "posix", "right/")
+_ANY_ZONE = "expected an IANA time zone, such as Europe/Berlin or UTC"
+
+
 def _timezone(value: str) -> str:
-    if value not in available_timezones():
-        refuse("", value, "expected an IANA time zone, such as Europe/Berlin or UTC")
+    if value.startswith(_MACHINES_OWN) or value not in available_timezones():
+        refuse("", value, _ANY_ZONE)
     return value
 
 
@@ -76,27 +82,43 @@ ModelUriText = Annotated[
     Field(
         json_schema_extra={
             "x-kubernetes-validations": [
-                {"rule": f"self.matches('{URI_PATTERN}')", "message": f"expected one of {SHAPES}"}
+                {"rule": f"self.matches(r'{URI_PATTERN}')", "message": f"expected one of {SHAPES}"},
+                {"rule": f"!self.matches('{UP_PATTERN}')", "message": UP_PROBLEM},
             ],
         }
     ),
 ]
 Cron = Annotated[
     str,
-    Field(max_length=128),
+    Field(max_length=MAX_CRON),
     AfterValidator(_cron),
     Field(
         json_schema_extra={
             "x-kubernetes-validations": [
-                {
-                    "rule": r"self.matches('^\\S+( \\S+){4}$')",
-                    "message": "expected five cron fields, such as '0 8 * * 1-5'",
-                }
+                *({"rule": rule.cel, "message": rule.allowed} for rule in RULES),
+                {"rule": ASCENDING_CEL, "message": ASCENDING},
             ],
         }
     ),
 ]
-TimeZone = Annotated[str, Field(max_length=64), AfterValidator(_timezone)]
+TimeZone = Annotated[
+    str,
+    Field(min_length=1, max_length=64),
+    Matches("^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", _ANY_ZONE.removeprefix("expected ")),
+    AfterValidator(_timezone),
+    Field(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": " && ".join(f"!self.startsWith('{name}')" for name in _MACHINES_OWN),
+                    "message": _ANY_ZONE,
+                },
+                # CEL asks Go, which has the zones that the API server needs for CronJobs. An error is a refusal.
+                {"rule": "timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0", "message": _ANY_ZONE},
+            ],
+        }
+    ),
+]
 
 
 class ModelSource(ApiModel):
@@ -168,7 +190,7 @@ class Resources(ApiModel):
     )
 
     accelerators: int = Field(1, ge=0, le=64, description="Devices per replica.")
-    cpu: Quantity | None = Field(None, description="CPU request; the runtime's where not given.")
+    cpu: Cpu | None = Field(None, description="CPU request, such as 4, 0.5 or 500m; the runtime's where not given.")
     memory: Quantity | None = Field(None, description="Memory request; the runtime's where not given.")
     fraction: Fraction | None = Field(None, description="A share of a device instead of whole ones.")
 
@@ -182,7 +204,9 @@ class Resources(ApiModel):
 class Schedule(ApiModel):
     """A time window in which replicas are kept warm (KEDA's cron trigger)."""
 
-    model_config = cel(("self.start != self.end", "end: expected another time than start"))
+    model_config = cel(
+        (f"{plain_cel('self.start')} != {plain_cel('self.end')}", "end: expected another time than start")
+    )
 
     start: Cron = Field(description="When the window opens, in cron notation.")
     end: Cron = Field(description="When it closes, in cron notation.")
@@ -191,7 +215,7 @@ class Schedule(ApiModel):
 
     @model_validator(mode="after")
     def _window(self) -> Self:
-        if self.start == self.end:
+        if plain(self.start) == plain(self.end):
             refuse("end", self.end, "expected another time than start")
         return self
 
@@ -247,6 +271,9 @@ class Scaling(ApiModel):
         return self
 
 
+DEFAULT_CACHE_SIZE = "50Gi"
+
+
 class Cache(ApiModel):
     """Where downloaded weights are kept between starts."""
 
@@ -254,20 +281,43 @@ class Cache(ApiModel):
         (
             "!self.prewarm || self.strategy in ['NodeLocalPVC', 'SharedPVC']",
             "'prewarm: needs strategy NodeLocalPVC or SharedPVC; ' + self.strategy + ' has no claim to fill'",
-        )
+        ),
+        (
+            "!has(self.storageClassName) || self.strategy in ['NodeLocalPVC', 'SharedPVC']",
+            "'storageClassName: needs strategy NodeLocalPVC or SharedPVC; ' + self.strategy + ' has no claim'",
+        ),
+        (
+            "!has(self.size) || !(self.strategy in ['HostPath', 'BakedImage'])",
+            "'size: needs strategy NodeLocalPVC, SharedPVC or None; nothing bounds what ' + self.strategy + ' takes'",
+        ),
     )
 
     strategy: Literal["NodeLocalPVC", "HostPath", "SharedPVC", "None", "BakedImage"] = Field(
         "NodeLocalPVC", description="BakedImage: the model is in the image and nothing is downloaded."
     )
-    size: Quantity = Field("50Gi", description="Size of the volume claim.")
+    size: Quantity | None = Field(
+        None,
+        description=f"Size of the claim, or of strategy None's empty volume; {DEFAULT_CACHE_SIZE} where not given.",
+    )
     storage_class_name: ObjectName | None = Field(None, description="The cluster's default where not given.")
     prewarm: bool = Field(False, description="A Job downloads the model before the first request.")
 
+    @property
+    def volume_size(self) -> str:
+        """How large the volume is that the strategy has, as a quantity."""
+        return self.size or DEFAULT_CACHE_SIZE
+
     @model_validator(mode="after")
-    def _prewarm_needs_a_volume(self) -> Self:
-        if self.prewarm and self.strategy not in ("NodeLocalPVC", "SharedPVC"):
+    def _what_the_strategy_has(self) -> Self:
+        claim = self.strategy in ("NodeLocalPVC", "SharedPVC")
+        if self.prewarm and not claim:
             refuse("prewarm", True, f"needs strategy NodeLocalPVC or SharedPVC; {self.strategy} has no claim to fill")
+        if self.storage_class_name is not None and not claim:
+            allowed = f"needs strategy NodeLocalPVC or SharedPVC; {self.strategy} has no claim"
+            refuse("storageClassName", self.storage_class_name, allowed)
+        if self.size is not None and self.strategy in ("HostPath", "BakedImage"):
+            allowed = f"needs strategy NodeLocalPVC, SharedPVC or None; nothing bounds what {self.strategy} takes"
+            refuse("size", self.size, allowed)
         return self
 
 
@@ -328,6 +378,13 @@ class Endpoint(ApiModel):
 
 
 class LLMServiceSpec(ApiModel):
+    model_config = cel(
+        (
+            "!self.cache.prewarm || self.model.source.uri.matches('^(hf|huggingface|modelscope)://')",
+            "cache.prewarm: needs a source that is downloaded, hf:// or modelscope://",
+        )
+    )
+
     model: Model
     runtime: RuntimeChoice
     resources: Resources = Field(default_factory=Resources)
@@ -339,9 +396,21 @@ class LLMServiceSpec(ApiModel):
     )
     template: PodTemplate | None = Field(None)
 
+    @model_validator(mode="after")
+    def _prewarm_downloads(self) -> Self:
+        if self.cache.prewarm and not self.model.source.parsed.hub:
+            refuse("cache.prewarm", True, "needs a source that is downloaded, hf:// or modelscope://")
+        return self
+
+
+def _no_service_of_engines(value: str) -> str:
+    if value.endswith(ENGINE_SUFFIX):
+        refuse("", value, f"expected a name that does not end in {ENGINE_SUFFIX}: Services of engines do")
+    return value
+
 
 class LLMServiceMeta(ObjectMeta):
-    name: DnsLabel
+    name: Annotated[DnsLabel, AfterValidator(_no_service_of_engines)]
     namespace: Namespace = "default"
 
 
@@ -350,9 +419,13 @@ class LLMService(Resource):
 
     model_config = cel(
         (
-            "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-            "metadata.name: expected a DNS label: at most 63 of a-z, 0-9 and '-', beginning with a letter",
-        )
+            "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            "metadata.name: expected a DNS label: at most 63 of a-z, 0-9 and '-', no '-' at its ends",
+        ),
+        (
+            f"!self.metadata.name.endsWith('{ENGINE_SUFFIX}')",
+            f"metadata.name: expected a name that does not end in {ENGINE_SUFFIX}: Services of engines do",
+        ),
     )
 
     kind: Literal["LLMService"] = "LLMService"

@@ -3,6 +3,7 @@
 Knows files, documents and field paths. Starts nothing and talks to nobody.
 """
 
+import copy
 import difflib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from hearth import yamljson
 from hearth.api.base import API_VERSION, Resource
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import NOT_BUILT, LLMService
@@ -45,27 +47,6 @@ class ManifestError(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = list(problems)
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader takes the last of two equal keys in silence; the API server's strict decoding refuses them."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"found the key {key!r}; expected text", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"found the key {key!r} twice; expected it once", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
 
 
 def load_llmservices(files: Iterable[str | Path]) -> list[LLMService]:
@@ -155,12 +136,17 @@ def parse_runtime(document: object, file: str = "<object>") -> InferenceRuntime:
     return _parse(InferenceRuntime, file, 1, document)
 
 
+def read_runtime(item: dict[str, Any]) -> InferenceRuntime:
+    """One as the API server has it, whatever its status says, which is ours. Raises ManifestError."""
+    return parse_runtime({name: part for name, part in item.items() if name != "status"}, "API server")
+
+
 def set_fields(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """The document with `path.to.field=value` applied, values read as YAML.
 
     Raises ValueError where an assignment has no `=` or goes through something that is no mapping.
     """
-    changed: dict[str, Any] = yaml.safe_load(yaml.safe_dump(document))
+    changed: dict[str, Any] = copy.deepcopy(document)
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator or not path:
@@ -171,7 +157,7 @@ def set_fields(document: dict[str, Any], assignments: Iterable[str]) -> dict[str
             target = target.setdefault(parent, {}) if isinstance(target, dict) else None
         if not isinstance(target, dict):
             raise ValueError(f"found {assignment!r}; its parent is not a mapping")
-        target[last] = yaml.safe_load(text)
+        target[last] = yamljson.load(text)
     return changed
 
 
@@ -191,7 +177,7 @@ def _documents(file: str | Path) -> list[tuple[int, object]]:
     documents: list[tuple[int, object]] = []
     number = 0
     try:
-        for document in yaml.load_all(text, _UniqueKeyLoader):
+        for document in yamljson.load_all(text):
             number += 1
             if document is not None:
                 documents.append((number, document))

@@ -7,16 +7,21 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from hearth.api.base import IMAGE, SUBDOMAIN
+
 Scheme = Literal["hf", "modelscope", "pvc", "oci", "s3"]
 
 SHAPES = (
     "hf://ORG/NAME[@REVISION], modelscope://ORG/NAME[@REVISION], pvc://CLAIM[/PATH], oci://IMAGE, s3://BUCKET[/PREFIX]"
 )
-# The same as one expression, for a CRD's CEL rule; what it lets through is still parsed.
-URI_PATTERN = (
-    "^((hf|huggingface|modelscope)://[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9_][A-Za-z0-9_./-]*)?"
-    "|pvc://[a-z0-9][a-z0-9.-]*(/[A-Za-z0-9_.-]+)*/?|oci://[a-z0-9][A-Za-z0-9_./:@-]*|s3://[a-z0-9][A-Za-z0-9_.=+/-]*)$"
-)
+# In what RE2 and `re` have in common, since the CRD's CEL is made from them too.
+_NAME = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_HUB = f"(?P<repo>{_NAME}/{_NAME})(@(?P<revision>[A-Za-z0-9_][A-Za-z0-9_./-]*))?"
+_CLAIM = f"(?P<claim>{SUBDOMAIN})(/(?P<path>[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?)?)?"
+_BUCKET = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_.=+-]+)*/?"
+URI_PATTERN = f"^((hf|huggingface|modelscope)://{_HUB}|pvc://{_CLAIM}|oci://{IMAGE}|s3://{_BUCKET})$"
+UP_PATTERN = "/[.][.](/|$)"
+UP_PROBLEM = "a path must not go up with '..'"
 _ALIASES: dict[str, Scheme] = {
     "hf": "hf",
     "huggingface": "hf",
@@ -25,10 +30,8 @@ _ALIASES: dict[str, Scheme] = {
     "oci": "oci",
     "s3": "s3",
 }
-_REPO = re.compile(r"^(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w][\w./-]*))?$", re.ASCII)
-_CLAIM = re.compile(r"^(?P<claim>[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(/(?P<path>[\w.-]+(/[\w.-]+)*/?))?$", re.ASCII)
-_IMAGE = re.compile(r"^[a-z0-9][\w.:-]*(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$", re.ASCII)
-_BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.=+-]+)*/?$", re.ASCII)
+_SHAPES = {"hf": _HUB, "modelscope": _HUB, "pvc": _CLAIM, "oci": IMAGE, "s3": _BUCKET}
+_COMPILED = {scheme: re.compile(shape) for scheme, shape in _SHAPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +67,23 @@ def parse_model_uri(text: str) -> ModelURI:
     scheme = _ALIASES.get(prefix)
     if not separator or scheme is None:
         raise ValueError(f"expected one of {SHAPES}")
-    if ".." in rest.split("/"):
-        raise ValueError("a path must not go up with '..'")
+    if re.search(UP_PATTERN, text):
+        raise ValueError(UP_PROBLEM)
+    found = _COMPILED[scheme].fullmatch(rest)
     match scheme:
         case "hf" | "modelscope":
-            if found := _REPO.fullmatch(rest):
+            if found:
                 return ModelURI(scheme, found["repo"], revision=found["revision"])
             raise ValueError(f"expected {prefix}://ORG/NAME or {prefix}://ORG/NAME@REVISION")
         case "pvc":
-            if found := _CLAIM.fullmatch(rest):
+            if found:
                 return ModelURI(scheme, found["claim"], path=(found["path"] or "").rstrip("/") or None)
             raise ValueError("expected pvc://CLAIM or pvc://CLAIM/SUB/PATH")
         case "oci":
-            if _IMAGE.fullmatch(rest):
+            if found:
                 return ModelURI(scheme, rest)
             raise ValueError("expected oci://REGISTRY/IMAGE:TAG")
         case "s3":
-            if _BUCKET.fullmatch(rest):
+            if found:
                 return ModelURI(scheme, rest.rstrip("/"))
             raise ValueError("expected s3://BUCKET or s3://BUCKET/PREFIX")

@@ -7,7 +7,7 @@ The patterns bound digits and exponents, so that whatever they let through is a 
 
 import re
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
@@ -17,10 +17,16 @@ MAX_TEXT = 32
 
 # As many digits of each unit as 32 characters can repeat without leaving the 292 years of Go's int64 of nanoseconds:
 # beyond them the API server's CEL can't say what is wrong.
-DURATION_PATTERN = (
-    r"^([0-9]{1,9}(\.[0-9]{1,9})?ms|[0-9]{1,9}(\.[0-9]{1,9})?s|[0-9]{1,7}(\.[0-9]{1,9})?m|[0-9]{1,5}(\.[0-9]{1,9})?h)+$"
+# Whole milliseconds, since the API server compares what is written and we what is kept.
+DURATION_PATTERN = r"^([0-9]{1,9}ms|[0-9]{1,9}(\.[0-9]{1,3})?s|[0-9]{1,7}(\.[0-9]{1,3})?m|[0-9]{1,5}(\.[0-9]{1,3})?h)+$"
+QUANTITY_PATTERN = (
+    r"^\+?(0*[0-9]{1,19}(\.[0-9]{0,19})?|\.[0-9]{1,19})(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]{1,2})?$"
 )
-QUANTITY_PATTERN = r"^[0-9]{1,19}(\.[0-9]{0,9})?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]{1,2})?$"
+# CPUs may be written as a number with a fraction, as in a pod. A CRD has that only where CEL can't look, so these two
+# say all of it: a number above zero, and a suffix that leaves it below 1Ei.
+MAX_CPUS = 999_999_999
+_NOT_ZERO = r"(0*[1-9][0-9]{0,8}(\.[0-9]{0,9})?|0*\.0*[1-9][0-9]{0,8})"
+CPU_PATTERN = rf"^\+?{_NOT_ZERO}(n|u|m|k|M|G|Ki|Mi|Gi|[eE][+-]?[0-9])?$"
 
 MAX_DURATION = timedelta(hours=24)
 """The longest that anybody waits for anything here."""
@@ -29,17 +35,21 @@ MAX_QUANTITY = Decimal(2) ** 60
 """1Ei. Kubernetes holds what is over 2^63-1 for 2^63-1, so a bound has to lie below."""
 
 _ANY_DURATION = "expected a duration such as 30s, 5m or 1h30m"
+_ANY_CPU = "expected CPUs above zero, such as 4, 0.5 or 500m"
 _ANY_QUANTITY = "expected a Kubernetes quantity such as 4, 500m or 50Gi"
 _BOUNDED_QUANTITY = "expected a quantity above zero and at most 1Ei"
 _MAX_BITS = 64
 _DURATION = re.compile(DURATION_PATTERN)
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
-_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]*)?)(.*)$")
+_QUANTITY = re.compile(r"^\+?([0-9]*\.?[0-9]*)(.*)$")
+_CPU = re.compile(CPU_PATTERN)
 _QUANTITY_RE = re.compile(QUANTITY_PATTERN)
 _SUFFIX = {
     "": Decimal(1),
     "m": Decimal("0.001"),
+    "u": Decimal("0.000001"),
+    "n": Decimal("0.000000001"),
     **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", 1)},
     **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
 }
@@ -107,12 +117,25 @@ def _duration_checked(value: timedelta) -> timedelta:
 
 
 def _quantity_in(value: Any) -> str:
-    # Kubernetes lets a quantity be written as a bare number (x-kubernetes-int-or-string).
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    # Kubernetes lets a quantity be written as a bare number; a CRD only as a whole one (x-kubernetes-int-or-string).
+    if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(_ANY_QUANTITY)
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         raise ValueError(_BOUNDED_QUANTITY)  # so many digits that Python refuses to write them
     return str(value)
+
+
+def _cpu_in(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(_ANY_CPU)
+    if isinstance(value, str):
+        if len(value) > MAX_TEXT or not _CPU.fullmatch(value):
+            raise ValueError(_ANY_CPU)
+        return value
+    if not 0 < value <= MAX_CPUS:
+        raise ValueError(_ANY_CPU)
+    # Kubernetes knows billionths and rounds up to them.
+    return format(Decimal(repr(value)).quantize(_SUFFIX["n"], ROUND_UP).normalize(), "f")
 
 
 def _quantity_checked(value: str) -> str:
@@ -159,6 +182,27 @@ Quantity = Annotated[
                     "message": _BOUNDED_QUANTITY,
                 }
             ],
+        }
+    ),
+]
+Cpu = Annotated[
+    str,
+    BeforeValidator(_cpu_in),
+    WithJsonSchema(
+        {
+            # A schema without a type is the only one that takes a number with a fraction and a text. What is no number
+            # and no text, it has to refuse by bounds that nothing meets.
+            "x-kubernetes-preserve-unknown-fields": True,
+            "maxLength": MAX_TEXT,
+            "pattern": CPU_PATTERN,
+            "minimum": 0,
+            "exclusiveMinimum": True,
+            "maximum": MAX_CPUS,
+            "not": {"enum": [False, True]},
+            "minProperties": 1,
+            "maxProperties": 0,
+            "minItems": 1,
+            "maxItems": 0,
         }
     ),
 ]

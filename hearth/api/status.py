@@ -8,13 +8,15 @@ from hearth.api.base import MAX_WORD, ApiModel, Count
 from hearth.coldstart import MAX_SECONDS, StartPhase
 
 Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
-ConditionType = Literal["Ready", "RuntimeResolved", "ScaledObjectReady", "UpToDate", "ModelCached"]
+ConditionType = Literal[
+    "Ready", "RuntimeResolved", "ScaledObjectReady", "PodsHealthy", "UpToDate", "ModelCached", "Stalled"
+]
 
 MAX_MESSAGE = 4096
 """Characters of a message; who writes one cuts it."""
 MAX_STARTS = 16
 MAX_CONDITIONS = 64
-"""Ours are five; others may say theirs beside them."""
+"""Ours are seven at most; others may say theirs beside them."""
 
 Message = Annotated[str, Field(max_length=MAX_MESSAGE)]
 Took = Annotated[
@@ -44,14 +46,29 @@ class ColdStartStatus(StatusModel):
 class Condition(StatusModel):
     """A metav1.Condition."""
 
-    type: str = Field(
-        max_length=MAX_WORD, description="Ready, RuntimeResolved, ScaledObjectReady, UpToDate or ModelCached."
-    )
+    type: str = Field(max_length=MAX_WORD, description="Of what: Ready, for example.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
     reason: str = Field(max_length=1024, description="Why, in one word for scripts.")
     message: Message = Field(description="Why, and what to do, for people.")
     last_transition_time: Time | None = Field(None, description="When the status changed last.")
     observed_generation: Generation | None = Field(None, description="The generation of the spec that this is about.")
+
+
+class NextRuntime(StatusModel):
+    """What would be chosen now instead of what serves."""
+
+    runtime: str = Field(max_length=253, description="The InferenceRuntime.")
+    resource_name: str | None = Field(None, max_length=MAX_WORD, description="The extended resource.")
+    since: Time | None = Field(None, description="Since when that has been so without a break.")
+
+
+class RuntimeChoiceStatus(StatusModel):
+    """What the resolved runtime was chosen for. It stays until another has been the better one for minutes, and there
+    is no replica."""
+
+    vendor: str | None = Field(None, max_length=63, description="The vendor that it was chosen for.")
+    resource_name: str | None = Field(None, max_length=MAX_WORD, description="The extended resource that is asked for.")
+    next: NextRuntime | None = Field(None, description="What would be chosen now, where that is something else.")
 
 
 class LLMServiceStatus(StatusModel):
@@ -61,6 +78,7 @@ class LLMServiceStatus(StatusModel):
     resolved_runtime: str | None = Field(
         None, max_length=253, description="The InferenceRuntime that serves the model."
     )
+    choice: RuntimeChoiceStatus | None = Field(None, description="What the runtime was chosen for.")
     engine_paths: list[Annotated[str, Field(max_length=128)]] = Field(
         default_factory=list, max_length=32, description="What its runtime serves beside the paths of inference."
     )
@@ -89,7 +107,20 @@ class LLMServiceStatus(StatusModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=MAX_CONDITIONS,
-        description="Ready, RuntimeResolved, ScaledObjectReady; UpToDate: whether all replicas run the present "
-        "template; ModelCached, with cache.prewarm: whether the cache has been filled.",
+        description="Ready, RuntimeResolved, ScaledObjectReady, PodsHealthy; UpToDate: whether all replicas run the "
+        "present template; ModelCached, with cache.prewarm: whether the cache has been filled; Stalled where time "
+        "mends nothing.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+
+
+class InferenceRuntimeStatus(StatusModel):
+    """Whether LLMServices can be served by it."""
+
+    observed_generation: Generation | None = Field(None, description="The generation of the spec that this is about.")
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=MAX_CONDITIONS,
+        description="Accepted: whether it can be read; its message says what is wrong.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

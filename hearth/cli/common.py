@@ -72,6 +72,6 @@ def print_data(data: object, output: TableOutput) -> None:
 
         typer.echo(json.dumps(data, indent=2))
     else:
-        import yaml
+        from hearth import yamljson
 
-        typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+        typer.echo(yamljson.dump_all([data]), nl=False)

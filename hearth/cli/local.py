@@ -79,9 +79,9 @@ def render(
 
         typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2))
     else:
-        import yaml
+        from hearth import yamljson
 
-        typer.echo(yaml.safe_dump_all(objects, sort_keys=False, width=110, allow_unicode=True), nl=False)
+        typer.echo(yamljson.dump_all(objects), nl=False)
 
 
 @app.command()

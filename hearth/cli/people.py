@@ -53,7 +53,7 @@ def top(
 
 @app.command()
 def status(
-    name: Annotated[str, typer.Argument(help="An LLMService.")],
+    name: Annotated[str, typer.Argument(help="NAME or NAMESPACE/NAME of an LLMService.")],
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
     output: DataOutput = TableOutput.table,
@@ -63,6 +63,11 @@ def status(
     from rich.markup import escape
 
     from hearth.commands.status import explain, find
+
+    within, separator, alone = name.rpartition("/")
+    if separator and namespace not in (None, within):
+        refuse(f"{name}: its namespace is {within}, and --namespace is {namespace}; give one of the two")
+    name, namespace = alone, within if separator else namespace
 
     async def run(access: "Access") -> int:
         async with access.client() as kube:

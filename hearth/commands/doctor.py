@@ -1,12 +1,14 @@
 """`hearth doctor`: whether a cluster has what Hearth needs, and for each thing that it has not, what to do."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
-from hearth.api.quantity import amount
+from hearth.api.manifest import ManifestError, read_runtime
 from hearth.api.reasons import troubles
 from hearth.commands.access import listed
+from hearth.devices import claimed_resources, extended_resources, is_ready
 from hearth.group import GROUP
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import Forbidden, KubeError, Unanswered, Unavailable
@@ -14,10 +16,12 @@ from hearth.kube.kinds import (
     ACCESS_REVIEW,
     API_SERVICE,
     DEPLOYMENT,
+    DEVICE_CLASS,
     INFERENCE_RUNTIME,
     LLMSERVICE,
     NODE,
     POD,
+    RESOURCE_SLICE,
     SCALED_OBJECT,
 )
 from hearth.kube.objects import (
@@ -216,25 +220,37 @@ async def _account(kube: KubeClient, role: str) -> tuple[str, str | None]:
 async def _accelerators(kube: KubeClient) -> list[Check]:
     runtimes = await listed(kube, INFERENCE_RUNTIME.everywhere)
     nodes = await listed(kube, NODE.everywhere)
-    return accelerator_checks(nodes, runtimes)
+    classes, slices = [await listed(kube, kind.everywhere) for kind in (DEVICE_CLASS, RESOURCE_SLICE)]
+    ready = {name_of(node) for node in nodes if is_ready(node)}
+    return accelerator_checks(extended_resources(nodes), claimed_resources(classes, slices, ready), runtimes)
 
 
-def accelerator_checks(nodes: list[KubeObject], runtimes: list[KubeObject]) -> list[Check]:
-    """What can be allocated, and which runtimes it is for. Pure."""
-    allocatable: dict[str, int] = {}
-    for node in nodes:
-        for name, count in mapping(node, "status", "allocatable").items():
-            if "/" in name and (devices := amount(count)) is not None:
-                allocatable[name] = allocatable.get(name, 0) + int(devices)
-    there = {name: count for name, count in allocatable.items() if count and not name.startswith("hugepages")}
-    said = ", ".join(f"{count} {name}" for name, count in sorted(there.items()))
+def accelerator_checks(
+    plugged: Mapping[str, Decimal], claimed: Mapping[str, Decimal], runtimes: list[KubeObject]
+) -> list[Check]:
+    """What can be allocated, by device plugins and by DRA, and which runtimes it is for. Pure."""
+    there = {name: count for name, count in plugged.items() if count and not name.startswith("hugepages")}
+    there = {**{name: count for name, count in claimed.items() if count}, **there}
+    said = ", ".join(f"{int(count)} {name}" for name, count in sorted(there.items()))
     made = [
         Check("accelerators", bool(there), said or "no node can allocate any", "install your vendor's device plugin"),
     ]
-    names = {name_of(item): text(item, "spec", "accelerator", "resourceName") for item in runtimes}
-    fitting = sorted(name for name, resource in names.items() if not resource or resource in there)
-    idle = ", ".join(sorted(f"{name} (no {resource})" for name, resource in names.items() if name not in fitting))
-    found = f"{', '.join(fitting) or 'none'} can be used" + (f"; not here: {idle}" if idle else "")
+    fitting: list[str] = []
+    idle: list[str] = []
+    for item in runtimes:
+        name = name_of(item)
+        try:
+            resources = read_runtime(item).spec.accelerator.resources
+        except ManifestError as error:
+            why = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
+            made.append(Check(f"InferenceRuntime {name}", False, f"can't be read: {why}", f"kubectl edit infr {name}"))
+            continue
+        if not resources or any(resource in there for resource in resources):
+            fitting.append(name)
+        else:
+            idle.append(f"{name} (no {' nor '.join(resources)})")
+    found = f"{', '.join(sorted(fitting)) or 'none'} can be used"
+    found += f"; not here: {', '.join(sorted(idle))}" if idle else ""
     made.append(Check("InferenceRuntimes", bool(fitting), found, "kubectl apply -f runtimes/VENDOR-ENGINE.yaml"))
     return made
 
@@ -249,4 +265,4 @@ def service_check(item: KubeObject) -> Check:
     phase = text(item, "status", "phase") or "Pending"
     bad = troubles(conditions_of(item))
     found = ": ".join([phase, "; ".join(f"{reason}: {message}" for reason, message in bad)]) if bad else phase
-    return Check(f"LLMService {namespace}/{name}", not bad, found, f"hearth status {name} -n {namespace}")
+    return Check(f"LLMService {namespace}/{name}", not bad, found, f"hearth status {namespace}/{name}")

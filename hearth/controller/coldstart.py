@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import get_args
 
 from hearth.coldstart import MAX_SECONDS, PHASES, StartPhase, Took, remaining, remembered
-from hearth.controller.world import NOT_PULLED, World, phase_of, unschedulable
+from hearth.controller.world import World, alive, one_comes, phase_of, troubles, wanted_replicas
 from hearth.kube.objects import KubeObject, instant, mapping, mappings, name_of, text, uid_of
+from hearth.troubles import NOT_PULLED, node_coming, unschedulable
 
 # As far as a start can be: the pod that is furthest counts.
 _PHASES: tuple[StartPhase, ...] = get_args(StartPhase)
@@ -29,11 +30,12 @@ _EVENT_PHASES: dict[str, StartPhase] = {
 
 def cold_start(world: World) -> KubeObject | None:
     """{phase, message} of the start that is under way, None while there is none."""
-    if phase_of(world) not in ("Loading", "Degraded"):
+    if phase_of(world) not in ("Loading", "Degraded") or wanted_replicas(world) == 0:
         return None
-    if not world.pods:
+    pods = alive(world)
+    if not pods:
         return {"phase": "scheduling", "message": "no pod yet"}
-    phases = {name_of(pod): _pod_phase(pod, world.events) for pod in world.pods}
+    phases = {name_of(pod): _pod_phase(pod, world.events) for pod in pods}
     name, (phase, message) = max(phases.items(), key=lambda pair: _PHASES.index(pair[1][0]))
     return {"phase": phase, "message": f"pod {name}: {message}"}
 
@@ -70,7 +72,9 @@ def progress(world: World, old: KubeObject, now: str) -> tuple[KubeObject | None
     if took:
         made["took"] = took
     in_phase = _seconds(made["since"], now)
-    if (left := remaining(history, start["phase"], in_phase)) is not None:
+    # Nothing that earlier starts took tells when a node, a quota or a volume will be there.
+    stuck = bool(troubles(world)) and not one_comes(world)
+    if not stuck and (left := remaining(history, start["phase"], in_phase)) is not None:
         made["eta"] = round(left)
         elapsed = sum(took.values()) + in_phase
         made["percent"] = round(100 * elapsed / (elapsed + left)) if elapsed + left > 0 else 0
@@ -105,8 +109,8 @@ def _pod_phase(pod: KubeObject, events: Sequence[KubeObject]) -> tuple[StartPhas
     told = [event for event in events if text(event, "involvedObject", "uid") == uid_of(pod)]
     last = next((event for event in reversed(told) if text(event, "reason") in _EVENT_PHASES), None)
     if (words := unschedulable(pod)) is not None or not text(pod, "spec", "nodeName"):
-        if last is not None and text(last, "reason") == "TriggeredScaleUp":
-            return "scheduling", f"a node is being added: {text(last, 'message')}"
+        if (coming := node_coming(told)) is not None:
+            return "scheduling", f"a node is being added: {coming}"
         return "scheduling", words or "waiting for a node"
     for container in mappings(pod, "status", "containerStatuses"):
         state = mapping(container, "state")

@@ -20,12 +20,17 @@ def transitions(item: KubeObject, old: KubeObject, new: KubeObject, now: str, in
     `old` was read from: where the informer lags and the same transition is seen again, it is the same Event.
     """
     before = {text(condition, "type"): condition for condition in conditions_of({"status": old})}
-    made = []
-    for condition in new["conditions"]:
-        was = before.get(condition["type"], {})
-        if (was.get("status"), was.get("reason")) != (condition["status"], condition["reason"]):
-            made.append(_event(item, condition, now, instance))
-    return made
+    changed = {
+        # What several conditions say is told once: Ready repeats what keeps it from being so.
+        (condition["reason"], condition["message"]): condition
+        for condition in reversed(new["conditions"])
+        if condition["type"] != "Stalled" and _differs(before.get(condition["type"], {}), condition)
+    }
+    return [_event(item, condition, now, instance) for condition in reversed(changed.values())]
+
+
+def _differs(was: KubeObject, condition: KubeObject) -> bool:
+    return (was.get("status"), was.get("reason")) != (condition["status"], condition["reason"])
 
 
 def _event(item: KubeObject, condition: KubeObject, now: str, instance: str) -> KubeObject:

@@ -1,21 +1,30 @@
 """Whose an object is that has a name which we derived, and what of ours is needed no more. Pure.
 
-A name is ours because we made the object, not because we would have chosen it. An object is this LLMService's where an
-owner reference has its uid. One that was orphaned (kubectl delete --cascade=orphan) has our label with the LLMService's
-name and nobody else who controls it. Everything else is somebody's, and is not touched.
+A name is ours because we made the object, not because we would have chosen it. An object is this LLMService's where
+an owner reference has its uid. One that was orphaned (kubectl delete --cascade=orphan) has our labels with the
+LLMService's name, was written by this controller, and nobody controls it: a label alone is in any copy of a manifest.
+What the operator of Hearth v0.3, written in Go, made of the same LLMService is not ours yet: docs/migrate-from-go.md.
+Everything else is somebody's, and is not touched.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from hearth.api.key import ServiceKey
-from hearth.api.labels import LLMSERVICE_LABEL
+from hearth.api.labels import LLMSERVICE_LABEL, MANAGED_BY
 from hearth.crd_translator.storage import ACCESS_MODES
 from hearth.group import API_VERSION
-from hearth.kube.objects import KubeObject, is_leaving, key_of, labels_of, name_of, owners_of, texts
+from hearth.kube.objects import KubeObject, is_leaving, key_of, labels_of, mappings, metadata, name_of, owners_of, texts
 
-Standing = Literal["free", "ours", "orphan", "leaving", "foreign"]
-"""free: there is nothing; leaving: it belonged to an earlier LLMService of this name, and is about to go."""
+MANAGER = "hearth-controller"
+# Owns spec.replicas = 0 of a new Deployment until KEDA writes it: without an owner the API server would say 1.
+CREATOR = "hearth-creator"
+_PREDECESSOR = "hearth-operator"
+"""The field manager of Hearth v0.3's operator."""
+
+Standing = Literal["free", "ours", "orphan", "leaving", "foreign", "unconverted"]
+"""free: there is nothing; leaving: it belonged to an earlier LLMService of this name, and is about to go; unconverted:
+Hearth v0.3 made it of this LLMService."""
 
 ObjectName = tuple[str, str]
 """(kind, name) within a namespace."""
@@ -36,20 +45,38 @@ def standing(found: KubeObject | None, key: ServiceKey, uid: str) -> Standing:
     if found is None:
         return "free"
     owners = owners_of(found)
-    if any(owner.get("uid") == uid for owner in owners):
-        return "ours"
+    managers = _managers(found)
+    if is_owned(found, uid):
+        return "unconverted" if _PREDECESSOR in managers and MANAGER not in managers else "ours"
     controller = next((owner for owner in owners if owner.get("controller")), None)
     if controller is not None:
         same = (controller.get("apiVersion"), controller.get("kind"), controller.get("name"))
         return "leaving" if same == (API_VERSION, "LLMService", key.name) else "foreign"
-    if labels_of(found).get(LLMSERVICE_LABEL) == key.name:
+    labels = {LLMSERVICE_LABEL: key.name, **MANAGED_BY}
+    if labels.items() <= labels_of(found).items() and not managers.isdisjoint((MANAGER, CREATOR)):
         return "leaving" if is_leaving(found) else "orphan"
     return "foreign"
+
+
+def is_owned(found: KubeObject, uid: str) -> bool:
+    """Whether it is the LLMService's with this uid, whoever made it."""
+    return any(owner.get("uid") == uid for owner in owners_of(found))
+
+
+def _managers(found: KubeObject) -> set[str]:
+    """Who has written it, as the API server keeps it."""
+    return {str(entry.get("manager")) for entry in mappings(metadata(found), "managedFields")}
 
 
 def check_names(found: Mapping[ObjectName, KubeObject | None], key: ServiceKey, uid: str) -> None:
     """Raise NameTaken or PredecessorLeaving unless every object is ours, an orphan of ours, or not there."""
     standings = {name: standing(item, key, uid) for name, item in found.items()}
+    if left := [name for name in standings if standings[name] == "unconverted"]:
+        named = _listed([f"{kind} {key.namespace}/{name}" for kind, name in left])
+        raise NameTaken(
+            f"found {named}, made of this LLMService by the operator of Hearth v0.3; nothing is converted: "
+            "docs/migrate-from-go.md says how to hand the LLMService over"
+        )
     if foreign := [name for name in standings if standings[name] == "foreign"]:
         raise NameTaken(_taken(foreign, found, key))
     if leaving := [name for name in standings if standings[name] == "leaving"]:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import get_args
 
 from hearth.api.base import MAX_INT32
-from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.key import ServiceKey
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
@@ -20,24 +19,30 @@ from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.quantity import amount
 from hearth.api.status import ConditionType
 from hearth.controller.belongings import Belongings
+from hearth.controller.choosing import Choice, choose
 from hearth.controller.coldstart import by_others
 from hearth.controller.events import transitions
 from hearth.controller.ownership import (
+    CREATOR,
+    MANAGER,
     NameTaken,
     ObjectName,
     PredecessorLeaving,
     check_names,
+    is_owned,
     needless,
     object_name,
     standing,
 )
 from hearth.controller.rollout import with_room
+from hearth.controller.runtimes import Runtimes
 from hearth.controller.scaledobject import carried_over, given_up, hpa_name, kedas, metric_name, nudged
+from hearth.controller.scalers import Scalers
 from hearth.controller.seed import seed_of
 from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
 from hearth.controller.verdict import Verdict
-from hearth.controller.world import World, phase_of, ready_replicas, wanted_replicas
-from hearth.crd_translator import ClusterFacts, Rendered, RuntimeNotResolved, readiness_path, render
+from hearth.controller.world import World, alive, phase_of, ready_replicas, wanted_replicas
+from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_path, render_on, render_without_runtime
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import PASSING, Conflict, KubeError, Refused, UnknownApi
@@ -45,6 +50,7 @@ from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD_EVENT, RENDERED, exter
 from hearth.kube.objects import (
     KubeObject,
     ObjectKey,
+    condition,
     is_leaving,
     labels_of,
     mapping,
@@ -62,9 +68,6 @@ from hearth.logs import fields
 
 log = logging.getLogger(__name__)
 
-MANAGER = "hearth-controller"
-# Owns spec.replicas = 0 of a new Deployment until KEDA writes it: without an owner the API server would say 1.
-CREATOR = "hearth-creator"
 
 KEDA_LOOK_SECONDS = 10.0  # how often to see whether KEDA is there by now
 NAME_LOOK_SECONDS = 10.0  # how often to see whether a name is free by now: a foreign object is in no watch of ours
@@ -84,28 +87,33 @@ class KedaMissing(Exception):
 
 
 class Reconciler:
-    """`services`, `belongings`, `runtimes` and `facts` say what the informers know now; `identity` is this process'
-    name in Events; `fleet` is told what each service is like; `unreadable` says why InferenceRuntimes can't be read."""
+    """`services`, `belongings`, `scalers`, `runtimes` and `facts` say what the informers know now; `identity` is this
+    process' name in Events; `fleet` is told what each service is like; `keda_away` says why KEDA does nothing; `now` is
+    the clock's time."""
 
     def __init__(
         self,
         kube: KubeClient,
         services: Mapping[ObjectKey, KubeObject],
         belongings: Belongings,
-        runtimes: Callable[[], list[InferenceRuntime]],
+        scalers: Scalers,
+        runtimes: Runtimes,
         facts: Callable[[], ClusterFacts],
         identity: str,
         fleet: Fleet,
-        unreadable: Callable[[], Mapping[str, str]] = dict,
+        keda_away: Callable[[], str | None] = lambda: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._kube = kube
         self._services = services
         self._belongings = belongings
+        self._scalers = scalers
         self._runtimes = runtimes
         self._facts = facts
         self._identity = identity
         self._fleet = fleet
-        self._unreadable = unreadable
+        self._keda_away = keda_away
+        self._now = now
         self._nudged: dict[ServiceKey, float] = {}
         self._settled: dict[ServiceKey, tuple[str, tuple[KubeObject, ...], list[Mark]]] = {}
 
@@ -120,28 +128,32 @@ class Reconciler:
             self._settled.pop(key, None)
             self._fleet.forget(key)
             return None  # what it owned goes with it: the garbage collector follows the owner references
-        runtime: InferenceRuntime | None = None
+        choice: Choice | None = None
         again: float | None = None
         try:
             service = parse_llmservice(item, "API server")
-            rendered = render(service, self._runtimes(), self._facts())
-            runtime = rendered.runtime
+            choice = self._choose(service, item)
+            if choice.runtime is not None:
+                objects = render_on(service, choice.runtime, self._facts()).objects
+            else:
+                objects = render_without_runtime(service, self._facts())
             keda = True
             try:
-                again = await self._settle(service, item, rendered)
+                again = await self._settle(service, item, objects, whole=choice.runtime is not None)
             except KedaMissing:
                 keda, again = False, KEDA_LOOK_SECONDS
-            world = await self._observe(key)
+            world = replace(await self._observe(key), keda=keda)
+            again = sooner(again, choice.again)
             if wanted_replicas(world) > 0:
-                again = min(again or LOOK_SECONDS, LOOK_SECONDS)
+                again = sooner(again, LOOK_SECONDS)
             self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
-            found = verdicts(world, runtime.metadata.name, keda=keda)
+            found = verdicts(world, choice.verdict)
         except ManifestError as error:
             world = self._world(key)
             found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
         except RuntimeNotResolved as error:
             world = self._world(key)
-            found = runtime_not_resolved(error.reason, self._why_not_resolved(item, error))
+            found = runtime_not_resolved(world, error.reason, str(error))
         except NameTaken as error:
             world, again = self._world(key), NAME_LOOK_SECONDS
             found = [Verdict("Ready", False, "NameTaken", str(error))]
@@ -151,30 +163,33 @@ class Reconciler:
         except PASSING:
             raise
         except KubeError as error:
+            world = self._world(key)
             refused = [Verdict("Ready", False, "Refused", str(error))]
-            await self._write_status(key, item, self._world(key), refused, runtime)
+            if choice is not None:
+                refused = verdicts(world, choice.verdict, refused=str(error))
+            await self._write_status(key, item, world, refused, choice)
             raise
-        await self._write_status(key, item, world, found, runtime)
+        await self._write_status(key, item, world, found, choice)
         return again
 
-    def _why_not_resolved(self, item: KubeObject, error: RuntimeNotResolved) -> str:
-        """One that is there and can't be read is not missing: what is wrong with it is said."""
-        unreadable = self._unreadable()
-        named = text(item, "spec", "runtime", "name")
-        if named in unreadable:
-            return f"spec.runtime.name: InferenceRuntime {named} is there and cannot be read: {unreadable[named]}"
-        if named or not unreadable:
-            return str(error)
-        return "; ".join([str(error), *(f"{name} cannot be read: {why}" for name, why in sorted(unreadable.items()))])
+    def _choose(self, service: LLMService, item: KubeObject) -> Choice:
+        """Raises RuntimeNotResolved."""
+        world = self._world(service.key)
+        idle = wanted_replicas(world) == 0 and not world.pods
+        known = (self._runtimes.sorted(), self._runtimes.unreadable, self._facts())
+        return choose(service, mapping(item, "status"), *known, idle=idle, now=self._now())
 
-    async def _settle(self, service: LLMService, item: KubeObject, rendered: Rendered) -> float | None:
-        """Make what is there what should be; seconds after which to look again where the clock says so.
+    async def _settle(
+        self, service: LLMService, item: KubeObject, objects: tuple[KubeObject, ...], *, whole: bool
+    ) -> float | None:
+        """Make what is there what should be; seconds after which to look again where the clock says so. Without
+        `whole`, `objects` are not all that the LLMService needs, and nothing is deleted.
 
         Where nothing that it depends on has changed since this was done, it is not done again. Raises KedaMissing,
         NameTaken, PredecessorLeaving, KubeError.
         """
         key = service.key
-        objects = with_room(rendered.objects, self._world(key))
+        objects = with_room(objects, self._world(key))
         now = (uid_of(item), objects, self._marks(key))
         scaled = self._belongings.get(key, "ScaledObject", key.name)
         nudge_due = scaled is not None and given_up(scaled)
@@ -184,7 +199,8 @@ class Reconciler:
         found = await self._look(objects, key)
         check_names(found, key, uid_of(item))
         await self._write_all(key, item, objects, found)
-        await self._prune(service, item, objects)
+        if whole:
+            await self._prune(service, item, objects)
         # What was seen before: where our own writes changed something, there is one more round.
         self._settled[key] = now
         return NUDGE_SECONDS if nudge_due else None
@@ -261,10 +277,13 @@ class Reconciler:
                 await self._kube.delete_object(path_of(child), uid_of(child))
 
     def _world(self, key: ServiceKey) -> World:
-        """What the informers know."""
+        """What the informers know. What only bears our label is not the LLMService's."""
+        uid = uid_of(self._services.get(ObjectKey(*key)))
         pods = [pod for pod in self._belongings.of(key, "Pod") if not is_leaving(pod)]
-        deployment = self._belongings.get(key, "Deployment", key.name)
-        return World(deployment, self._belongings.get(key, "ScaledObject", key.name), pods)
+        known = (self._belongings.get(key, kind, key.name) for kind in ("Deployment", "ScaledObject"))
+        deployment, scaled = (item if item is not None and is_owned(item, uid) else None for item in known)
+        others = tuple(self._scalers.others(key, uid_of(scaled)))
+        return World(deployment, scaled, pods, others=others, keda_away=self._keda_away(), now=self._now())
 
     async def _observe(self, key: ServiceKey) -> World:
         """What the informers know, and of a service that has replicas what must be asked for."""
@@ -272,12 +291,16 @@ class Reconciler:
         if wanted_replicas(world) == 0:
             return replace(world, queue_depth=0 if world.deployment is not None else None)
         events: list[KubeObject] = []
-        if phase_of(world) in ("Loading", "Degraded"):
-            for pod in world.pods:
+        if ready_replicas(world) < wanted_replicas(world):
+            for pod in alive(world):
+                if condition(pod, "Ready").get("status") == "True":
+                    continue
                 selector = f"involvedObject.uid={uid_of(pod)}"
                 listed = await self._kube.list_objects(POD_EVENT.within(key.namespace), field_selector=selector)
                 events += sorted(listed.items, key=_time_of)
-        return replace(world, events=events, queue_depth=await self._queue_depth(key, world.scaled_object))
+        hpa = await self._kube.get_object(HPA.path(key.namespace, hpa_name(key)))
+        depth = await self._queue_depth(key, world.scaled_object)
+        return replace(world, events=events, queue_depth=depth, hpas=[hpa] if hpa is not None else [])
 
     async def _queue_depth(self, key: ServiceKey, scaled_object: KubeObject | None) -> int | None:
         """The metric as KEDA tells it to the HPA; None where it can't be had."""
@@ -345,22 +368,24 @@ class Reconciler:
         return nudged(wanted)
 
     async def _write_status(
-        self, key: ServiceKey, item: KubeObject, world: World, found: list[Verdict], runtime: InferenceRuntime | None
+        self, key: ServiceKey, item: KubeObject, world: World, found: list[Verdict], choice: Choice | None
     ) -> None:
         old = mapping(item, "status")
         strange = by_others(item, MANAGER)
-        now = datetime.now(UTC)
+        now = self._now()
+        runtime = choice.runtime if choice is not None else None
         status = llmservice_status(
             world,
             found,
             {**old, "coldStart": {}} if strange else old,
-            runtime=runtime.metadata.name if runtime is not None else None,
+            runtime=choice.name if choice is not None else None,
+            choice=choice.status if choice is not None else None,
             selector=f"{LLMSERVICE_LABEL}={key.name},{COMPONENT_LABEL}=engine",
             url=f"http://{key.name}.{key.namespace}.svc/v1",
             generation=number(item, "metadata", "generation"),
             now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            paths=runtime.spec.paths if runtime is not None else (),
-            readiness_path=readiness_path(runtime) if runtime is not None else None,
+            paths=runtime.spec.paths if runtime is not None else None,
+            readiness_path=(readiness_path(runtime) or "") if runtime is not None else None,
         )
         if status == _without_others(old):
             return
@@ -399,6 +424,11 @@ class Reconciler:
             pass  # told already
         except KubeError as error:
             log.warning("Event not written", extra=fields(reason=str(error)))
+
+
+def sooner(one: float | None, other: float | None) -> float | None:
+    """The smaller of two whiles; None is for ever."""
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)
 
 
 def _without_others(status: KubeObject) -> KubeObject:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from hearth.api.labels import VERSION_ANNOTATION
 from hearth.controller.verdict import Verdict
-from hearth.controller.world import World, unschedulable, wanted_replicas
+from hearth.controller.world import World, wanted_replicas
 from hearth.kube.objects import KubeObject, mapping, mappings, number, text
+from hearth.troubles import unschedulable
 
 _OVER = ("Succeeded", "Failed")
 

@@ -12,6 +12,7 @@ import re
 from hearth.api.key import ServiceKey
 from hearth.controller.verdict import Verdict
 from hearth.kube.objects import KubeObject, condition, mapping, mappings, namespace_of, owners_of, text, texts
+from hearth.troubles import paused
 
 NUDGE = "nudge"
 _MISSING_SECRET = re.compile(r"resolving secret name \S*LocalObjectReference\{Name:([^,]+),\},Key:([^,]+),")
@@ -26,6 +27,8 @@ def metric_name(scaled_object: KubeObject | None) -> str | None:
 
 def ready_verdict(scaled_object: KubeObject) -> Verdict:
     """The condition ScaledObjectReady, from KEDA's own."""
+    if (pause := paused(scaled_object)) is not None:
+        return Verdict("ScaledObjectReady", False, pause.reason, pause.message)
     ready = condition(scaled_object, "Ready")
     message = text(ready, "message") or "KEDA has not looked at the ScaledObject yet"
     if secret := _MISSING_SECRET.search(message):
@@ -36,6 +39,13 @@ def ready_verdict(scaled_object: KubeObject) -> Verdict:
             "SecretNotFound",
             f"KEDA can't read key {key} of Secret {namespace}/{name}, which the engine needs, and starts nothing: "
             f"kubectl create secret generic {name} -n {namespace} --from-literal={key}=…; Hearth looks again by itself",
+        )
+    if not heard(scaled_object):
+        return Verdict(
+            "ScaledObjectReady",
+            False,
+            "MetricLost",
+            "KEDA has lost the metric of the queue and drops every push (kedacore/keda#8168); Hearth nudges it",
         )
     match ready.get("status"), text(ready, "reason"):
         case "True", _:

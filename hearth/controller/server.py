@@ -9,23 +9,35 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.key import ServiceKey
 from hearth.api.labels import ENGINE_SELECTOR, LLMSERVICE_LABEL
-from hearth.api.manifest import ManifestError, parse_runtime
-from hearth.api.quantity import amount
 from hearth.controller.belongings import Belongings
+from hearth.controller.kedalease import LEASE_NAME, KedaLease
 from hearth.controller.leader import Election
 from hearth.controller.metrics import ControllerMetrics
 from hearth.controller.reconcile import Reconciler
+from hearth.controller.runtimes import Runtimes
+from hearth.controller.scalers import Scalers
 from hearth.crd_translator import ClusterFacts
+from hearth.devices import claimed_resources, extended_resources, is_ready
 from hearth.faults import contained
 from hearth.fleet import Fleet
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import KubeError
 from hearth.kube.informer import Informer
-from hearth.kube.kinds import INFERENCE_RUNTIME, LLMSERVICE, NODE, POD, RENDERED, SCALED_OBJECT
-from hearth.kube.objects import KubeObject, ObjectKey, mapping
+from hearth.kube.kinds import (
+    DEVICE_CLASS,
+    HPA,
+    INFERENCE_RUNTIME,
+    LEASE,
+    LLMSERVICE,
+    NODE,
+    POD,
+    RENDERED,
+    RESOURCE_SLICE,
+    SCALED_OBJECT,
+)
+from hearth.kube.objects import KubeObject, ObjectKey, labels_of, mapping, name_of
 from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
 from hearth.metrics import role_registry
@@ -35,6 +47,8 @@ from hearth.process import announce, run_until, stop_signal
 log = logging.getLogger(__name__)
 
 WORKERS = 4
+KEDA_SECONDS = 10.0
+"""How often to look at KEDA's Lease: that nothing happens has no event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +70,19 @@ class Controller:
     """What it knows of the cluster, and the queue of LLMServices to look at."""
 
     def __init__(self, kube: KubeClient, config: ControllerConfig, registry: CollectorRegistry) -> None:
+        self._kube = kube
         self._config = config
+        self._keda = KedaLease()
+        self._keda_away: str | None = None
         self.queue: WorkQueue[ServiceKey] = WorkQueue()
         self._services = Informer(kube, LLMSERVICE.everywhere, self._service_changed)
         self._runtimes = Informer(kube, INFERENCE_RUNTIME.everywhere, self._runtime_changed)
-        self._readable: dict[ObjectKey, InferenceRuntime] = {}
-        self._unreadable: dict[str, str] = {}
-        self._nodes = Informer(kube, NODE.everywhere, self._cluster_changed)
+        self.runtimes = Runtimes(kube, self._runtimes.objects)
+        self._nodes = Informer(kube, NODE.everywhere, partial(self._cluster_changed, NODE.name))
+        self._classes = Informer(kube, DEVICE_CLASS.everywhere, partial(self._cluster_changed, DEVICE_CLASS.name))
+        self._slices = Informer(kube, RESOURCE_SLICE.everywhere, partial(self._cluster_changed, RESOURCE_SLICE.name))
+        self._facts: ClusterFacts | None = None
+        self._told: dict[tuple[str, ObjectKey], object] = {}
         self._belongings = Belongings()
         self._children = [
             Informer(kube, kind.everywhere, partial(self._child_changed, kind.name), LLMSERVICE_LABEL)
@@ -70,22 +90,24 @@ class Controller:
             if kind is not SCALED_OBJECT
         ]
         self._children.append(Informer(kube, POD.everywhere, partial(self._child_changed, "Pod"), ENGINE_SELECTOR))
-        told = partial(self._child_changed, SCALED_OBJECT.name)
-        self._scaled = Informer(kube, SCALED_OBJECT.everywhere, told, LLMSERVICE_LABEL)
+        self._scalers = Scalers()
+        self._hpas = Informer(kube, HPA.everywhere, partial(self._scaler_changed, HPA.name))
+        self._scaled = Informer(kube, SCALED_OBJECT.everywhere, self._scaled_object_changed)
         self._fleet = Fleet(time.monotonic, config.accelerator_price).register(registry)
         self._metrics = ControllerMetrics(registry, lambda: len(self.queue), lambda: self._watching)
         self._reconciler = Reconciler(
             kube,
             self._services.objects,
             self._belongings,
+            self._scalers,
             self.runtimes,
             self.facts,
             config.identity,
             self._fleet,
-            lambda: self._unreadable,
+            lambda: self._keda_away,
         )
 
-        # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for.
+        # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for. Nor are HPAs.
         self._needed = (self._services, self._runtimes, self._nodes, *self._children)
         self._watching = False
 
@@ -98,11 +120,14 @@ class Controller:
         """Watch and reconcile until cancelled."""
         self._watching = True
         async with asyncio.TaskGroup() as group:
-            for informer in (*self._needed, self._scaled):
+            for informer in (*self._needed, self._scaled, self._hpas):
                 group.create_task(informer.run())
+            await self._watch_devices(group)
             for informer in self._needed:
                 await informer.synced.wait()
+            group.create_task(self.runtimes.run())
             log.info("controller watching", extra=fields(services=len(self._services.objects)))
+            group.create_task(self._watch_keda())
             for _ in range(WORKERS):
                 group.create_task(self._work())
 
@@ -122,19 +147,59 @@ class Controller:
             finally:
                 self.queue.done(key, failed=failed, again=again)
 
-    def runtimes(self) -> list[InferenceRuntime]:
-        """The InferenceRuntimes that can be read, by name."""
-        return [runtime for _, runtime in sorted(self._readable.items(), key=lambda pair: pair[0])]
+    async def _watch_devices(self, group: asyncio.TaskGroup) -> None:
+        """Watch what tells of devices without a device plugin, where this API server knows of it, before anything is
+        chosen."""
+        with contained("watch", path=DEVICE_CLASS.everywhere):
+            try:
+                if await self._kube.get_object(DEVICE_CLASS.api) is None:
+                    return
+            except KubeError as error:
+                log.warning("DeviceClasses are not looked at", extra=fields(reason=str(error)))
+                return
+            for informer in (self._classes, self._slices):
+                group.create_task(informer.run())
+
+    async def _watch_keda(self) -> None:
+        """Look at KEDA's Lease; where it is away, or is back, every LLMService has another status."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            with contained("lease"):
+                try:
+                    found = await self._kube.list_objects(
+                        LEASE.everywhere, field_selector=f"metadata.name={LEASE_NAME}"
+                    )
+                    self._keda.see(found.items, clock())
+                    away = self._keda.away(clock())
+                except KubeError as error:
+                    log.debug("KEDA's Lease can't be read", extra=fields(reason=str(error)))
+                    away = None
+                if (away is None) is not (self._keda_away is None):
+                    log.warning("KEDA is away" if away else "KEDA is back", extra=fields(reason=away))
+                    self._keda_away = away
+                    self._look_at_all()
+            await asyncio.sleep(KEDA_SECONDS)
 
     def facts(self) -> ClusterFacts:
-        """What the translator must know of this cluster: the extended resources that some node can allocate."""
-        names = {
-            name
-            for node in self._nodes.objects.values()
-            for name, count in mapping(node, "status", "allocatable").items()
-            if "/" in name and (amount(count) or 0) > 0
-        }
-        return ClusterFacts(self._config.activator_host, self._config.scaler_address, frozenset(names) or None)
+        """What the translator must know of this cluster."""
+        if self._facts is None:
+            self._facts = self._gathered()
+        return self._facts
+
+    def _gathered(self) -> ClusterFacts:
+        nodes = self._nodes.objects.values()
+        ready = [node for node in nodes if is_ready(node)]
+        names = {name_of(node) for node in ready}
+        claimed = claimed_resources(self._classes.objects.values(), list(self._slices.objects.values()), names)
+        plugged = extended_resources(nodes)
+        there = frozenset(name for counts in (plugged, claimed) for name, count in counts.items() if count > 0)
+        return ClusterFacts(
+            self._config.activator_host,
+            self._config.scaler_address,
+            there or None,
+            frozenset({*plugged, *claimed}) - there,
+            tuple(labels_of(node) for node in ready),
+        )
 
     def _service_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
         self.queue.add(ServiceKey(*key))
@@ -143,18 +208,30 @@ class Controller:
         for service in self._belongings.put(kind, key, item):
             self.queue.add(service)
 
-    def _runtime_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
-        self._readable.pop(key, None)
-        self._unreadable.pop(key.name, None)
-        if item is not None:
-            try:
-                self._readable[key] = parse_runtime(item, "API server")
-            except ManifestError as error:
-                self._unreadable[key.name] = "; ".join(f"{p.path}: {p.message}" for p in error.problems)
-                log.warning("InferenceRuntime cannot be read", extra=fields(runtime=key[1], reason=str(error)))
-        self._cluster_changed(key, item)
+    def _scaler_changed(self, kind: str, key: ObjectKey, item: KubeObject | None) -> None:
+        for service in self._scalers.put(kind, key, item):
+            if ObjectKey(*service) in self._services.objects:
+                self.queue.add(service)
 
-    def _cluster_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+    def _scaled_object_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        self._child_changed(SCALED_OBJECT.name, key, item)
+        self._scaler_changed(SCALED_OBJECT.name, key, item)
+
+    def _runtime_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        self.runtimes.put(key.name, item)
+        self._look_at_all()
+
+    def _cluster_changed(self, kind: str, key: ObjectKey, item: KubeObject | None) -> None:
+        # Nodes write their status every few minutes, and mostly it is the same to us.
+        before = self._told.pop((kind, key), None)
+        if item is not None:
+            parts = mapping(item, "spec"), mapping(item, "status", "allocatable")
+            self._told[kind, key] = (is_ready(item), labels_of(item), *parts)
+        if self._told.get((kind, key)) != before:
+            self._facts = None
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
         for service in self._services.objects:
             self.queue.add(ServiceKey(*service))
 

@@ -2,27 +2,46 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from hearth.api.reasons import ReasonName
 from hearth.api.status import Phase
-from hearth.controller.scaledobject import given_up
-from hearth.kube.objects import KubeObject, condition, mapping, mappings, name_of, number, text
+from hearth.controller.scaledobject import ready_verdict
+from hearth.controller.verdict import Verdict
+from hearth.kube.objects import KubeObject, condition, instant, metadata, number, text
+from hearth.troubles import Trouble, deployment_troubles, is_over, pod_troubles, pods_troubles
 
-# The kubelet's words: a missing Secret is a CreateContainerConfigError, whose message names it.
-_NOT_CREATED = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-NOT_PULLED = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
+# What ends by itself more often than not: the start goes on beside it.
+_MAY_PASS = ("Unschedulable", "VolumeNotMounted", "SandboxNotCreated", "NodeLost", "PodFailed")
+# KEDA's conditions that are false while replicas still come and go.
+_STILL_STARTS = ("NotSeen", "ScaledObjectNotReady", "HPANotScaling")
+# An HPA that could not get its metric once asks again after 15 s.
+_HPA_LASTING = timedelta(seconds=45)
+# How long KEDA may take to say something of a new ScaledObject.
+_IGNORED_AFTER = timedelta(minutes=1)
+_NO_KEDA = (
+    "the API server has no ScaledObjects: install KEDA (https://keda.sh/docs/latest/deploy/); "
+    "until then nothing starts or stops replicas, and Hearth looks again by itself"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """What there is for one LLMService. None: not there (yet). `events` are those of the pods that are not running,
-    oldest first; `queue_depth` is what KEDA hears, None where it was not asked or hears nothing."""
+    oldest first; `queue_depth` is what KEDA hears, None where it was not asked or hears nothing; `hpas` is KEDA's HPA,
+    empty where there is none, None where it was not asked for. `others` name who scales the Deployment beside ours;
+    `keda` is false where the API server knows no ScaledObjects; `keda_away` says why KEDA's operator does nothing;
+    `now` is the time of the look."""
 
     deployment: KubeObject | None
     scaled_object: KubeObject | None
     pods: Sequence[KubeObject]
     events: Sequence[KubeObject] = ()
     queue_depth: int | None = None
+    hpas: Sequence[KubeObject] | None = None
+    others: tuple[str, ...] = ()
+    keda: bool = True
+    keda_away: str | None = None
+    now: datetime | None = None
 
 
 def replicas(world: World) -> int:
@@ -39,41 +58,88 @@ def wanted_replicas(world: World) -> int:
     return max(0, number(world.deployment, "spec", "replicas", default=1)) if world.deployment is not None else 0
 
 
+def minimum(world: World) -> int:
+    """Replicas that there should be without any request, as KEDA is told."""
+    return max(0, number(world.scaled_object, "spec", "minReplicaCount"))
+
+
+def alive(world: World) -> list[KubeObject]:
+    """The pods that have not ended for good."""
+    return [pod for pod in world.pods if not is_over(pod)]
+
+
 def phase_of(world: World) -> Phase:
     if world.deployment is None:
         return "Pending"
     if ready_replicas(world):
         return "Ready"
-    if trouble(world) is not None:
+    if any(trouble.reason not in _MAY_PASS for trouble in troubles(world)) and not one_comes(world):
         return "Degraded"
     if wanted_replicas(world) > 0:
         return "Loading"
-    return "Degraded" if world.scaled_object is not None and given_up(world.scaled_object) else "ScaledToZero"
+    return "Degraded" if starts_nothing(world) else "ScaledToZero"
 
 
-def trouble(world: World) -> tuple[ReasonName, str] | None:
-    """(reason, message) of the first engine that can't go on unless somebody does something."""
-    for pod in world.pods:
-        name = name_of(pod)
-        for container in mappings(pod, "status", "containerStatuses"):
-            waiting = mapping(container, "state", "waiting")
-            said = text(waiting, "reason")
-            detail = text(waiting, "message") or said
-            if said == "CrashLoopBackOff":
-                return "EngineCrashing", f"pod {name} keeps exiting; its log says why"
-            if said in _NOT_CREATED:
-                return (
-                    "ContainerNotCreated",
-                    f"pod {name}: {detail}; once it can be made, Kubernetes makes it by itself",
-                )
-            if said in NOT_PULLED:
-                return "ImageNotPulled", f"pod {name}: {detail}"
+def troubles(world: World) -> list[Trouble]:
+    """What keeps replicas that are wanted from being there; all of it, in no order."""
+    if wanted_replicas(world) <= ready_replicas(world):
+        # Pods that ended are history once their successors are up; an engine that is ready and keeps restarting is not.
+        return pods_troubles(alive(world), (), world.now) if wanted_replicas(world) else []
+    return [*deployment_troubles(world.deployment), *pods_troubles(world.pods, world.events, world.now)]
+
+
+def one_comes(world: World) -> bool:
+    """Whether a replica is on its way, with nothing wrong about it."""
+    return any(not pod_troubles(pod, world.events, world.now) for pod in alive(world))
+
+
+def starts_nothing(world: World) -> bool:
+    """Whether a first request would bring no replica."""
+    scaling = scaling_verdict(world)
+    return not scaling.status and scaling.reason not in _STILL_STARTS
+
+
+def scaling_verdict(world: World) -> Verdict:
+    """The condition ScaledObjectReady: whether KEDA and the HPA do their part."""
+    if not world.keda:
+        return Verdict("ScaledObjectReady", False, "KedaNotInstalled", _NO_KEDA)
+    if world.keda_away is not None:
+        return Verdict("ScaledObjectReady", False, "KedaNotRunning", world.keda_away)
+    if world.scaled_object is None:
+        return Verdict("ScaledObjectReady", False, "NotSeen", "KEDA has not taken the ScaledObject yet")
+    if world.others:
+        fight = f"found {', '.join(world.others)}, beside this LLMService's ScaledObject"
+        return Verdict("ScaledObjectReady", False, "ScaledByOthers", f"{fight}: two scalers fight over its replicas")
+    said = ready_verdict(world.scaled_object)
+    if said.reason == "NotSeen" and _older(world, _IGNORED_AFTER):
+        return Verdict(
+            "ScaledObjectReady",
+            False,
+            "ScaledObjectIgnored",
+            "KEDA has said nothing of the ScaledObject since it was made: is its operator running, and does it watch "
+            "this namespace (WATCH_NAMESPACE)?",
+        )
+    if said.status and (words := _hpa_trouble(world)) is not None:
+        return Verdict("ScaledObjectReady", False, "HPANotScaling", words)
+    return said
+
+
+def _hpa_trouble(world: World) -> str | None:
+    """Why the HPA of a service that has replicas does nothing."""
+    name = text(world.scaled_object, "status", "hpaName")
+    if world.hpas is None or not name:
+        return None
+    if not world.hpas:
+        return f"HorizontalPodAutoscaler {name} is not there: the replicas stay as many as they are"
+    for kind in ("AbleToScale", "ScalingActive"):
+        said = condition(world.hpas[0], kind)
+        since = instant(said.get("lastTransitionTime"))
+        lasting = world.now is not None and since is not None and world.now - since > _HPA_LASTING
+        if said.get("status") == "False" and said.get("reason") != "ScalingDisabled" and lasting:
+            return f"HorizontalPodAutoscaler {name}: {text(said, 'reason')}: {text(said, 'message')}"
     return None
 
 
-def unschedulable(pod: KubeObject) -> str | None:
-    """What the scheduler says of a pod that it finds no node for."""
-    scheduled = condition(pod, "PodScheduled")
-    if not scheduled or scheduled.get("status") == "True":
-        return None
-    return text(scheduled, "message") or "waiting for a node"
+def _older(world: World, age: timedelta) -> bool:
+    made = instant(metadata(world.scaled_object).get("creationTimestamp"))
+    return world.now is not None and made is not None and world.now - made > age

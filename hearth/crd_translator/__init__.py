@@ -2,7 +2,15 @@
 
 from hearth.crd_translator.deployment import readiness_path
 from hearth.crd_translator.facts import ClusterFacts
-from hearth.crd_translator.render import Rendered, render
+from hearth.crd_translator.render import Rendered, render, render_on, render_without_runtime
 from hearth.crd_translator.resolve import RuntimeNotResolved
 
-__all__ = ["ClusterFacts", "Rendered", "RuntimeNotResolved", "readiness_path", "render"]
+__all__ = [
+    "ClusterFacts",
+    "Rendered",
+    "RuntimeNotResolved",
+    "readiness_path",
+    "render",
+    "render_on",
+    "render_without_runtime",
+]

@@ -97,6 +97,6 @@ def _probe(probe: Probe, runtime: InferenceRuntime) -> dict[str, Any]:
     port = runtime.spec.container.port.name
     if probe.http_get is not None:
         rendered["httpGet"].setdefault("port", port)
-    elif probe.tcp_socket is None and probe.exec is None:
+    elif not probe.handlers:
         rendered["httpGet"] = {"path": "/health", "port": port}
     return rendered

@@ -55,7 +55,7 @@ def _busy(runtime: InferenceRuntime) -> str:
     names = [re.escape(name) for name in (metrics.running, metrics.queue_depth) if name is not None]
     if metrics.running is None:
         return "busy() { connected; }"
-    port = str(metrics.port) if metrics.port is not None else f"${{{ENGINE_PORT_ENV}}}"
+    port = str(metrics.port) if isinstance(metrics.port, int) else f"${{{ENGINE_PORT_ENV}}}"
     url = f"http://127.0.0.1:{port}{metrics.path}"
     read = f'curl -fsS "{url}" || python3 -c "import urllib.request as u; print(u.urlopen(\'{url}\').read().decode())"'
     running = f"awk '/^({'|'.join(names)})[ {{]/ {{ total += $NF }} END {{ exit !(total > 0) }}'"

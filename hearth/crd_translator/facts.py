@@ -1,5 +1,6 @@
 """What the translation must know of the cluster, gathered by the caller."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -8,10 +9,13 @@ class ClusterFacts:
     """Facts about the cluster that the objects are for.
 
     `accelerators` holds the extended resources that some node can allocate; None means that it is not known, and
-    every vendor counts as present. `activator_host` and `scaler_address` (host:port) are where Hearth's own roles
-    are reached from any namespace.
+    every vendor counts as present. `exhausted` are those that nodes name and have none of now; `node_labels` are the
+    labels of each node. `activator_host` and `scaler_address` (host:port) are where Hearth's own roles are reached
+    from any namespace.
     """
 
     activator_host: str = "hearth-activator.hearth-system.svc.cluster.local"
     scaler_address: str = "hearth-scaler.hearth-system.svc.cluster.local:9090"
     accelerators: frozenset[str] | None = None
+    exhausted: frozenset[str] = frozenset()
+    node_labels: tuple[Mapping[str, str], ...] = ()

@@ -1,18 +1,7 @@
 """Names and labels of the objects that belong to an LLMService."""
 
-import hashlib
-
-from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
+from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL, MANAGED_BY
 from hearth.api.llmservice import LLMService
-
-
-def child_name(service: LLMService, suffix: str) -> str:
-    """`NAME-suffix`, at most 63 characters; a longer one is cut and made unique by a hash of the whole."""
-    whole = f"{service.metadata.name}-{suffix}"
-    if len(whole) <= 63:
-        return whole
-    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-    return f"{service.metadata.name[: 63 - len(suffix) - 10].rstrip('-')}-{digest}-{suffix}"
 
 
 def selector(service: LLMService) -> dict[str, str]:
@@ -24,7 +13,7 @@ def labels(service: LLMService, component: str = "engine") -> dict[str, str]:
     """The recommended labels plus ours."""
     return {
         "app.kubernetes.io/name": service.metadata.name,
-        "app.kubernetes.io/managed-by": "hearth",
+        **MANAGED_BY,
         COMPONENT_LABEL: component,
         LLMSERVICE_LABEL: service.metadata.name,
     }

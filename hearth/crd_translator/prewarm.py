@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
+from hearth.api.names import child_name
 from hearth.api.template import CACHE_PATH, WAIT
 from hearth.crd_translator.arguments import substitute
-from hearth.crd_translator.names import child_name, labels
+from hearth.crd_translator.names import labels
 from hearth.crd_translator.pod import pod_template
 from hearth.crd_translator.resolve import RuntimeNotResolved
 from hearth.crd_translator.storage import has_claim
@@ -55,7 +56,7 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> Part:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": child_name(service, f"prewarm-{digest}"),
+            "name": child_name(service.metadata.name, f"prewarm-{digest}"),
             "namespace": service.metadata.namespace,
             "labels": labels(service, "prewarm"),
         },

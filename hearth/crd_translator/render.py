@@ -30,16 +30,22 @@ class Rendered:
 def render(service: LLMService, runtimes: Sequence[InferenceRuntime], facts: ClusterFacts | None = None) -> Rendered:
     """Translate one LLMService. Raises RuntimeNotResolved where no runtime fits."""
     facts = facts or ClusterFacts()
-    runtime = resolve_runtime(service, runtimes, facts)
+    return render_on(service, resolve_runtime(service, runtimes, facts), facts)
+
+
+def render_on(service: LLMService, runtime: InferenceRuntime, facts: ClusterFacts) -> Rendered:
+    """Translate one LLMService for a runtime with one extended resource at most. Raises RuntimeNotResolved where its
+    engine can't do what is asked."""
     objects: list[dict[str, Any]] = []
     if has_claim(service):
         objects.append(render_claim(service, runtime))
         if service.spec.cache.prewarm:
             objects.append(render_prewarm(service, runtime))
-    objects += [
-        render_engine_service(service, runtime),
-        render_alias_service(service, facts),
-        render_deployment(service, runtime),
-        render_scaled_object(service, facts),
-    ]
+    alias, scaled_object = render_without_runtime(service, facts)
+    objects += [render_engine_service(service, runtime), alias, render_deployment(service, runtime), scaled_object]
     return Rendered(runtime, tuple(objects))
+
+
+def render_without_runtime(service: LLMService, facts: ClusterFacts) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What no runtime has a say in: the Service of the LLMService's name, and when replicas come and go."""
+    return render_alias_service(service, facts), render_scaled_object(service, facts)

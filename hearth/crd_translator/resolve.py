@@ -18,16 +18,43 @@ class RuntimeNotResolved(Exception):
 
 def resolve_runtime(service: LLMService, runtimes: Sequence[InferenceRuntime], facts: ClusterFacts) -> InferenceRuntime:
     """The runtime by name; or by the user's order of vendors, among those the cluster has nodes for, then priority.
+    It names one extended resource at most: the first that nodes have.
 
     Where no vendor has nodes yet (accelerator pools that the cluster autoscaler keeps at zero), the user's order
     alone decides. Raises RuntimeNotResolved.
     """
+    runtime = _resolved(service, runtimes, facts)
+    return on_resource(runtime, first_resource(runtime, facts))
+
+
+def first_resource(runtime: InferenceRuntime, facts: ClusterFacts) -> str | None:
+    """Of the runtime's extended resources the first that nodes have; the first where none has any; None without one."""
+    names = runtime.spec.accelerator.resources
+    present = [name for name in names if name in (facts.accelerators or ())]
+    return next(iter([*present, *names]), None)
+
+
+def on_resource(runtime: InferenceRuntime, name: str | None) -> InferenceRuntime:
+    """The runtime with this one extended resource."""
+    accelerator = runtime.spec.accelerator
+    if accelerator.resource_name == name and not accelerator.resource_names:
+        return runtime
+    accelerator = accelerator.model_copy(update={"resource_name": name, "resource_names": []})
+    return runtime.model_copy(update={"spec": runtime.spec.model_copy(update={"accelerator": accelerator})})
+
+
+def check_fits(service: LLMService, runtime: InferenceRuntime) -> None:
+    """Raise RuntimeNotResolved where the runtime can't give what `spec.resources` asks for."""
+    _fitting(service, [runtime])
+
+
+def _resolved(service: LLMService, runtimes: Sequence[InferenceRuntime], facts: ClusterFacts) -> InferenceRuntime:
     choice = service.spec.runtime
     where = f"LLMService {'/'.join(service.key)}: spec.runtime"
     if choice.name is not None:
         for runtime in runtimes:
             if runtime.metadata.name == choice.name:
-                return _sharing_if_asked(service, [runtime])[0]
+                return _fitting(service, [runtime])[0]
         known = ", ".join(sorted(runtime.metadata.name for runtime in runtimes)) or "none"
         raise RuntimeNotResolved(
             "RuntimeNotFound", f"{where}.name: found {choice.name!r}; there is no such InferenceRuntime, only {known}"
@@ -41,7 +68,7 @@ def resolve_runtime(service: LLMService, runtimes: Sequence[InferenceRuntime], f
             "NoRuntimeForVendor",
             f"{where}.selector.vendor: found {', '.join(vendors)}; the InferenceRuntimes are for: {known}",
         )
-    matching = _sharing_if_asked(service, matching)
+    matching = _fitting(service, matching)
     present = [runtime for runtime in matching if _has_nodes(runtime, facts)] or matching
     first = min(vendors.index(runtime.spec.vendor) for runtime in present)
     candidates = [runtime for runtime in present if runtime.spec.vendor == vendors[first]]
@@ -55,6 +82,25 @@ def resolve_runtime(service: LLMService, runtimes: Sequence[InferenceRuntime], f
             f"{top}; give one a higher spec.priority, or choose it with spec.runtime.name",
         )
     return best[0]
+
+
+def _fitting(service: LLMService, runtimes: list[InferenceRuntime]) -> list[InferenceRuntime]:
+    """Those that can give what `spec.resources` asks for. Raises RuntimeNotResolved where none can."""
+    return _counting(service, _sharing_if_asked(service, runtimes))
+
+
+def _counting(service: LLMService, runtimes: list[InferenceRuntime]) -> list[InferenceRuntime]:
+    wanted = service.spec.resources.accelerators
+    allowed = {runtime.metadata.name: runtime.spec.accelerator.allowed_counts for runtime in runtimes}
+    fitting = [runtime for runtime in runtimes if wanted in (allowed[runtime.metadata.name] or [wanted])]
+    if not fitting:
+        counts = "; ".join(f"{name} has {', '.join(map(str, counts))}" for name, counts in sorted(allowed.items()))
+        raise RuntimeNotResolved(
+            "CountNotAllowed",
+            f"LLMService {'/'.join(service.key)}: spec.resources.accelerators: found {wanted}; "
+            f"InferenceRuntime {counts}",
+        )
+    return fitting
 
 
 def _sharing_if_asked(service: LLMService, runtimes: list[InferenceRuntime]) -> list[InferenceRuntime]:
@@ -81,5 +127,13 @@ def _sharing_if_asked(service: LLMService, runtimes: list[InferenceRuntime]) -> 
 
 
 def _has_nodes(runtime: InferenceRuntime, facts: ClusterFacts) -> bool:
-    resource = runtime.spec.accelerator.resource_name
-    return facts.accelerators is None or resource is None or resource in facts.accelerators
+    accelerator = runtime.spec.accelerator
+    names, selector = accelerator.resources, accelerator.node_selector
+    if facts.accelerators is None or any(name in facts.accelerators for name in names):
+        return True
+    if any(name in facts.exhausted for name in names):
+        return False
+    # Nothing says whether such devices are there; the runtime's nodes may be.
+    if selector:
+        return any(selector.items() <= labels.items() for labels in facts.node_labels)
+    return not names

@@ -4,8 +4,9 @@ from typing import Any
 
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
+from hearth.api.names import engine_service
 from hearth.crd_translator.facts import ClusterFacts
-from hearth.crd_translator.names import child_name, labels, selector
+from hearth.crd_translator.names import labels, selector
 
 
 def render_engine_service(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
@@ -15,7 +16,7 @@ def render_engine_service(service: LLMService, runtime: InferenceRuntime) -> dic
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": child_name(service, "engine"),
+            "name": engine_service(service.metadata.name),
             "namespace": service.metadata.namespace,
             "labels": labels(service),
         },

@@ -6,10 +6,14 @@ from typing import Any
 
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
+from hearth.api.names import child_name
 from hearth.api.template import CACHE_PATH, SOURCE_PATH
-from hearth.crd_translator.names import child_name, labels
+from hearth.crd_translator.names import labels
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?")  # a vendor that can stand in a name as it is
+
+HOST_CACHE = "/var/lib/hearth/models"
+"""On nodes: the folder of the caches with strategy HostPath."""
 
 ACCESS_MODES = {"NodeLocalPVC": "ReadWriteOnce", "SharedPVC": "ReadWriteMany"}
 """The access mode of the claim of each cache strategy that has one."""
@@ -28,14 +32,14 @@ def has_claim(service: LLMService) -> bool:
 def claim_name(service: LLMService, runtime: InferenceRuntime) -> str:
     """A volume that is bound to a node is bound to that node's accelerators: each vendor has a claim of its own."""
     if service.spec.cache.strategy == "SharedPVC":
-        return child_name(service, "cache")
+        return child_name(service.metadata.name, "cache")
     vendor = runtime.spec.vendor
     if not _LABEL.fullmatch(vendor):
         # What can't stand in a name as it is: its readable part, and a digest, so that no two vendors meet.
         readable = re.sub(r"[^a-z0-9]+", "-", vendor.lower())[:11].strip("-")
         digest = hashlib.sha256(vendor.encode()).hexdigest()[:8]
         vendor = f"{readable}-{digest}" if readable else digest
-    return child_name(service, f"cache-{vendor}")
+    return child_name(service.metadata.name, f"cache-{vendor}")
 
 
 def volumes_and_mounts(
@@ -88,7 +92,7 @@ def render_claim(service: LLMService, runtime: InferenceRuntime) -> dict[str, An
     cache = service.spec.cache
     spec: dict[str, Any] = {
         "accessModes": [ACCESS_MODES[cache.strategy]],
-        "resources": {"requests": {"storage": cache.size}},
+        "resources": {"requests": {"storage": cache.volume_size}},
     }
     if cache.storage_class_name is not None:
         spec["storageClassName"] = cache.storage_class_name
@@ -111,8 +115,10 @@ def _cache_volume(service: LLMService, runtime: InferenceRuntime) -> dict[str, A
         case "NodeLocalPVC" | "SharedPVC":
             return {"persistentVolumeClaim": {"claimName": claim_name(service, runtime)}}
         case "HostPath":
-            return {"hostPath": {"path": "/var/lib/hearth/models", "type": "DirectoryOrCreate"}}
+            # A folder for each: what one engine writes, code among it, no other one loads.
+            path = f"{HOST_CACHE}/{service.metadata.namespace}/{service.metadata.name}"
+            return {"hostPath": {"path": path, "type": "DirectoryOrCreate"}}
         case "None":
-            return {"emptyDir": {"sizeLimit": service.spec.cache.size}}
+            return {"emptyDir": {"sizeLimit": service.spec.cache.volume_size}}
         case "BakedImage":
             return None

@@ -8,8 +8,9 @@ strategic merge and JSON patches, deletion of collections, exec, logs and proxie
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from hearth import yamljson
 from hearth.emulators.events import to_core, to_events_v1
 from hearth.emulators.kinds import EVENTS_V1, Kind, KindTable, KubeObject
 from hearth.emulators.rbac import Accounts, Attributes
@@ -132,7 +134,7 @@ class _Server:
             return _page_not_found()
         if kind.namespaced is not bool(place.namespace) and (place.name or request.method == "POST"):
             return _page_not_found()
-        self._authorize(user, place, self._verb(request, place))
+        self._authorize(user, _named(request, place), self._verb(request, place))
         if request.method == "GET":
             return self._read(request, place, kind)
         return await self._write(request, place, kind, user)
@@ -338,6 +340,12 @@ def _selected(request: Request, kind: Kind) -> Predicate:
     return lambda item: labels(item) and fields(item)
 
 
+def _named(request: Request, place: Place) -> Place:
+    """A list of one object by its name is a right on that name (RequestInfoFactory, fieldSelector)."""
+    said = re.fullmatch(r"metadata\.name==?([^,=]+)", request.query_params.get("fieldSelector", ""))
+    return replace(place, name=said[1]) if said and not place.name else place
+
+
 def _parsed(parse: Callable[[], Predicate]) -> Predicate:
     try:
         return parse()
@@ -361,7 +369,7 @@ async def _body(request: Request) -> Any:
         return {}
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     try:
-        return yaml.safe_load(text) if kind.endswith("yaml") and not text.startswith(b"{") else json.loads(text)
+        return yamljson.load(text) if kind.endswith("yaml") and not text.startswith(b"{") else json.loads(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise bad_request(f"the body of the request can't be read: {' '.join(str(error).split())[:200]}") from error
 

@@ -44,7 +44,9 @@ class Cron:
 
     @classmethod
     def of(cls, metadata: dict[str, str]) -> "Cron":
-        return cls(ZoneInfo(metadata["timezone"]), metadata["start"], metadata["end"], int(metadata["desiredReplicas"]))
+        # CronSim has one sign for any value, and robfig/cron, which KEDA reads with, has two.
+        start, end = (metadata[edge].replace("?", "*") for edge in ("start", "end"))
+        return cls(ZoneInfo(metadata["timezone"]), start, end, int(metadata["desiredReplicas"]))
 
     def wanted(self, now: datetime) -> int:
         """The replicas that it wants at a moment. KEDA is in the window where the end comes before the next start."""

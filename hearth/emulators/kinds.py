@@ -74,6 +74,7 @@ KINDS = (
     Kind("deployments", "Deployment", "apps/v1", scale=("spec", "replicas"), immutable=(("spec", "selector"),)),
     Kind("jobs", "Job", "batch/v1", immutable=(("spec", "template"), ("spec", "selector"))),
     Kind("leases", "Lease", "coordination.k8s.io/v1", status=False, generation=False, unconditional_update=False),
+    Kind("horizontalpodautoscalers", "HorizontalPodAutoscaler", "autoscaling/v2", generation=False),
     Kind("endpointslices", "EndpointSlice", "discovery.k8s.io/v1", status=False),
     Kind(
         *("llmservices", "LLMService", HEARTH),
@@ -84,7 +85,6 @@ KINDS = (
     Kind(
         *("inferenceruntimes", "InferenceRuntime", HEARTH),
         namespaced=False,
-        status=False,
         custom=True,
         unconditional_update=False,
     ),

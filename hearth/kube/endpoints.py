@@ -23,6 +23,8 @@ class Endpoint:
 
 def endpoints(item: KubeObject, port_name: str | None = None) -> tuple[Endpoint, ...]:
     """The endpoints of a slice, at its port of this name, or else at its first."""
+    if text(item, "addressType") not in ("IPv4", "IPv6"):  # FQDN: nobody knows where names lead
+        return ()
     found = [port for port in mappings(item, "ports") if port_name in (None, port.get("name"))]
     port = next((found_port for one in found if 0 < (found_port := number(one, "port")) < 2**16), None)
     if port is None:

@@ -56,6 +56,8 @@ EVENT = Kind("Event", "events.k8s.io/v1", "events")
 ENDPOINT_SLICE = Kind("EndpointSlice", "discovery.k8s.io/v1", "endpointslices")
 HPA = Kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers")
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
+DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses")
+RESOURCE_SLICE = Kind("ResourceSlice", "resource.k8s.io/v1", "resourceslices")
 API_SERVICE = Kind("APIService", "apiregistration.k8s.io/v1", "apiservices")
 ACCESS_REVIEW = Kind("SubjectAccessReview", "authorization.k8s.io/v1", "subjectaccessreviews")
 

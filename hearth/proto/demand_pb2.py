@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19hearth/proto/demand.proto\x12\x10hearth.demand.v1\"\x1e\n\x0cWatchRequest\x12\x0e\n\x06scaler\x18\x01 \x01(\t\"f\n\x0c\x44\x65mandUpdate\x12\x11\n\tactivator\x18\x01 \x01(\t\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x31\n\x08services\x18\x03 \x03(\x0b\x32\x1f.hearth.demand.v1.ServiceDemand\"u\n\rServiceDemand\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07waiting\x18\x03 \x01(\r\x12\x11\n\tin_flight\x18\x04 \x01(\r\x12\r\n\x05lease\x18\x05 \x01(\x08\x12\x10\n\x08requests\x18\x06 \x01(\x04\x32U\n\x06\x44\x65mand\x12K\n\x05Watch\x12\x1e.hearth.demand.v1.WatchRequest\x1a\x1e.hearth.demand.v1.DemandUpdate\"\x00\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19hearth/proto/demand.proto\x12\x10hearth.demand.v1\"\x1e\n\x0cWatchRequest\x12\x0e\n\x06scaler\x18\x01 \x01(\t\"f\n\x0c\x44\x65mandUpdate\x12\x11\n\tactivator\x18\x01 \x01(\t\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x31\n\x08services\x18\x03 \x03(\x0b\x32\x1f.hearth.demand.v1.ServiceDemand\"\x83\x01\n\rServiceDemand\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07waiting\x18\x03 \x01(\r\x12\x11\n\tin_flight\x18\x04 \x01(\r\x12\r\n\x05lease\x18\x05 \x01(\x08\x12\x10\n\x08requests\x18\x06 \x01(\x04\x12\x0c\n\x04gone\x18\x07 \x01(\x08\x32U\n\x06\x44\x65mand\x12K\n\x05Watch\x12\x1e.hearth.demand.v1.WatchRequest\x1a\x1e.hearth.demand.v1.DemandUpdate\"\x00\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHREQUEST']._serialized_end=77
   _globals['_DEMANDUPDATE']._serialized_start=79
   _globals['_DEMANDUPDATE']._serialized_end=181
-  _globals['_SERVICEDEMAND']._serialized_start=183
-  _globals['_SERVICEDEMAND']._serialized_end=300
-  _globals['_DEMAND']._serialized_start=302
-  _globals['_DEMAND']._serialized_end=387
+  _globals['_SERVICEDEMAND']._serialized_start=184
+  _globals['_SERVICEDEMAND']._serialized_end=315
+  _globals['_DEMAND']._serialized_start=317
+  _globals['_DEMAND']._serialized_end=402
 # @@protoc_insertion_point(module_scope)

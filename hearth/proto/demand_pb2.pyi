@@ -80,6 +80,7 @@ class ServiceDemand(_message.Message):
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The LLMService."""
     name: _builtins.str
@@ -94,6 +95,8 @@ class ServiceDemand(_message.Message):
     went between two updates is not missed. A count, since an age would move
     with every delay on the way.
     """
+    gone: _builtins.bool
+    """The LLMService was deleted: nothing is to be said of it any more."""
     def __init__(
         self,
         *,
@@ -103,10 +106,11 @@ class ServiceDemand(_message.Message):
         in_flight: _builtins.int = ...,
         lease: _builtins.bool = ...,
         requests: _builtins.int = ...,
+        gone: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_flight", b"in_flight", "lease", b"lease", "name", b"name", "namespace", b"namespace", "requests", b"requests", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "in_flight", b"in_flight", "lease", b"lease", "name", b"name", "namespace", b"namespace", "requests", b"requests", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -96,6 +96,7 @@ class DemandListener:
                 in_flight=service.in_flight,
                 lease=service.lease,
                 requests=service.requests,
+                gone=service.gone,
             )
             for service in update.services
         }

@@ -26,12 +26,14 @@ class Blind(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One activator's demand for one LLMService. `requests`: how many it was asked since its process began."""
+    """One activator's demand for one LLMService. `requests`: how many it was asked since its process began;
+    `gone`: the LLMService was deleted."""
 
     waiting: int = 0
     in_flight: int = 0
     lease: bool = False
     requests: int = 0
+    gone: bool = False
 
     @property
     def active(self) -> bool:
@@ -143,6 +145,8 @@ class DemandPicture:
             came_and_went = not active and counts is not None and asked > counts.get(key, 0)
             if active != before[key] or came_and_went:
                 pulses.append(key)
+        for key in [key for key, known in activator.figures.items() if known.gone]:
+            del activator.figures[key]
         return pulses
 
     def demand(self, key: ServiceKey, now: float) -> Demand:

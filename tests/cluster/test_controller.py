@@ -31,11 +31,11 @@ def test_the_seed_becomes_objects_with_an_owner_and_no_replica(cluster: Cluster)
         (owner,) = found["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"], owner["controller"]) == ("LLMService", service["metadata"]["uid"], True)
     assert deployment["spec"]["replicas"] == 0, "no accelerator is taken before anybody asks"
-    cluster.until(lambda: cluster.get("llmservice")["status"].get("phase") == "ScaledToZero", "phase ScaledToZero")
+    cluster.until(lambda: (each := cluster.condition("Ready")) and each["status"] == "True", "at rest, and Ready")
     _, line = cluster.plane.kubectl("get", "llmservice", "-n", NAMESPACE).splitlines()
-    assert line.split()[:4] == [NAME, "ScaledToZero", "nvidia-vllm", "0"]
+    assert line.split()[:6] == [NAME, "ScaledToZero", "True", "ScaledToZero", "0", "nvidia-vllm"]
     assert cluster.condition("RuntimeResolved")["status"] == "True"
-    assert cluster.condition("Ready")["reason"] == "NoDemand"
+    assert cluster.condition("Ready")["reason"] == "ScaledToZero"
     pods = cluster.plane.kubectl("get", "pods", "-n", NAMESPACE, "-o", "name")
     assert pods == ""
 
@@ -71,7 +71,7 @@ def test_what_others_write_into_a_status_does_not_freeze_it(cluster: Cluster) ->
         lambda: "coldStart" not in (status := cluster.get("llmservice")["status"]) and status, "theirs gone"
     )
     assert "coldStartHistory" not in found
-    cluster.until(lambda: (each := cluster.condition("Ready")) and each["reason"] == "NoDemand", "our conditions")
+    cluster.until(lambda: (each := cluster.condition("Ready")) and each["reason"] == "ScaledToZero", "our conditions")
 
 
 def test_a_deleted_child_comes_back(cluster: Cluster) -> None:
@@ -143,7 +143,7 @@ def test_kubectl_describe_tells_the_transitions(cluster: Cluster) -> None:
         for event in events
         if event["regarding"]["kind"] == "LLMService"
     }
-    assert {(NAME, "Normal", "NoDemand"), (NAME, "Warning", "Unschedulable"), (NAME, "Normal", "Resolved")} <= told
+    assert {(NAME, "Normal", "ScaledToZero"), (NAME, "Warning", "Unschedulable"), (NAME, "Normal", "Resolved")} <= told
     assert {("acme", "Warning", "NoRuntimeForVendor"), ("twin", "Warning", "AmbiguousPriority")} <= told
     assert "Unschedulable" in cluster.plane.kubectl("describe", "llmservice", NAME, "-n", NAMESPACE)
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from hearth.api.manifest import parse_llmservice
+from hearth import yamljson
+from hearth.api.manifest import parse_llmservice, parse_runtime
 from tests import refusals
 from tests.builders import ROOT, SEED, llmservice_manifest, runtime_manifest
 from tests.cluster.controlplane import CommandFailed, ControlPlane
+from tests.unit.test_yamljson import READ
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +82,43 @@ def test_wrong_runtimes_are_refused_too(crds: ControlPlane, case: str) -> None:
     assert refusal.server in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["0qwen", "qwen.v2"])
-def test_a_name_that_no_service_may_have_is_refused(crds: ControlPlane, name: str) -> None:
+@pytest.mark.parametrize("case", refusals.GOOD_LLMSERVICES)
+def test_what_the_models_take_the_api_server_takes_as_it_stands(crds: ControlPlane, case: str) -> None:
+    stored = apply(crds, refusals.GOOD_LLMSERVICES[case])
+    ours = parse_llmservice(llmservice_manifest("qwen", "ai-prod", refusals.GOOD_LLMSERVICES[case])).to_manifest()
+    assert parse_llmservice(stored).to_manifest()["spec"] == ours["spec"]
+
+
+@pytest.mark.parametrize("case", refusals.GOOD_RUNTIMES)
+def test_what_the_models_take_of_runtimes_the_api_server_takes(crds: ControlPlane, case: str) -> None:
+    manifest = runtime_manifest(refusals.GOOD_RUNTIMES[case])
+    arguments = ("apply", "--dry-run=server", "--validate=strict", "-o", "json", "-f", "-")
+    stored = json.loads(crds.kubectl(*arguments, stdin=json.dumps(manifest)))
+    assert parse_runtime(stored).to_manifest()["spec"] == parse_runtime(manifest).to_manifest()["spec"]
+
+
+def in_int64(value: object) -> bool:
+    return not isinstance(value, int | float) or abs(value) < 2**63
+
+
+def test_kubectl_reads_yaml_as_hearth_does(crds: ControlPlane) -> None:
+    # A volume may have any fields. What is null, or more than an int64 holds, the API server keeps in its own way.
+    texts = [text for text, value in READ.items() if value is not None and "\n" not in text and in_int64(value)]
+    fields = "".join(f"    field{number}: {text}\n" for number, text in enumerate(texts))
+    text = f"{yamljson.dump_all([runtime_manifest()])}  volumes:\n  - name: v\n{fields}"
+    stored = json.loads(crds.kubectl("apply", "--dry-run=server", "-o", "json", "-f", "-", stdin=text))
+    (made,) = stored["spec"]["volumes"]
+    assert {text: made[f"field{number}"] for number, text in enumerate(texts)} == {text: READ[text] for text in texts}
+
+
+def test_a_name_that_no_service_may_have_is_refused(crds: ControlPlane) -> None:
     with pytest.raises(CommandFailed, match="expected a DNS label"):
-        apply(crds, name=name)
+        apply(crds, name="qwen.v2")
+
+
+def test_a_name_that_another_ones_service_may_have_is_refused(crds: ControlPlane) -> None:
+    with pytest.raises(CommandFailed, match="expected a name that does not end in -engine"):
+        apply(crds, name="qwen-engine")
 
 
 def test_a_name_longer_than_a_services_may_be_is_refused(crds: ControlPlane) -> None:

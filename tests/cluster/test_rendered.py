@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hearth import yamljson
+from hearth.crd_translator import render
 from hearth.kube.client import KubeClient
-from tests.builders import ROOT
+from tests.builders import ROOT, bundled_runtimes, llmservice
 from tests.cluster.controlplane import CommandFailed, ControlPlane
 
 GOLDEN = sorted((ROOT / "tests/unit/crd_translator/golden").glob("*.yaml"))
@@ -24,6 +26,14 @@ def test_every_golden_file_is_accepted_strictly(plane: ControlPlane, namespace: 
         *["apply", "--server-side", "--validate=strict", "--dry-run=server", "--field-manager=hearth"],
         *["-f", str(golden)],
     )
+
+
+def test_text_that_looks_like_something_else_stays_text(plane: ControlPlane, namespace: str) -> None:
+    looks = ["y", "no", "1e3", "0o17", "08", "-.5", "1:30", "2026-01-01", "null", "1_000", ".inf", "=", "\x85"]
+    service = llmservice(f"spec.runtime.argsOverride={json.dumps(looks)}")
+    text = yamljson.dump_all(render(service, bundled_runtimes()).of_kind("Deployment"))
+    made = json.loads(plane.kubectl("apply", "--dry-run=server", "-o", "json", "-f", "-", stdin=text))
+    assert made["spec"]["template"]["spec"]["containers"][0]["args"][-len(looks) :] == looks
 
 
 def test_strict_means_that_an_unknown_field_is_refused(plane: ControlPlane, namespace: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hearth.controller import kedalease, server
 from hearth.emulators.container import NotStartable
 from hearth.emulators.kinds import Kind, KubeObject
 from hearth.emulators.refusals import Refusal
@@ -166,7 +167,7 @@ class TestRuntimes:
             made.apply()
             found = await made.until(lambda: made.condition("RuntimeResolved"), "a condition")
             assert (found["status"], found["reason"]) == ("False", "NoRuntimeForVendor")
-            assert made.condition("Ready")["reason"] == "RuntimeNotResolved"
+            assert made.condition("Ready")["reason"] == "NoRuntimeForVendor"
             assert made.items("deployments") == []
             made.cluster.apply(engine_runtime(name="late").to_manifest())
             await made.until(lambda: made.get("deployments"), "a Deployment")
@@ -292,6 +293,39 @@ class TestKeda:
             lambda: (each := one.condition("ScaledObjectReady")).get("reason") == "SecretNotFound" and each, "its name"
         )
         assert "kubectl create secret generic hub -n ai" in found["message"]
+
+    async def test_an_operator_that_renews_its_lease_no_more_is_away(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "KEDA_SECONDS", 0.05)
+        monkeypatch.setattr(kedalease, "AWAY_SECONDS", 0.3)
+        async with world(tmp_path) as made:
+
+            def renew(at: str) -> None:
+                about = {"name": "operator.keda.sh", "namespace": "keda"}
+                lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": about}
+                made.store.put("leases", {**lease, "spec": {"renewTime": at}})
+
+            renew("2026-01-01T00:00:00.000000Z")
+            made.apply()
+            await made.until(lambda: made.get("scaledobjects"), "a ScaledObject")
+            made.keda_says()
+            found = await made.until(
+                lambda: (each := made.condition("Ready")).get("reason") == "KedaNotRunning" and each, "KEDA away"
+            )
+            assert made.status()["phase"] == "Degraded"
+            assert "Lease keda/operator.keda.sh" in found["message"]
+            monkeypatch.setattr(kedalease, "AWAY_SECONDS", 60.0)
+            renew("2026-01-01T00:00:02.000000Z")
+            await made.until(lambda: made.condition("Ready").get("reason") == "ScaledToZero", "KEDA back")
+
+    async def test_one_that_is_paused_is_not_asleep(self, one: World) -> None:
+        item = one.get("scaledobjects")
+        paused = {**item["metadata"], "annotations": {"autoscaling.keda.sh/paused": "true"}}
+        one.store.put("scaledobjects", {**item, "metadata": paused})
+        await one.until(lambda: one.status()["phase"] == "Degraded", "Degraded")
+        assert (one.condition("Ready")["status"], one.condition("Ready")["reason"]) == ("False", "ScalingPaused")
+        await one.told("ScalingPaused")
 
 
 def by_hand(one: World, status: KubeObject) -> None:

@@ -169,3 +169,9 @@ def test_the_activator_says_why_it_cannot_serve(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert "no way to the API server" in json.loads(ended.stderr.splitlines()[-1])["reason"]
+
+
+def test_an_llmservice_is_named_with_its_namespace_once() -> None:
+    result = run("status", "ai/qwen", "-n", "elsewhere")
+    assert result.exit_code == 2
+    assert "its namespace is ai, and --namespace is elsewhere" in result.stderr

@@ -208,7 +208,7 @@ class Gate:
                 self.hold.ask(now)
                 self._cold_start(now)
                 self._on_demand(self.entry.key)
-                raise self.rejected(errors.starting(self.name, self.retry_after()))
+                raise self.rejected(errors.starting(self.name, self.retry_after(), self.entry.trouble))
         try:
             held.ticket = self.hold.arrive(now, asked.prompt)
         except QueueFull:
@@ -295,8 +295,12 @@ class Gate:
 
     def retry_after(self) -> float:
         """Seconds after which a client should try again, from what earlier cold starts took."""
-        remaining = self.cold_starts.remaining(self._loop.time())
+        remaining = self._remaining(self._loop.time())
         return _DEFAULT_RETRY_AFTER if remaining is None else max(1.0, remaining)
+
+    def _remaining(self, now: float) -> float | None:
+        """Seconds until ready, as far as earlier starts tell; of what is in its way they tell nothing."""
+        return None if self.entry.trouble is not None else self.cold_starts.remaining(now)
 
     def chunk(self, kind: Kind, now: float) -> bytes:
         """The heartbeat for every client that is due about now."""
@@ -305,7 +309,7 @@ class Gate:
             return made[1]
         starts = self.cold_starts
         phase = "queued" if self.hold.ready else starts.phase
-        data = beat_chunk(kind, self.entry.key[1], phase, starts.elapsed(now), starts.remaining(now))
+        data = beat_chunk(kind, self.entry.key[1], phase, starts.elapsed(now), self._remaining(now))
         self._chunks[kind] = (now, data)
         return data
 
@@ -403,7 +407,7 @@ class Gate:
                 break
             held = self._held[ticket]
             if not self.hold.ready:
-                why = "it is still starting"
+                why = self.entry.trouble or "it is still starting"
             elif held.retried:
                 why = "its replicas could not be reached"
             else:

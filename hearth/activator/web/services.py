@@ -1,7 +1,7 @@
 """/hearth/v1/services: every LLMService as this activator sees it, once or as a feed of changes. It wakes nothing.
 
     {"namespace", "name", "model", "phase", "ready_replicas", "waiting", "in_flight", "cold_start": null or
-     {"phase", "elapsed", "percent", "eta"}}
+     {"phase", "elapsed", "percent", "eta"}, "trouble": null or why no replica comes, in words}
 
 Times in seconds; `percent` and `eta` are null where no earlier start tells. The feed sends all of them first, then
 those that change, and {"namespace", "name", "gone": true} for one that was deleted.
@@ -39,7 +39,7 @@ def _service(door: Door, key: ServiceKey, gate: Gate | None, now: float) -> dict
     entry, starts = gate.entry, gate.cold_starts
     start = None
     if (elapsed := starts.elapsed(now)) > 0.0:
-        remaining = starts.remaining(now)
+        remaining = None if entry.trouble is not None else starts.remaining(now)
         start = {
             "phase": starts.phase,
             "elapsed": round(elapsed, 1),
@@ -54,4 +54,5 @@ def _service(door: Door, key: ServiceKey, gate: Gate | None, now: float) -> dict
         "waiting": gate.hold.waiting,
         "in_flight": gate.hold.in_flight,
         "cold_start": start,
+        "trouble": entry.trouble,
     }

@@ -149,7 +149,12 @@ class ControlPlane:
             *["--enable-apiservice-patching=false", "--enable-webhook-patching=false"],
             # As docs/install.md advises: by default KEDA's client waits after 20 requests a second.
             *["--kube-api-qps=100", "--kube-api-burst=200"],
+            "--leader-elect",  # as its manifests and its chart run it
             **namespaces,
+            # A successor of one that was killed does not wait for 15 s here.
+            KEDA_OPERATOR_LEADER_ELECTION_LEASE_DURATION="3s",
+            KEDA_OPERATOR_LEADER_ELECTION_RENEW_DEADLINE="2s",
+            KEDA_OPERATOR_LEADER_ELECTION_RETRY_PERIOD="500ms",
         )
         self._spawn(
             *["keda-adapter", "--secure-port=6444", "--port=8092", f"--client-ca-file={certs}/ca.crt"],

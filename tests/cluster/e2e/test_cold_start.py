@@ -20,7 +20,7 @@ async def test_the_seed_is_applied_asked_and_answered(hearth: Deployed) -> None:
     hearth.plane.kubectl("apply", "-f", str(SEED))
     cluster.until(cluster.asleep, "ScaledToZero, and KEDA content with the ScaledObject")
     _, line = hearth.plane.kubectl("get", "llmservice", "-n", NAMESPACE).splitlines()
-    assert line.split()[:4] == [NAME, "ScaledToZero", "nvidia-vllm", "0"]
+    assert line.split()[:6] == [NAME, "ScaledToZero", "True", "ScaledToZero", "0", "nvidia-vllm"]
     async with new_client() as client:
         cold = await Conversation().run(client)
         assert cold.whole, cold

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -158,6 +159,34 @@ class TestReadyReplicas:
             services.put_slice(("ai", "s1"), endpoint_slice("qwen", "ai", "10.0.0.1:8000"))
         assert len(changes) == 2
 
+    @pytest.mark.parametrize(
+        "strange",
+        [
+            {"labels": {"endpointslice.kubernetes.io/managed-by": None}},
+            {"labels": {"endpointslice.kubernetes.io/managed-by": "somebody"}},
+            {"ownerReferences": None},
+            {"ownerReferences": [{"kind": "Service", "name": "qwen-engine", "uid": "u"}]},
+            {"ownerReferences": [{"kind": "Service", "name": "theirs", "uid": "u", "controller": True}]},
+            {"ownerReferences": [{"kind": "Shop", "name": "qwen-engine", "uid": "u", "controller": True}]},
+        ],
+    )
+    def test_a_slice_that_the_controller_did_not_make_for_the_engines_is_not_dialled(self, strange: Any) -> None:
+        services = directory("ai/qwen")
+        item = endpoint_slice("qwen", "ai", "10.0.0.1:8000")
+        item["metadata"] |= {**strange, "labels": {**item["metadata"]["labels"], **strange.get("labels", {})}}
+        services.put_slice(("ai", "s1"), item)
+        entry = services.get(("ai", "qwen"))
+        assert entry is not None
+        assert entry.ready == frozenset()
+
+    def test_a_slice_of_names_is_not_dialled(self) -> None:
+        services = directory("ai/qwen")
+        item = endpoint_slice("qwen", "ai", "metadata.google.internal:80")
+        services.put_slice(("ai", "s1"), {**item, "addressType": "FQDN"})
+        entry = services.get(("ai", "qwen"))
+        assert entry is not None
+        assert entry.ready == frozenset()
+
     def test_ipv6_addresses_are_bracketed(self) -> None:
         services = directory("ai/qwen")
         item = endpoint_slice("qwen", "ai", "10.0.0.1:8000")
@@ -182,6 +211,25 @@ def test_a_deleted_service_is_gone() -> None:
     services.put_service(("ai", "qwen"), None)
     assert changes[-1] == (("ai", "qwen"), None)
     assert list(services) == []
+
+
+def test_what_keeps_replicas_away_is_read_from_the_condition_ready() -> None:
+    found: list[Entry | None] = []
+    directory = Directory(lambda key, entry: found.append(entry))
+
+    def trouble(status: str, reason: str, kind: str = "Ready") -> str | None:
+        item = llmservice_manifest("qwen", "ai")
+        condition = {"type": kind, "status": status, "reason": reason, "message": "names of the cluster"}
+        item["status"] = {"conditions": [condition]}
+        directory.put_service(("ai", "qwen"), item)
+        assert found[-1] is not None
+        return found[-1].trouble
+
+    assert trouble("False", "ScalingPaused") == "its scaling is paused"
+    assert trouble("False", "SomethingNew") == "its status says SomethingNew"
+    assert trouble("False", "ColdStart") is None
+    assert trouble("True", "ScaledToZero") is None
+    assert trouble("False", "PodNotCreated", "PodsHealthy") is None, "another replica may be on its way"
 
 
 class TestStarting:

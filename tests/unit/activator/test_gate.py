@@ -1,5 +1,7 @@
 """The gate on a clock that the test moves: who is woken, told and let go, and when."""
 
+from dataclasses import replace
+
 import pytest
 
 from hearth.activator.errors import ApiError
@@ -51,6 +53,17 @@ class TestTimeout:
         busy = lane.admit()
         lane.clock.advance(61)
         assert "busy" in str(busy.errors[0].message)
+
+    async def test_what_keeps_replicas_away_is_told_and_no_time_is_promised(self) -> None:
+        lane = Lane(MINUTE)
+        lane.gate.cold_starts.history = [{"loading": 5.0}]
+        cold = lane.admit()
+        assert lane.gate.retry_after() == 5.0
+        lane.gate.update(replace(lane.gate.entry, trouble="its scaling is paused"))
+        lane.clock.advance(61)
+        (error,) = cold.errors
+        assert "(scaling.activationTimeout): its scaling is paused; try again" in error.message
+        assert error.retry_after == 30.0
 
     async def test_a_replica_that_can_not_be_reached_is_told_of(self) -> None:
         lane = Lane(MINUTE, ready=(E1,))

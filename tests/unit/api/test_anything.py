@@ -57,7 +57,7 @@ FULL["status"] = {
 }
 RUNTIME = runtime_manifest(
     "spec.container.env=[{name: A, value: b}, {name: C, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]",
-    "spec.accelerator.tolerations=[{key: a, operator: Exists, tolerationSeconds: 5}]",
+    "spec.accelerator.tolerations=[{key: a, operator: Exists, effect: NoExecute, tolerationSeconds: 5}]",
     "spec.volumes=[{name: v, emptyDir: {}}]",
     "spec.volumeMounts=[{name: v, mountPath: /v}]",
     "spec.health.readiness={httpGet: {path: /h, port: http}, periodSeconds: 1}",

@@ -36,7 +36,7 @@ def test_the_seed_manifest_is_accepted_with_the_defaults_of_the_api() -> None:
         "drainTimeout": "2m",
         "schedules": [],
     }
-    assert spec["cache"] == {"strategy": "NodeLocalPVC", "size": "50Gi", "prewarm": False}
+    assert spec["cache"] == {"strategy": "NodeLocalPVC", "prewarm": False}
     assert spec["endpoint"]["coldStart"]["heartbeatInterval"] == "10s"
 
 
@@ -70,6 +70,10 @@ def test_defaults_written_out_are_the_same_service() -> None:
             "schedules[0].start: found 'often'; expected five",
         ),
         ("metadata.name=qwen2.5", "metadata.name: found 'qwen2.5'; expected a DNS label"),
+        (
+            "metadata.name=qwen-engine",
+            "metadata.name: found 'qwen-engine'; expected a name that does not end in -engine",
+        ),
         ("kind=Pod", "kind: found 'Pod'; expected 'LLMService'"),
         ("kind=InferenceRuntime", "kind: found 'InferenceRuntime'; expected 'LLMService'; give InferenceRuntimes with"),
         ("apiVersion=v1", "apiVersion: found 'v1'; expected 'serving.hearth.dev/v1alpha1'"),
@@ -128,13 +132,13 @@ def test_the_same_name_in_two_namespaces_is_two_services(tmp_path: Path) -> None
     [
         ("a: [1,\n", "broken YAML at line 2, column 1"),
         ("a: 1\na: 2\n", "broken YAML at line 2, column 1: found the key 'a' twice"),
-        ("1: 2\n", "found the key 1; expected text"),
+        ("~: 2\n", "found the key None; expected text"),
         ("just words\n", "found 'just words'; expected an object"),
         ("", "found no document"),
         ("a: \x00\n", "broken YAML"),
         ("[" * 5000, "broken YAML: nested too deep"),
-        ("a: 2026-13-01\n", "broken YAML"),
-        (f"a: {'1' * 5000}\n", "broken YAML"),
+        ("a: .inf\n", "broken YAML at line 1, column 4: found .inf; JSON has no such number"),
+        ("a: !own b\n", "broken YAML at line 1, column 4: could not determine a constructor"),
     ],
 )
 def test_broken_yaml_is_one_line_that_says_where(tmp_path: Path, text: str, message: str) -> None:

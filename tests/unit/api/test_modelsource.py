@@ -21,8 +21,29 @@ def test_every_scheme_is_read(text: str, expected: ModelURI) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "Qwen/Qwen3-8B", "ftp://x/y", "hf://Qwen", "hf://a/b/c", "hf://a/b@", "pvc://", "pvc://a/../b", "pvc://A"]
-    + ["oci://", "oci://UPPER/x", "s3://", "s3://b", "hf://a/b\nrm", "hf://a/b --flag"],
+    [
+        "",
+        "Qwen/Qwen3-8B",
+        "ftp://x/y",
+        "hf://Qwen",
+        "hf://a/b/c",
+        "hf://a/b@",
+        "pvc://",
+        "pvc://a/../b",
+        "pvc://A",
+        "pvc://a..b",
+        "pvc://a/..",
+    ]
+    + ["oci://", "oci://UPPER", "s3://", "s3://b", "hf://a/b\nrm", "hf://a/b --flag"]
+    + [
+        "hf://a/b@x/../y",
+        "oci://host/UPPER",
+        "oci://a@sha256:12",
+        "oci://a//b",
+        "oci://a:",
+        "s3://b/../c",
+        "s3://bucket/../c",
+    ],
 )
 def test_what_has_no_scheme_or_another_shape_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected|must not"):

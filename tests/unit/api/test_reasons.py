@@ -16,6 +16,11 @@ def test_every_reason_has_one_row_and_what_to_do_where_somebody_has_to() -> None
     assert [row.name for row in REASONS.values() if row.act != bool(row.todo)] == []
 
 
+def test_clients_are_told_why_in_words_that_name_nothing_of_the_cluster() -> None:
+    assert [row.name for row in REASONS.values() if row.act and not row.client] == ["HPANotScaling"]
+    assert [row.name for row in REASONS.values() if not row.act and (row.client or row.stalled)] == []
+
+
 def test_the_installation_page_has_this_table() -> None:
     page = (ROOT / "docs/install.md").read_text()
     assert reasons_table() in page, "docs/install.md: put what reasons_table() gives in place of its table"

@@ -1,4 +1,4 @@
-"""The models' half of tests/refusals.py, and that nothing in the CRDs is without a bound."""
+"""The models' half of tests/refusals.py, what is refused and what is taken, and that nothing in the CRDs is without a bound."""
 
 import json
 from collections.abc import Iterator
@@ -26,6 +26,18 @@ def test_an_inferenceruntime_is_refused_in_words(case: str) -> None:
     with pytest.raises(ManifestError) as raised:
         parse_runtime(runtime_manifest(refusal.assignment))
     assert refusal.models in str(raised.value)
+
+
+@pytest.mark.parametrize("case", refusals.GOOD_LLMSERVICES)
+def test_an_llmservice_is_taken_and_read_back(case: str) -> None:
+    service = parse_llmservice(llmservice_manifest("qwen", "ai", refusals.GOOD_LLMSERVICES[case]))
+    assert parse_llmservice(service.to_manifest()) == service
+
+
+@pytest.mark.parametrize("case", refusals.GOOD_RUNTIMES)
+def test_an_inferenceruntime_is_taken_and_read_back(case: str) -> None:
+    runtime = parse_runtime(runtime_manifest(refusals.GOOD_RUNTIMES[case]))
+    assert parse_runtime(runtime.to_manifest()) == runtime
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -97,6 +109,8 @@ def test_every_field_of_a_crd_has_a_bound(crd: dict[str, Any]) -> None:
                 needs = {"maxProperties"}
             if node.get("x-kubernetes-int-or-string"):
                 needs = {"minimum", "maximum", "maxLength"}
+            if node and "type" not in node and "x-kubernetes-int-or-string" not in node:
+                needs = {"minimum", "maximum", "maxLength", "maxItems", "maxProperties", "not"}
             refused = path == "spec.model.catalogRef"  # whatever it is
             if not needs <= node.keys() and "enum" not in node and not refused:
                 boundless.append(path)

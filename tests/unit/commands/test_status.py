@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from hearth.commands.status import Found, explain, find
-from hearth.kube.kinds import LLMSERVICE
+from hearth.kube.kinds import DEPLOYMENT, LLMSERVICE, SCALED_OBJECT
 from tests.unit.controller.cluster import FakeApi
 
 READY = {"type": "Ready", "status": "True", "reason": "ReplicasReady", "message": "1 of 1 replicas are ready"}
@@ -96,6 +96,11 @@ def test_keda_in_its_own_words() -> None:
     assert "ScaledObjectCheckFailed: no such host" in found.links[1].says
     paused = scaled(annotations={"autoscaling.keda.sh/paused": "true"})
     assert "paused" in explain(Found(service(), paused, None, deployment(), [])).links[1].says
+    going = scaled(annotations={"autoscaling.keda.sh/paused": "false"})
+    assert explain(Found(service(), going, None, deployment(), [])).links[1].well
+    away = {"type": "ScaledObjectReady", "status": "False", "reason": "KedaNotRunning", "message": "since 60 s"}
+    link = explain(Found(service("Ready", READY, away), scaled(), None, deployment(), [])).links[1]
+    assert (link.well, link.says.endswith("(KedaNotRunning: since 60 s)")) == (False, True)
 
 
 def test_an_hpa_that_cannot_ask_is_not_well_and_one_at_zero_is() -> None:
@@ -113,12 +118,14 @@ def test_an_hpa_that_cannot_ask_is_not_well_and_one_at_zero_is() -> None:
 @pytest.mark.parametrize(
     ("state", "says", "well"),
     [
-        (container(waiting={"reason": "CrashLoopBackOff", "message": "back-off"}), "CrashLoopBackOff on gpu-1, 3 restarts: back-off", False),
+        (container(waiting={"reason": "CrashLoopBackOff", "message": "back-off"}), "on gpu-1: EngineCrashing: container engine exited 3 times; kubectl logs qwen-1 -n  -c engine --previous", False),
         (container(waiting={"reason": "ContainerCreating"}), "ContainerCreating on gpu-1, 3 restarts", True),
-        (container(terminated={"exitCode": 137}), "exited with 137 on gpu-1, 3 restarts", False),
+        (container(terminated={"exitCode": 137, "reason": "OOMKilled"}), "on gpu-1: OOMKilled: container engine was killed for its memory (OOMKilled) 4 times; it has no limit: its node ran out of memory", False),
         (container(running={}), "loading on gpu-1, 3 restarts", True),
-        ({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]}, "Unschedulable: 0/3 nodes", False),
+        ({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]}, "on gpu-1: Unschedulable: 0/3 nodes", False),
         ({"phase": "Pending"}, "Pending on gpu-1", True),
+        ({"initContainerStatuses": [{"name": "fetch", "state": {"waiting": {"reason": "ErrImagePull"}}}]}, "on gpu-1: ImageNotPulled: init container fetch: ErrImagePull", False),
+        ({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}, "has ended on gpu-1: Evicted: low on memory", True),
     ],
 )  # fmt: skip
 def test_pods(state: dict[str, Any], says: str, well: bool) -> None:
@@ -143,3 +150,34 @@ async def test_no_name_is_no_llmservice() -> None:
     api = FakeApi()
     api.objects[LLMSERVICE.path("ai", "")] = {"kind": "LLMServiceList", "metadata": {"resourceVersion": "1"}}
     assert await find(api, "ai", "") is None
+
+
+async def test_what_is_somebody_elses_is_no_link_of_the_chain() -> None:
+    api = FakeApi()
+    api.objects[LLMSERVICE.path("ai", "qwen")] = {
+        **service(),
+        "metadata": {"name": "qwen", "namespace": "ai", "uid": "u"},
+    }
+    owned = {"ownerReferences": [{"kind": "LLMService", "name": "qwen", "uid": "u"}]}
+    for metadata, there in ((owned, True), ({"labels": {"serving.hearth.dev/llmservice": "qwen"}}, False)):
+        for kind in (DEPLOYMENT, SCALED_OBJECT):
+            api.objects[kind.path("ai", "qwen")] = {"kind": kind.name, "metadata": metadata}
+        found = await find(api, "ai", "qwen")
+        assert found is not None
+        assert (found.deployment is not None, found.scaled_object is not None) == (there, there)
+
+
+def test_pods_that_cannot_be_made_and_an_hpa_that_is_away_are_told() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: q"}
+    made = deployment(1, 0)
+    made["status"]["conditions"] = [failure]
+    object_ = scaled()
+    object_["status"]["hpaName"] = "keda-hpa-qwen"
+    found = explain(Found(service(), object_, None, made, []))
+    assert [(link.kind, link.well) for link in found.links[2:]] == [
+        ("HorizontalPodAutoscaler", False),
+        ("Deployment", False),
+    ]
+    assert found.links[3].says == "0 of 1 replicas are ready; PodNotCreated: exceeded quota: q"
+    asleep = explain(Found(service(), object_, None, deployment(0, 0), []))
+    assert [link.kind for link in asleep.links] == ["LLMService", "ScaledObject", "Deployment"]

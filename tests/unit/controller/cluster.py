@@ -4,12 +4,14 @@ notes every write."""
 
 import copy
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
-from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.key import ServiceKey
 from hearth.controller.belongings import Belongings
 from hearth.controller.reconcile import Reconciler
+from hearth.controller.runtimes import Runtimes
+from hearth.controller.scalers import Scalers
 from hearth.crd_translator import ClusterFacts
 from hearth.fleet import Fleet
 from hearth.kube.client import KubeClient, Listed
@@ -57,7 +59,8 @@ class FakeApi(KubeClient):
         if path in self.objects:
             raise AlreadyExists(f"409: {path}", 409)
         self.writes.append(("create", path))
-        return copy.deepcopy(self.put(item))
+        metadata = {**item["metadata"], "managedFields": [{"manager": manager, "operation": "Update"}]}
+        return copy.deepcopy(self.put({**item, "metadata": metadata}))
 
     async def apply_object(self, path: str, item: KubeObject, manager: str) -> KubeObject:
         if path.endswith("/status"):
@@ -77,6 +80,9 @@ class FakeApi(KubeClient):
         merged = copy.deepcopy(found)
         merged["spec"] |= copy.deepcopy(item["spec"])
         merged["metadata"] |= copy.deepcopy(metadata) | {"resourceVersion": version}
+        entry = {"manager": manager, "operation": "Apply"}
+        if entry not in merged["metadata"].setdefault("managedFields", []):
+            merged["metadata"]["managedFields"].append(entry)
         if merged != found:  # an apply that changes nothing is no new version
             merged["metadata"]["resourceVersion"] = str(next(self._numbers))
         self.objects[path] = merged
@@ -102,7 +108,10 @@ class Cluster:
     def __init__(self, *assignments: str) -> None:
         self.api = FakeApi()
         self.services: dict[ObjectKey, KubeObject] = {}
-        self.runtimes: list[InferenceRuntime] = bundled_runtimes()
+        self.runtimes = Runtimes(self.api, {})
+        self.runtimes.readable = {runtime.metadata.name: runtime for runtime in bundled_runtimes()}
+        self.scalers = Scalers()
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.facts = ClusterFacts()
         self.belongings = Belongings()
         self.fleet = Fleet(lambda: 0.0)
@@ -112,10 +121,12 @@ class Cluster:
             self.api,
             self.services,
             self.belongings,
-            lambda: self.runtimes,
+            self.scalers,
+            self.runtimes,
             lambda: self.facts,
             "one",
             self.fleet,
+            now=lambda: self.now,
         )
 
     def apply(self, *assignments: str, uid: str = "uid-service", **metadata: Any) -> None:
@@ -133,6 +144,12 @@ class Cluster:
         for (kind, key), item in now.items():
             self.belongings.put(kind, key, copy.deepcopy(item))
         self._shown = set(now)
+
+    def keda_says(self, status: str = "True", reason: str = "ScaledObjectReady", message: str = "ready") -> None:
+        """KEDA looks at the ScaledObject."""
+        ready = {"type": "Ready", "status": status, "reason": reason, "message": message}
+        names = {"externalMetricNames": ["s0-queueDepth"], "hpaName": "keda-hpa-qwen"}
+        self.get("ScaledObject", "qwen")["status"] = {"conditions": [ready], **names}
 
     async def look(self) -> float | None:
         """One look, after which the informers have seen what it wrote."""

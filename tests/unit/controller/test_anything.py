@@ -12,6 +12,7 @@ from hearth.controller.events import transitions
 from hearth.controller.ownership import needless, standing
 from hearth.controller.scaledobject import carried_over, given_up, metric_name, nudged, ready_verdict
 from hearth.controller.status import llmservice_status, verdicts
+from hearth.controller.verdict import Verdict
 from hearth.controller.world import World
 from hearth.crd_translator import ClusterFacts
 from hearth.crd_translator.scaledobject import render_scaled_object
@@ -48,6 +49,7 @@ strange = st.recursive(
 )
 item = st.dictionaries(NAMES, strange, max_size=5)
 pods = st.lists(item, max_size=3)
+RESOLVED = Verdict("RuntimeResolved", True, "Resolved", "served by InferenceRuntime r")
 NOW = "2026-01-01T00:00:00Z"
 
 
@@ -61,7 +63,7 @@ def test_a_status_is_one_that_the_models_take(
     old: KubeObject,
 ) -> None:
     world = World(deployment, scaled, pods, events)
-    found = verdicts(world, "r")
+    found = verdicts(world, RESOLVED)
     status = llmservice_status(world, found, old, runtime="r", selector="a=b", url="http://x", generation=1, now=NOW)
     LLMServiceStatus.model_validate(status)
     json.dumps(status, allow_nan=False)
@@ -123,7 +125,7 @@ def test_a_status_that_somebody_else_wrote_is_no_reason_to_fail(old: KubeObject)
     for ready in (0, 1):
         world = World({"spec": {"replicas": 1}, "status": {"readyReplicas": ready}}, None, [])
         status = llmservice_status(
-            world, verdicts(world, "r"), old, runtime="r", selector="", url="", generation=1, now=NOW
+            world, verdicts(world, RESOLVED), old, runtime="r", selector="", url="", generation=1, now=NOW
         )
         LLMServiceStatus.model_validate(status)
 
@@ -135,6 +137,8 @@ def test_a_long_message_is_cut_to_what_the_status_takes() -> None:
         "status": {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "x" * 9000}}}]},
     }
     world = World({"spec": {"replicas": 1}}, None, [pod])
-    status = llmservice_status(world, verdicts(world, "r"), {}, runtime="r", selector="", url="", generation=1, now=NOW)
+    status = llmservice_status(
+        world, verdicts(world, RESOLVED), {}, runtime="r", selector="", url="", generation=1, now=NOW
+    )
     assert {len(condition["message"]) for condition in status["conditions"] if condition["type"] == "Ready"} == {4096}
     assert len(status["coldStart"]["message"]) == 4096

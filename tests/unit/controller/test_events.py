@@ -15,8 +15,8 @@ def told(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str, str]]
 
 
 def test_an_event_for_each_reason_that_is_new() -> None:
-    assert told({}, status("NoDemand")) == [("Normal", "NoDemand", "Ready: why")]
-    assert told(status("NoDemand"), status("ColdStart")) == [("Normal", "ColdStart", "Ready: why")]
+    assert told({}, status("ScaledToZero")) == [("Normal", "ScaledToZero", "Ready: why")]
+    assert told(status("ScaledToZero"), status("ColdStart")) == [("Normal", "ColdStart", "Ready: why")]
     assert told(status("ColdStart"), status("ColdStart", message="another message")) == []
 
 
@@ -25,13 +25,13 @@ def test_what_somebody_must_act_on_is_a_warning() -> None:
 
 
 def test_an_event_regards_its_llmservice_and_is_told_once() -> None:
-    (event,) = transitions(ITEM, {}, status("NoDemand"), NOW, "one")
+    (event,) = transitions(ITEM, {}, status("ScaledToZero"), NOW, "one")
     assert event["regarding"]["uid"] == "u-1"
     assert event["metadata"]["namespace"] == "ai"
-    (again,) = transitions(ITEM, {}, status("NoDemand"), "2026-01-01T00:00:01.000000+00:00", "one")
+    (again,) = transitions(ITEM, {}, status("ScaledToZero"), "2026-01-01T00:00:01.000000+00:00", "one")
     assert again["metadata"] == event["metadata"]
     newer = {"metadata": {**ITEM["metadata"], "resourceVersion": "8"}}
-    (later,) = transitions(newer, {}, status("NoDemand"), NOW, "one")
+    (later,) = transitions(newer, {}, status("ScaledToZero"), NOW, "one")
     assert later["metadata"] != event["metadata"]
 
 
@@ -44,7 +44,7 @@ def test_a_long_note_is_cut_to_what_the_api_takes() -> None:
 
 
 def test_an_event_is_what_the_api_takes() -> None:
-    (event,) = transitions(ITEM, {}, status("NoDemand"), NOW, "one")
+    (event,) = transitions(ITEM, {}, status("ScaledToZero"), NOW, "one")
     name = event["metadata"].pop("name")
     assert name.startswith("qwen.")
     assert len(name) == len("qwen.") + 16
@@ -56,7 +56,7 @@ def test_an_event_is_what_the_api_takes() -> None:
         "reportingController": "hearth-controller",
         "reportingInstance": "one",
         "action": "Reconcile",
-        "reason": "NoDemand",
+        "reason": "ScaledToZero",
         "type": "Normal",
         "note": "Ready: why",
         "regarding": {
@@ -76,4 +76,11 @@ def test_a_note_that_just_fits_is_left_whole() -> None:
 
 
 def test_a_status_that_changes_with_the_same_reason_is_told() -> None:
-    assert len(told(status("NoDemand"), status("NoDemand", "True"))) == 1
+    assert len(told(status("ScaledToZero"), status("ScaledToZero", "True"))) == 1
+
+
+def test_what_two_conditions_say_is_told_once() -> None:
+    both = status("PodNotCreated")
+    both["conditions"].append({**both["conditions"][0], "type": "PodsHealthy"})
+    both["conditions"].append({**both["conditions"][0], "type": "Stalled"})
+    assert len(told({}, both)) == 1

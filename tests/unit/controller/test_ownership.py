@@ -9,7 +9,8 @@ from hearth.controller.ownership import NameTaken, PredecessorLeaving, check_nam
 from hearth.kube.objects import KubeObject
 
 KEY = ServiceKey("ai", "qwen")
-LABEL = {"serving.hearth.dev/llmservice": "qwen"}
+LABEL = {"serving.hearth.dev/llmservice": "qwen", "app.kubernetes.io/managed-by": "hearth"}
+WRITTEN: list[KubeObject] = [{"manager": "kubectl-label"}, {"manager": "hearth-creator"}]
 US = {"apiVersion": "serving.hearth.dev/v1alpha1", "kind": "LLMService", "name": "qwen", "controller": True}
 
 
@@ -29,9 +30,18 @@ def item(*owners: KubeObject, **metadata: Any) -> KubeObject:
         (item({**US, "uid": "before", "apiVersion": "other.dev/v1"}, labels=LABEL), "foreign"),
         (item({**US, "uid": "v", "name": "another"}, labels=LABEL), "foreign"),
         (item({"kind": "Shop", "name": "qwen", "uid": "v", "controller": True}, labels=LABEL), "foreign"),
-        (item({"kind": "Shop", "name": "qwen", "uid": "v"}, labels=LABEL), "orphan"),
-        (item(labels=LABEL), "orphan"),
-        (item(labels=LABEL, deletionTimestamp="t"), "leaving"),
+        (item({"kind": "Shop", "name": "qwen", "uid": "v"}, labels=LABEL, managedFields=WRITTEN), "orphan"),
+        (item(labels=LABEL, managedFields=[{"manager": "hearth-controller"}]), "orphan"),
+        (item(labels=LABEL, managedFields=WRITTEN, deletionTimestamp="t"), "leaving"),
+        (item(labels=LABEL, managedFields=[{"manager": "kubectl"}, {}]), "foreign"),
+        (item(labels=LABEL, managedFields="hearth-controller"), "foreign"),
+        (item(labels={"serving.hearth.dev/llmservice": "qwen"}, managedFields=WRITTEN), "foreign"),
+        (item({**US, "uid": "u"}, managedFields=[{"manager": "hearth-operator"}]), "unconverted"),
+        (
+            item({**US, "uid": "u"}, managedFields=[{"manager": "hearth-operator"}, {"manager": "hearth-controller"}]),
+            "ours",
+        ),
+        (item({**US, "uid": "v", "name": "other"}, managedFields=[{"manager": "hearth-operator"}]), "foreign"),
         (item(labels={"serving.hearth.dev/llmservice": "another"}), "foreign"),
         (item(), "foreign"),
         (item(deletionTimestamp="t"), "foreign"),
@@ -58,7 +68,7 @@ def test_somebody_elses_counts_before_one_that_is_leaving() -> None:
         check_names({("Service", "a"): item(), ("Service", "b"): leaving}, KEY, "u")
     with pytest.raises(PredecessorLeaving, match="Service ai/b belonged to an earlier LLMService"):
         check_names({("Service", "b"): leaving, ("Service", "c"): None}, KEY, "u")
-    check_names({("Service", "c"): None, ("Service", "d"): item(labels=LABEL)}, KEY, "u")
+    check_names({("Service", "c"): None, ("Service", "d"): item(labels=LABEL, managedFields=WRITTEN)}, KEY, "u")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ def owner(name: str = "qwen", uid: str = "u-1", kind: str = "LLMService", *, con
 def thing(*owners: dict[str, Any], label: str = "", leaving: bool = False, kind: str = "Service") -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": "x", "namespace": "ai", "ownerReferences": list(owners)}
     if label:
-        metadata["labels"] = {"serving.hearth.dev/llmservice": label}
+        metadata["labels"] = {"serving.hearth.dev/llmservice": label, "app.kubernetes.io/managed-by": "hearth"}
+        metadata["managedFields"] = [{"manager": "hearth-controller"}]
     if leaving:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     return {"kind": kind, "metadata": metadata}

@@ -1,11 +1,14 @@
 """Looks of the controller at one LLMService, on a cluster in memory."""
 
 import copy
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from hearth.controller.reconcile import KEDA_LOOK_SECONDS, LOOK_SECONDS, NAME_LOOK_SECONDS, Reconciler
+from hearth.api.manifest import set_fields
+from hearth.controller.choosing import Unreadable
+from hearth.controller.reconcile import KEDA_LOOK_SECONDS, LOOK_SECONDS, NAME_LOOK_SECONDS
 from hearth.crd_translator import ClusterFacts
 from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Refused, Unavailable
 from hearth.kube.kinds import RENDERED
@@ -95,7 +98,9 @@ async def test_it_goes_on_when_the_name_is_free(kind: str, name: str) -> None:
     cluster.api.objects.clear()
     await cluster.settle()
     assert {kind: cluster.names(kind) for kind in NAMES} == NAMES
-    assert cluster.reason() == "NoDemand"
+    cluster.keda_says()
+    await cluster.look()
+    assert cluster.reason() == "ScaledToZero"
 
 
 async def test_all_names_that_are_taken_are_said_at_once() -> None:
@@ -205,21 +210,152 @@ async def test_an_orphan_that_changes_while_we_look_is_looked_at_again() -> None
         await cluster.reconciler.reconcile(KEY)
 
 
-async def test_a_claim_outlives_a_vendor_that_is_away_for_twelve_seconds() -> None:
-    cluster = Cluster("spec.runtime.selector.vendor=[nvidia, ascend]")
-    cluster.facts = ClusterFacts(accelerators=frozenset({"nvidia.com/gpu", "huawei.com/Ascend910"}))
+BOTH = ClusterFacts(accelerators=frozenset({"nvidia.com/gpu", "huawei.com/Ascend910"}))
+ASCEND_ALONE = ClusterFacts(accelerators=frozenset({"huawei.com/Ascend910"}), exhausted=frozenset({"nvidia.com/gpu"}))
+EITHER = "spec.runtime.selector.vendor=[nvidia, ascend]"
+
+
+def image(cluster: Cluster) -> str:
+    (container,) = cluster.get("Deployment", "qwen")["spec"]["template"]["spec"]["containers"]
+    return str(container["image"])
+
+
+async def test_a_vendor_that_is_away_for_twelve_seconds_moves_nothing() -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = BOTH
     await cluster.settle()
-    claim = cluster.get("PersistentVolumeClaim", "qwen-cache-nvidia")["metadata"]["uid"]
-    cluster.facts = ClusterFacts(accelerators=frozenset({"huawei.com/Ascend910"}))  # the device plugin restarts
+    written, before = len(cluster.api.writes), image(cluster)
+    cluster.facts = ASCEND_ALONE  # the device plugin restarts
+    assert await cluster.look() == pytest.approx(180)
+    cluster.now += timedelta(seconds=12)
+    cluster.facts = BOTH
     await cluster.settle()
+    assert (len(cluster.api.writes), image(cluster)) == (written, before)
+    assert "next" not in cluster.status["choice"], "what was so for twelve seconds is forgotten"
+    assert cluster.status["resolvedRuntime"] == "nvidia-vllm"
+
+
+async def test_a_vendor_that_stays_away_is_left_at_zero_after_minutes_and_its_claim_stays() -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = BOTH
+    await cluster.settle()
+    cluster.facts = ASCEND_ALONE
+    await cluster.look()
+    assert cluster.status["choice"]["next"] == {
+        "runtime": "ascend-vllm",
+        "resourceName": "huawei.com/Ascend910",
+        "since": "2026-01-01T00:00:00Z",
+    }
+    cluster.now += timedelta(minutes=2, seconds=59)
+    assert await cluster.look() == pytest.approx(1)
+    assert cluster.status["resolvedRuntime"] == "nvidia-vllm"
+    cluster.now += timedelta(seconds=1)
+    await cluster.settle()
+    assert cluster.status["resolvedRuntime"] == "ascend-vllm"
     assert cluster.names("PersistentVolumeClaim") == ["qwen-cache-ascend", "qwen-cache-nvidia"]
-    cluster.facts = ClusterFacts(accelerators=frozenset({"nvidia.com/gpu", "huawei.com/Ascend910"}))
+    cluster.apply("spec.runtime.selector.vendor=[amd]")
     await cluster.settle()
-    assert cluster.get("PersistentVolumeClaim", "qwen-cache-nvidia")["metadata"]["uid"] == claim
-    cluster.apply("spec.runtime.selector.vendor=[ascend]")
-    await cluster.settle()
-    assert "qwen-cache-nvidia" in cluster.names("PersistentVolumeClaim"), "nor is it the user's other choice"
+    assert cluster.status["resolvedRuntime"] == "amd-vllm", "what the user takes back is left at once"
+    assert "qwen-cache-nvidia" in cluster.names("PersistentVolumeClaim"), "nor does his choice delete a claim"
     assert [path for verb, path in cluster.api.writes if verb == "delete"] == []
+
+
+async def test_a_warm_engine_is_not_moved_however_long() -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = BOTH
+    await cluster.settle()
+    before = image(cluster)
+    deployment = cluster.get("Deployment", "qwen")
+    deployment["spec"]["replicas"] = 1
+    deployment["metadata"]["generation"] = 9
+    cluster.facts = ASCEND_ALONE
+    for _ in range(3):
+        await cluster.look()
+        cluster.now += timedelta(hours=1)
+    assert (image(cluster), cluster.status["resolvedRuntime"]) == (before, "nvidia-vllm")
+    deployment = cluster.get("Deployment", "qwen")
+    deployment["spec"]["replicas"] = 0
+    deployment["metadata"]["generation"] = 10
+    await cluster.settle()
+    assert cluster.status["resolvedRuntime"] == "ascend-vllm", "when it sleeps"
+
+
+@pytest.mark.parametrize("gone", ["deleted", "unreadable", "another vendor's"])
+@pytest.mark.parametrize("choice", ["spec.runtime={name: nvidia-vllm}", EITHER])
+async def test_a_runtime_that_is_lost_for_a_moment_ends_nothing_and_scaling_goes_on(gone: str, choice: str) -> None:
+    cluster = Cluster(choice)
+    cluster.facts = BOTH
+    await cluster.settle()
+    before = image(cluster)
+    runtime = cluster.runtimes.readable["nvidia-vllm"]
+    if gone == "another vendor's":
+        cluster.runtimes.put("nvidia-vllm", set_fields(runtime.to_manifest(), ["spec.vendor=nvidai"]))
+    elif gone == "unreadable":
+        cluster.runtimes.put("nvidia-vllm", set_fields(runtime.to_manifest(), ["spec.pirority=1"]))
+    else:
+        cluster.runtimes.put("nvidia-vllm", None)
+    cluster.apply(choice, "spec.scaling={min: 1, max: 3}")
+    await cluster.settle()
+    assert image(cluster) == before
+    assert cluster.status["resolvedRuntime"] == "nvidia-vllm"
+    scaled = cluster.get("ScaledObject", "qwen")["spec"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (1, 3)
+    if gone == "unreadable":
+        assert cluster.reason("RuntimeResolved") == "RuntimeInvalid"
+        assert "spec.pirority" in cluster.message("RuntimeResolved")
+    elif gone == "deleted":
+        assert cluster.reason("RuntimeResolved") == "RuntimeNotFound"
+        assert "what runs stays" in cluster.message("RuntimeResolved")
+    cluster.runtimes.put("nvidia-vllm", runtime.to_manifest())
+    await cluster.settle()
+    assert cluster.reason("RuntimeResolved") == "Resolved"
+    assert image(cluster) == before
+
+
+async def test_a_runtime_that_stays_away_is_followed_by_another_at_zero() -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = BOTH
+    await cluster.settle()
+    del cluster.runtimes.readable["nvidia-vllm"], cluster.runtimes.readable["nvidia-hami-vllm"]
+    await cluster.settle()
+    cluster.now += timedelta(minutes=3)
+    await cluster.settle()
+    assert cluster.status["resolvedRuntime"] == "ascend-vllm"
+
+
+async def test_an_object_that_only_bears_our_label_is_no_engine_of_the_service() -> None:
+    cluster = Cluster()
+    label = {"serving.hearth.dev/llmservice": "qwen"}
+    theirs = foreign("Deployment", "qwen", labels=label)
+    theirs["spec"] = {"replicas": 2}
+    theirs["status"] = {"replicas": 2, "readyReplicas": 2}
+    cluster.api.put(theirs)
+    await cluster.look()
+    assert (cluster.reason(), cluster.status["phase"]) == ("NameTaken", "Pending")
+    assert (cluster.status["replicas"], cluster.status["readyReplicas"]) == (0, 0)
+
+
+async def test_what_the_operator_of_v03_made_is_not_converted() -> None:
+    cluster = Cluster()
+    owner = {"apiVersion": "serving.hearth.dev/v1alpha1", "kind": "LLMService", "name": "qwen", "uid": "uid-service"}
+    about = {"ownerReferences": [{**owner, "controller": True}], "managedFields": [{"manager": "hearth-operator"}]}
+    for kind in ("Deployment", "Service", "ScaledObject"):
+        cluster.api.put(foreign(kind, "qwen", **about))
+    await cluster.look()
+    assert cluster.api.writes == []
+    assert cluster.reason() == "NameTaken"
+    assert "docs/migrate-from-go.md" in cluster.message()
+
+
+async def test_a_second_scaler_is_told() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen"}
+    theirs = {"metadata": {"name": "theirs", "namespace": "ai", "uid": "u"}, "spec": {"scaleTargetRef": target}}
+    cluster.scalers.put("HorizontalPodAutoscaler", ObjectKey("ai", "theirs"), theirs)
+    await cluster.look()
+    assert cluster.reason("ScaledObjectReady") == "ScaledByOthers"
+    assert "HorizontalPodAutoscaler ai/theirs" in cluster.message("ScaledObjectReady")
 
 
 @pytest.mark.parametrize(("strategy", "left"), [("SharedPVC", ["qwen-cache"]), ("None", []), ("HostPath", [])])
@@ -281,7 +417,7 @@ async def test_what_the_api_server_refuses_is_a_condition_and_what_passes_is_not
         cluster.api.create_object = fail  # type: ignore[method-assign]
         with pytest.raises(type(error)):
             await cluster.look()
-        assert [condition["reason"] for condition in cluster.status.get("conditions", [])] == (
+        assert [c["reason"] for c in cluster.status.get("conditions", []) if c["type"] == "Ready"] == (
             [reason] if reason else []
         )
 
@@ -364,7 +500,7 @@ async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("owner", "reason"),
-    [(None, "NameTaken"), ("shop", "NameTaken"), ("qwen", "NoDemand")],
+    [(None, "NameTaken"), ("shop", "NameTaken"), ("qwen", "NotSeen")],
 )
 async def test_an_hpa_of_the_name_that_keda_derives_is_not_given_to_keda(owner: str | None, reason: str) -> None:
     cluster = Cluster()
@@ -385,11 +521,32 @@ async def test_an_hpa_of_the_name_that_keda_derives_is_not_given_to_keda(owner: 
 @pytest.mark.parametrize("choice", ["{name: broken}", "{selector: {vendor: [huawei]}}"])
 async def test_a_runtime_that_cannot_be_read_is_not_said_to_be_missing(choice: str) -> None:
     cluster = Cluster(f"spec.runtime={choice}")
-    cluster.reconciler = Reconciler(
-        *(cluster.api, cluster.services, cluster.belongings, lambda: cluster.runtimes, lambda: cluster.facts, "one"),
-        cluster.fleet,
-        lambda: {"broken": "spec.vendor: required"},
-    )
+    cluster.runtimes.unreadable = {"broken": Unreadable("huawei", "spec.vendor: required")}
     await cluster.look()
+    assert cluster.reason("RuntimeResolved") == "RuntimeInvalid"
     assert "cannot be read: spec.vendor: required" in cluster.message("RuntimeResolved")
     assert "no such InferenceRuntime" not in cluster.message("RuntimeResolved")
+
+
+async def test_a_runtime_that_is_deleted_leaves_what_runs_to_scale_as_the_spec_says() -> None:
+    cluster = Cluster("spec.scaling.min=1")
+    await cluster.settle()
+    cluster.keda_says()
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    cluster.get("Deployment", "qwen")["status"] = {"replicas": 1, "readyReplicas": 1}
+    cluster.runtimes.put("nvidia-vllm", None)
+    cluster.apply("spec.scaling.min=0")
+    cluster.api.writes.clear()
+    assert await cluster.look() == LOOK_SECONDS
+    assert cluster.get("ScaledObject", "qwen")["spec"]["minReplicaCount"] == 0
+    assert not [path for _, path in cluster.api.writes if "/deployments/" in path], (
+        "without a runtime there is no pod to render"
+    )
+    assert (cluster.status["phase"], cluster.reason()) == ("Ready", "ReplicasReady")
+    assert cluster.reason("RuntimeResolved") == "RuntimeNotFound"
+    assert cluster.reason("PodsHealthy") == "AsWanted"
+    await cluster.look()
+    await cluster.look()
+    written = len(cluster.api.writes)
+    await cluster.look()
+    assert len(cluster.api.writes) == written

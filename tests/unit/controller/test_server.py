@@ -115,9 +115,9 @@ def test_a_runtime_that_cannot_be_read_hides_no_other() -> None:
     made, _ = controller()
     made._runtime_changed(ObjectKey("", "good"), runtime_manifest(name="good"))
     made._runtime_changed(ObjectKey("", "bad"), runtime_manifest("spec.resources={memory: '1e5000'}", name="bad"))
-    assert list(made._unreadable) == ["bad"]
-    assert "spec.resources.memory" in made._unreadable["bad"]
-    assert [runtime.metadata.name for runtime in made.runtimes()] == ["good"]
+    assert list(made.runtimes.unreadable) == ["bad"]
+    assert "spec.resources.memory" in made.runtimes.unreadable["bad"].why
+    assert [runtime.metadata.name for runtime in made.runtimes.sorted()] == ["good"]
 
 
 async def test_news_of_a_child_are_about_its_service() -> None:

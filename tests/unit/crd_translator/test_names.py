@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.crd_translator.names import child_name, labels, selector
+from hearth.api.names import child_name
+from hearth.crd_translator.names import labels, selector
 from hearth.crd_translator.storage import claim_name
 from tests.builders import llmservice, runtime
 
@@ -10,15 +11,15 @@ LONG = "a" * 62
 
 
 def test_a_short_one_is_the_services_with_its_suffix() -> None:
-    assert child_name(llmservice(name="qwen"), "engine") == "qwen-engine"
+    assert child_name("qwen", "engine") == "qwen-engine"
 
 
 def test_one_that_just_fits_is_left_whole() -> None:
-    assert child_name(llmservice(name="a" * 56), "engine") == "a" * 56 + "-engine"
+    assert child_name("a" * 56, "engine") == "a" * 56 + "-engine"
 
 
 def test_one_that_does_not_fit_is_cut_and_told_apart_by_a_hash() -> None:
-    one, other = (child_name(llmservice(name=LONG + last), "engine") for last in "bc")
+    one, other = (child_name(LONG + last, "engine") for last in "bc")
     assert one != other, "cut alone, the two would be one object"
     for name in (one, other):
         assert len(name) == 63
@@ -27,7 +28,7 @@ def test_one_that_does_not_fit_is_cut_and_told_apart_by_a_hash() -> None:
 
 
 def test_what_is_cut_does_not_end_with_a_dash() -> None:
-    assert "--" not in child_name(llmservice(name="a" * 46 + "-" + "b" * 16), "engine")
+    assert "--" not in child_name("a" * 46 + "-" + "b" * 16, "engine")
 
 
 @given(
@@ -35,7 +36,7 @@ def test_what_is_cut_does_not_end_with_a_dash() -> None:
     st.sampled_from(["engine", "cache", "cache-" + "v" * 20, "prewarm-0a1b2c3d"]),
 )
 def test_it_is_a_name_that_kubernetes_takes(length: int, suffix: str) -> None:
-    name = child_name(llmservice(name="a" * length), suffix)
+    name = child_name("a" * length, suffix)
     assert len(name) <= 63
     assert name.endswith(f"-{suffix}")
 

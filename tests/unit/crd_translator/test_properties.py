@@ -25,14 +25,16 @@ def llmservices(draw: st.DrawFn) -> LLMService:
     vendor = draw(st.sampled_from(["nvidia", "ascend", "amd"]))
     uris = ["hf://Org/Model-7B", "modelscope://o/m@v1", "pvc://claim/a/b", "oci://reg.example/m:1", "s3://bucket/x"]
     highest = draw(st.integers(min_value=1, max_value=500))
+    uri = draw(st.sampled_from(uris))
     strategy = draw(st.sampled_from(["NodeLocalPVC", "HostPath", "SharedPVC", "None", "BakedImage"]))
+    claim = strategy in ("NodeLocalPVC", "SharedPVC") and uri.startswith(("hf:", "modelscope:"))
     return parse_llmservice(
         {
             "apiVersion": "serving.hearth.dev/v1alpha1",
             "kind": "LLMService",
             "metadata": {"name": draw(dns_labels), "namespace": draw(dns_labels)},
             "spec": {
-                "model": {"source": {"uri": draw(st.sampled_from(uris))}},
+                "model": {"source": {"uri": uri}},
                 "runtime": {"selector": {"vendor": [vendor]}, "argsOverride": draw(st.lists(st.text(max_size=8)))},
                 "resources": {"accelerators": draw(st.integers(min_value=0, max_value=16))},
                 "scaling": {
@@ -44,7 +46,7 @@ def llmservices(draw: st.DrawFn) -> LLMService:
                 },
                 "cache": {
                     "strategy": strategy,
-                    "prewarm": strategy in ("NodeLocalPVC", "SharedPVC") and draw(st.booleans()),
+                    "prewarm": claim and draw(st.booleans()),
                 },
             },
         }

@@ -1,7 +1,7 @@
 import pytest
 
 from hearth.api.inferenceruntime import InferenceRuntime
-from hearth.crd_translator.facts import ClusterFacts
+from hearth.crd_translator import ClusterFacts, render
 from hearth.crd_translator.resolve import RuntimeNotResolved, resolve_runtime
 from tests.builders import bundled_runtimes, llmservice, runtime
 
@@ -79,14 +79,14 @@ def test_where_there_is_no_runtime_at_all_it_says_none(assignment: str) -> None:
 @pytest.mark.parametrize(
     ("fraction", "names", "supported", "shares"),
     [
-        ("{memory: 8Gi}", {"memory": "m"}, True, True),
-        ("{memory: 8Gi}", {"cores": "c"}, True, False),
-        ("{cores: 30}", {"cores": "c"}, True, True),
-        ("{cores: 30}", {"memory": "m"}, True, False),
-        ("{memory: 8Gi, cores: 30}", {"memory": "m"}, True, False),
-        ("{memory: 8Gi, cores: 30}", {"cores": "c"}, True, False),
-        ("{memory: 8Gi, cores: 30}", {"memory": "m", "cores": "c"}, True, True),
-        ("{memory: 8Gi, cores: 30}", {"memory": "m", "cores": "c"}, False, False),
+        ("{memory: 8Gi}", {"memory": "own/m"}, True, True),
+        ("{memory: 8Gi}", {"cores": "own/c"}, True, False),
+        ("{cores: 30}", {"cores": "own/c"}, True, True),
+        ("{cores: 30}", {"memory": "own/m"}, True, False),
+        ("{memory: 8Gi, cores: 30}", {"memory": "own/m"}, True, False),
+        ("{memory: 8Gi, cores: 30}", {"cores": "own/c"}, True, False),
+        ("{memory: 8Gi, cores: 30}", {"memory": "own/m", "cores": "own/c"}, True, True),
+        ("{memory: 8Gi, cores: 30}", {"memory": "own/m", "cores": "own/c"}, False, False),
     ],
 )
 @pytest.mark.parametrize("chosen", ["spec.runtime={name: n}", "spec.runtime.selector.vendor=[nvidia]"])
@@ -94,7 +94,7 @@ def test_a_runtime_shares_what_it_has_names_for(
     chosen: str, fraction: str, names: dict[str, str], supported: bool, shares: bool
 ) -> None:
     sharing = runtime(
-        "n", accelerator={"resourceName": "gpu", "sharing": {"supported": supported, "resourceNames": names}}
+        "n", accelerator={"resourceName": "own/gpu", "sharing": {"supported": supported, "resourceNames": names}}
     )
     asked = (chosen, f"spec.resources.fraction={fraction}")
     if shares:
@@ -113,3 +113,51 @@ def test_those_that_do_not_share_are_named() -> None:
 def test_a_runtime_without_a_device_is_present_everywhere() -> None:
     runtimes = [runtime("c", "nvidia", accelerator={}), runtime("a", "ascend")]
     assert resolved(NVIDIA_AND_ASCEND, runtimes=runtimes, nodes={"ascend.com/gpu"}) == "c"
+
+
+def vendors(**accelerators: dict[str, object]) -> list[InferenceRuntime]:
+    return [runtime(name, name, accelerator=accelerator) for name, accelerator in accelerators.items()]
+
+
+@pytest.mark.parametrize(
+    ("facts", "found"),
+    [
+        (ClusterFacts(accelerators=frozenset({"b/2"})), "second"),
+        (ClusterFacts(accelerators=frozenset({"x/y"}), node_labels=({"pool": "a"},)), "first"),
+        (ClusterFacts(accelerators=frozenset({"b/2"}), node_labels=({"pool": "a"},)), "first"),
+        (ClusterFacts(accelerators=frozenset({"b/2"}), node_labels=({"pool": "a"},), exhausted=frozenset({"a/1"})), "second"),
+        (ClusterFacts(accelerators=frozenset({"b/2"}), node_labels=({"pool": "b"}, {})), "second"),
+        (ClusterFacts(accelerators=frozenset({"x/y"})), "first"),
+    ],
+)  # fmt: skip
+def test_where_nothing_says_whether_devices_are_there_the_runtimes_nodes_do(facts: ClusterFacts, found: str) -> None:
+    runtimes = vendors(
+        first={"resourceName": "a/1", "nodeSelector": {"pool": "a"}}, second={"resourceNames": ["b/1", "b/2"]}
+    )
+    chosen = resolve_runtime(llmservice("spec.runtime.selector.vendor=[first, second]"), runtimes, facts)
+    assert chosen.metadata.name == found
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"), [({"b/2"}, "b/2"), ({"b/1", "b/2"}, "b/1"), ({"x/y"}, "b/1"), (None, "b/1")]
+)
+def test_of_several_plugins_the_first_that_nodes_have_is_asked_for(there: set[str] | None, asked: str) -> None:
+    facts = ClusterFacts(accelerators=None if there is None else frozenset(there))
+    runtimes = vendors(v={"resourceNames": ["b/1", "b/2"]})
+    rendered = render(llmservice("spec.runtime={name: v}", "spec.resources.accelerators=2"), runtimes, facts)
+    (deployment,) = rendered.of_kind("Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {asked: "2"}
+
+
+def test_a_count_that_a_vendor_has_not_is_refused_by_name() -> None:
+    runtimes = vendors(pairs={"resourceName": "p/1", "allowedCounts": [2, 4]}, any={"resourceName": "a/1"})
+    both, count = "spec.runtime.selector.vendor=[pairs, any]", "spec.resources.accelerators="
+    assert resolved(both, f"{count}4", runtimes=runtimes) == "pairs"
+    assert resolved(both, f"{count}3", runtimes=runtimes) == "any", "another can"
+    with pytest.raises(RuntimeNotResolved) as raised:
+        resolved("spec.runtime={name: pairs}", f"{count}3", runtimes=runtimes)
+    assert raised.value.reason == "CountNotAllowed"
+    assert str(raised.value) == (
+        "LLMService ai/qwen: spec.resources.accelerators: found 3; InferenceRuntime pairs has 2, 4"
+    )

@@ -563,7 +563,12 @@ ROLES: list[KubeObject] = [
         "metadata": {"name": "holder"},
         "rules": [
             {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
-            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"], "resourceNames": ["l"]},
+            {
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "verbs": ["get", "list"],
+                "resourceNames": ["l"],
+            },
         ],
     },
     {
@@ -616,6 +621,9 @@ class TestRights:
         assert guarded.post(LEASES, json=lease()).status_code == 201
         assert guarded.get(f"{LEASES}/l").status_code == 200
         refused(guarded.get(f"{LEASES}/other"), 403, "Forbidden")
+        assert guarded.get(LEASES, params={"fieldSelector": "metadata.name=l"}).status_code == 200
+        refused(guarded.get(LEASES, params={"fieldSelector": "metadata.name=other"}), 403, "Forbidden")
+        refused(guarded.get(LEASES), 403, "Forbidden")
         refused(guarded.post(LEASES.replace("ai", "lab"), json=lease()), 403, "Forbidden")
 
     def test_to_block_an_owners_deletion_is_a_right_on_the_owner(self, guarded: TestClient, store: ObjectStore) -> None:

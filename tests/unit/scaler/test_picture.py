@@ -314,3 +314,14 @@ class TestPulses:
 
     def test_a_new_listener_is_not_told_of_old_requests(self) -> None:
         assert picture(A).hear(A, {KEY: IDLE}, snapshot=True, now=200) == []
+
+
+def test_of_a_deleted_service_nothing_is_kept() -> None:
+    seen = picture(A, B)
+    for address in (A, B):
+        seen.hear(address, {KEY: WAITING, OTHER: IDLE}, snapshot=True, now=0)
+    seen.hear(A, {KEY: Figures(gone=True)}, snapshot=False, now=1)
+    assert seen.services() == sorted([KEY, OTHER]), "the other activator has not heard of it"
+    assert seen.hear(B, {KEY: Figures(gone=True)}, snapshot=False, now=1) == [KEY], "its demand ended"
+    assert seen.services() == [OTHER]
+    assert seen.hear(A, {KEY: WAITING}, snapshot=False, now=2) == [KEY], "one of the same name is a new one"

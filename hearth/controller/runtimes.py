@@ -1,0 +1,96 @@
+"""The InferenceRuntimes that there are: which of them can be read, and each one's status, which says so.
+
+An InferenceRuntime is read once, when it changes. One that can't be read hides no other, and its condition Accepted has
+the words; LLMServices that it serves say them too.
+"""
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.manifest import ManifestError, read_runtime
+from hearth.controller.choosing import Unreadable
+from hearth.controller.ownership import MANAGER
+from hearth.controller.status import cut
+from hearth.faults import contained
+from hearth.kube.client import KubeClient
+from hearth.kube.errors import KubeError, NotFound
+from hearth.kube.kinds import INFERENCE_RUNTIME
+from hearth.kube.objects import KubeObject, ObjectKey, condition, metadata, number, text, uid_of
+from hearth.kube.workqueue import WorkQueue
+from hearth.logs import fields
+
+log = logging.getLogger(__name__)
+
+
+class Runtimes:
+    """`readable` and `unreadable`, by name."""
+
+    def __init__(self, kube: KubeClient, items: Mapping[ObjectKey, KubeObject]) -> None:
+        self._kube = kube
+        self._items = items
+        self._queue: WorkQueue[str] = WorkQueue()
+        self.readable: dict[str, InferenceRuntime] = {}
+        self.unreadable: dict[str, Unreadable] = {}
+
+    def sorted(self) -> list[InferenceRuntime]:
+        """Those that can be read, by name."""
+        return [runtime for _, runtime in sorted(self.readable.items())]
+
+    def put(self, name: str, item: KubeObject | None) -> None:
+        """Take one as it is now; None: it is gone."""
+        self.readable.pop(name, None)
+        self.unreadable.pop(name, None)
+        if item is None:
+            return
+        try:
+            self.readable[name] = read_runtime(item)
+        except ManifestError as error:
+            why = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
+            self.unreadable[name] = Unreadable(text(item, "spec", "vendor"), why)
+            log.warning("InferenceRuntime cannot be read", extra=fields(runtime=name, reason=why))
+        self._queue.add(name)
+
+    async def run(self) -> None:
+        """Write statuses until cancelled."""
+        while True:
+            name = await self._queue.take()
+            failed = True
+            try:
+                with contained("reconcile", runtime=name):
+                    try:
+                        await self._tell(name)
+                        failed = False
+                    except KubeError as error:
+                        log.warning("InferenceRuntime not told", extra=fields(runtime=name, reason=str(error)))
+            finally:
+                self._queue.done(name, failed=failed)
+
+    async def _tell(self, name: str) -> None:
+        item = self._items.get(ObjectKey("", name))
+        if item is None:
+            return
+        found = self.unreadable.get(name)
+        status = runtime_status(item, found.why if found is not None else None, datetime.now(UTC))
+        if status is None:
+            return
+        document = {**INFERENCE_RUNTIME.names, "metadata": {"name": name, "uid": uid_of(item)}, "status": status}
+        with contextlib.suppress(NotFound):  # gone by now
+            await self._kube.apply_object(INFERENCE_RUNTIME.path("", name, "status"), document, MANAGER)
+
+
+def runtime_status(item: KubeObject, why_not: str | None, now: datetime) -> KubeObject | None:
+    """The status that an InferenceRuntime should have; None where it has it. `why_not`: what is wrong with it."""
+    was, generation = condition(item, "Accepted"), number(metadata(item), "generation")
+    status, reason, message = "True", "Accepted", "LLMServices can be served by it"
+    if why_not is not None:
+        status, reason, message = "False", "RuntimeInvalid", cut(why_not)
+    wanted = {"status": status, "reason": reason, "message": message, "observedGeneration": generation}
+    if all(was.get(field) == value for field, value in wanted.items()):
+        return None
+    written = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = text(was, "lastTransitionTime") if was.get("status") == status else ""
+    made = {"type": "Accepted", "lastTransitionTime": since or written, **wanted}
+    return {"observedGeneration": generation, "conditions": [made]}

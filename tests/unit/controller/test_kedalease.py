@@ -1,0 +1,37 @@
+from typing import Any
+
+from hearth.controller.kedalease import AWAY_SECONDS, KedaLease
+
+
+def lease(renewed: str, namespace: str = "keda") -> dict[str, Any]:
+    return {"metadata": {"namespace": namespace, "name": "operator.keda.sh"}, "spec": {"renewTime": renewed}}
+
+
+def test_an_operator_that_renews_is_at_work() -> None:
+    seen = KedaLease()
+    for now in range(0, 200, 10):
+        seen.see([lease(f"t{now}")], now)
+        assert seen.away(now) is None
+
+
+def test_one_that_stopped_is_away_until_it_renews_again() -> None:
+    seen = KedaLease()
+    seen.see([lease("t0")], 0.0)
+    seen.see([lease("t0")], AWAY_SECONDS - 1)
+    assert seen.away(AWAY_SECONDS - 1) is None, "a successor may be taking over"
+    seen.see([lease("t0")], AWAY_SECONDS)
+    words = seen.away(AWAY_SECONDS)
+    assert words is not None
+    assert "Lease keda/operator.keda.sh last at t0" in words
+    assert "kubectl get pods -n keda" in words
+    seen.see([lease("t1")], AWAY_SECONDS + 10)
+    assert seen.away(AWAY_SECONDS + 10) is None
+
+
+def test_of_two_one_at_work_is_enough_and_of_none_nothing_is_said() -> None:
+    seen = KedaLease()
+    seen.see([lease("t0"), lease("t0", "old")], 0.0)
+    seen.see([lease("t1"), lease("t0", "old")], 100.0)
+    assert seen.away(100.0) is None
+    seen.see([], 200.0)
+    assert seen.away(300.0) is None
