@@ -338,7 +338,6 @@ def test_llama_cpp_needs_something_to_prewarm_with() -> None:
         ({"httpGet": {"path": "/ready", "port": 8000}}, "/ready"),
         ({"httpGet": {"path": "/ready", "port": "http", "scheme": "HTTP"}}, "/ready"),
         ({"httpGet": {"path": "/ready", "port": 9000}}, None),
-        ({"httpGet": {"path": "/ready", "port": "other"}}, None),
         ({"httpGet": {"path": "/ready", "scheme": "HTTPS"}}, None),
         ({"tcpSocket": {"port": 8000}}, None),
         ({"exec": {"command": ["true"]}}, None),

@@ -13,8 +13,7 @@ def endpoint(address: str, pod: str = "", **conditions: bool) -> dict[str, Any]:
 
 def slice_of(*endpoints: dict[str, Any], port: str = "demand") -> dict[str, Any]:
     ports = [{"name": "http", "port": 8080}, {"name": port, "port": 9091}]
-    about = {"metadata": {"name": "s"}, "addressType": "IPv4"}
-    return {**about, "ports": ports, "endpoints": list(endpoints)}
+    return {"metadata": {"name": "s"}, "addressType": "IPv4", "ports": ports, "endpoints": list(endpoints)}
 
 
 class Directory:
