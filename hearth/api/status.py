@@ -23,7 +23,8 @@ Took = Annotated[
     dict[Annotated[str, Field(max_length=32)], Annotated[float, Field(ge=0, le=MAX_SECONDS)]], Field(max_length=8)
 ]
 Time = Annotated[str, Field(max_length=64, json_schema_extra={"type": "string", "format": "date-time"})]
-Generation = Annotated[int, Field(ge=0, le=2**53)]
+Generation = Annotated[int, Field(ge=-1, le=2**53)]
+"""-1: nobody has looked yet, as the CRD has it from the first moment."""
 
 
 class StatusModel(ApiModel):
