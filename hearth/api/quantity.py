@@ -25,7 +25,7 @@ QUANTITY_PATTERN = (
 # CPUs may be written as a number with a fraction, as in a pod. A CRD has that only where CEL can't look, so these two
 # say all of it: a number above zero, and a suffix that leaves it below 1Ei.
 MAX_CPUS = 999_999_999
-_NOT_ZERO = r"(0*[1-9][0-9]{0,8}(\.[0-9]{0,9})?|0*\.0*[1-9][0-9]{0,8})"
+_NOT_ZERO = r"(0*[1-9][0-9]{0,8}(\.[0-9]{0,9})?|0*\.0{0,8}[1-9][0-9]{0,8})"
 CPU_PATTERN = rf"^\+?{_NOT_ZERO}(n|u|m|k|M|G|Ki|Mi|Gi|[eE][+-]?[0-9])?$"
 
 MAX_DURATION = timedelta(hours=24)

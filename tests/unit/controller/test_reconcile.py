@@ -229,6 +229,8 @@ async def test_a_vendor_that_is_away_for_twelve_seconds_moves_nothing() -> None:
     cluster = Cluster(EITHER)
     cluster.facts = BOTH
     await cluster.settle()
+    cluster.keda_says()
+    await cluster.settle()
     written, before = len(cluster.api.writes), image(cluster)
     cluster.facts = ASCEND_ALONE  # the device plugin restarts
     assert await cluster.look() == pytest.approx(180)
