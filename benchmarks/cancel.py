@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Figure, percentiles
-from benchmarks.services import endpoint_slice, llmservice
+from benchmarks.services import llmservice, put_engine
 from hearth.local.up import UpConfig, local_roles
 
 CLIENTS = 200
@@ -36,7 +36,7 @@ async def measure() -> list[Figure]:
     ask = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
     with tempfile.TemporaryDirectory() as folder:
         async with local_roles(UpConfig([service], (), Path(folder), port=0)) as hearth:
-            hearth.store.put("endpointslices", endpoint_slice(service, engine.sockets[0].getsockname()[1]))
+            put_engine(hearth.store, service, engine.sockets[0].getsockname()[1])
             for _ in range(CLIENTS):
                 reader, writer = await asyncio.open_connection("127.0.0.1", hearth.port)
                 writer.write(ask)

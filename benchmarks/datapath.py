@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.figures import Figure
-from benchmarks.services import endpoint_slice, llmservice
+from benchmarks.services import llmservice, put_engine
 from hearth.emulators.ports import free_ports
 from hearth.local.up import LocalHearth, UpConfig, local_roles
 
@@ -157,7 +157,8 @@ def _figures(runs: dict[str, list[Load]], name: str, key: str, unit: str, goal: 
     yardstick = medians[YARDSTICK]
     for contestant, value in medians.items():
         label = _label(name, contestant)
-        yield Figure(label, value, unit, YARDSTICK, value / yardstick, goal if contestant == OURS else "")
+        ratio = value / yardstick if yardstick else None  # memory that the yardstick did not need at all
+        yield Figure(label, value, unit, YARDSTICK if ratio is not None else None, ratio, goal * (contestant == OURS))
 
 
 def _none_lost(load: Load, contestant: Contestant, kind: str) -> None:
@@ -184,7 +185,7 @@ async def _held() -> list[Figure]:
 
             def come_up() -> None:
                 for port in ports:
-                    hearth.store.put("endpointslices", endpoint_slice(service, port))
+                    put_engine(hearth.store, service, port)
 
             pid = hearth.roles["activator"].pid
             load = await _load(
@@ -218,7 +219,7 @@ async def _contestants() -> AsyncIterator[list[Contestant]]:
                 Contestant("nginx", nginx, stack.enter_context(_process(binary, "-c", f"{folder}/nginx.conf")).pid)
             )
         async with local_roles(UpConfig([service], (), folder, port=0)) as hearth:
-            hearth.store.put("endpointslices", endpoint_slice(service, engine))
+            put_engine(hearth.store, service, engine)
             await _answers(hearth)
             pid = hearth.roles["activator"].pid
             assert pid is not None

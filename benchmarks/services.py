@@ -7,6 +7,7 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.api.names import engine_service
+from hearth.emulators.store import ObjectStore
 
 
 def llmservices(count: int) -> list[LLMService]:
@@ -31,10 +32,12 @@ def llmservice(name: str, **endpoint: Any) -> LLMService:
     )
 
 
-def endpoint_slice(service: LLMService, port: int) -> dict[str, Any]:
-    """A ready engine of the service on 127.0.0.1."""
+def put_engine(store: ObjectStore, service: LLMService, port: int) -> None:
+    """List a ready engine of the service on 127.0.0.1, in a slice as Kubernetes' controller makes one."""
     namespace, name = service.key
-    return {
+    about = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": engine_service(name), "namespace": namespace}}
+    owner = store.get("services", namespace, engine_service(name)) or store.put("services", {**about, "spec": {}})
+    item = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
@@ -45,12 +48,21 @@ def endpoint_slice(service: LLMService, port: int) -> dict[str, Any]:
                 COMPONENT_LABEL: "engine",
                 "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
             },
-            "ownerReferences": [{"kind": "Service", "name": engine_service(name), "uid": name, "controller": True}],
+            "ownerReferences": [
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "name": engine_service(name),
+                    "controller": True,
+                    "uid": owner["metadata"]["uid"],
+                }
+            ],
         },
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": port}],
         "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
     }
+    store.put("endpointslices", item)
 
 
 def stopwatch_runtime() -> InferenceRuntime:
