@@ -1,5 +1,7 @@
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,24 @@ def test_where_nobody_hears_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(ANNOUNCE, str(tmp_path / "nobody"))
     with pytest.raises(OSError, match="No such file"):
         announce("scaler", grpc=1)
+
+
+_KEPT = """
+import sys
+from hearth.process import keep_freed_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+before = resident()
+for _ in range(2):  # the C library's own threshold moves with the first that is freed
+    held = [b"x" * 2**20 for _ in range(16)]
+    del held
+print(resident() - before)
+"""
+
+
+@pytest.mark.parametrize(("what", "kept"), [("keep", True), ("nothing", False)])
+def test_memory_of_bodies_is_kept_when_they_are_freed(what: str, kept: bool) -> None:
+    said = subprocess.run([sys.executable, "-c", _KEPT, what], capture_output=True, text=True, check=True).stdout
+    assert (int(said) > 12 * 2**20) is kept
