@@ -72,7 +72,7 @@ class Door:
         self.starting = False
         """Set until the directory is complete: what is not in it may be there all the same."""
         self._board = board
-        self._journeys = journeys or Journeys()
+        self._journeys = journeys if journeys else None
         self._heartbeats = Heartbeats(self.failed)
         self._pool = Pool()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -152,7 +152,8 @@ class Door:
         if path not in PATHS and (found := self.directory.by_path(path)) is not None:
             entry, rest = found
             return entry, rest, path[: len(path) - len(rest)]
-        return self.directory.by_host(host), path, ""
+        # Of a Host that names a Service: as most do not, they are not cut into labels.
+        return self.directory.by_host(host) if ".svc" in host.lower() else None, path, ""
 
     def begin(self, entry: Entry, asked: Inference, response: Response) -> None:
         """Let a request into its LLMService's gate. Raises ApiError where it does not let it in."""

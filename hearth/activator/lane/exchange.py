@@ -45,7 +45,7 @@ class Exchange(Held):
         origin: Headers,
         pool: Pool,
         spawn: Spawn,
-        journeys: Journeys,
+        journeys: Journeys | None,
     ) -> None:
         super().__init__(gate, asked, response, origin)
         self._journeys = journeys
@@ -60,7 +60,7 @@ class Exchange(Held):
     def begin(self) -> None:
         """Enter the gate. Raises ApiError where it does not let the request in."""
         self.response.attach(self._client_gone)
-        if self._journeys:
+        if self._journeys is not None:
             self._journey = self._journeys.begin(self._gate.name, self.asked)
         try:
             self._gate.admit(self)
@@ -192,7 +192,7 @@ class Exchange(Held):
         self._observe_end("left", 499)  # as nginx writes it: there is no status that nobody got
 
     def _observe_end(self, outcome: Outcome, status: int) -> None:
-        if self._journey is not None:
+        if self._journey is not None and self._journeys is not None:
             self._journeys.over(self._journey, outcome, status)
             self._journey = None
 
