@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.1
 """From one look at an engine to the next."""
+NOBODY_SECONDS = 1.0
+"""From one look whether somebody waits to the next: an engine that never becomes ready costs nothing else."""
 ANSWER_SECONDS = 1.0
 """How long an answer may take, as a probe of Kubernetes' may by default."""
 MAX_LOOKS = 16
@@ -57,7 +59,9 @@ class Looks:
             if self._waits(key):
                 looks = [self._look_at(entry, address) for address in sorted(entry.starting)[:MAX_LOOKS]]
                 await asyncio.gather(*looks)
-            await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(LOOK_SECONDS)
+            else:
+                await asyncio.sleep(NOBODY_SECONDS)
 
     async def _look_at(self, entry: Entry, address: str) -> None:
         if await is_ready(address, entry.readiness_path) and entry.key in self._starting:
