@@ -19,6 +19,7 @@ Document = dict[str, Any]
 
 NAMESPACE = "hearth-system"
 ROLES = ("controller", "activator", "scaler")
+_LOOKING_AFTER = ("controller", "activator")  # the LLMServices of all namespaces, or of some
 _NAMESPACED_NAMES = re.compile(rf"hearth-({'|'.join((*ROLES, 'view', 'edit'))})\b")
 _CLUSTER_SCOPED = ("ClusterRole", "ClusterRoleBinding")
 _HEAD = "# Generated from deploy/base by `make generate`.\n"
@@ -61,6 +62,7 @@ _SAID: dict[str, str] = {
     "imagePullSecrets": "Secrets of the registry, such as [{name: registry}].",
     "nameOverride": "What names begin with in place of `hearth`.",
     "clusterDomain": "The domain of the cluster's Services; read from the controller's resolver where empty.",
+    "namespaces": "Those whose LLMServices are looked after, with rights there alone; all where empty.",
     "networkPolicy": "Who may reach which port.",
     "podMonitor": "For Prometheus' operator; labels are what it selects by.",
     "runtimes": "Bundled InferenceRuntimes to install, such as [nvidia-vllm].",
@@ -75,6 +77,7 @@ def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
         "imagePullSecrets": [],
         "nameOverride": "",
         "clusterDomain": "",
+        "namespaces": [],
         "networkPolicy": {"enabled": True},
         "podMonitor": {"enabled": False, "labels": {}},
         "runtimes": [],
@@ -147,6 +150,13 @@ def _template(document: Document, values: Document) -> str:
             metadata["WITH__annotations__activator.service.annotations"] = None
             document["spec"] = {"WITH__type__activator.service.type": None, **document["spec"]}
     text = _expressions(yaml.safe_dump(document, sort_keys=False, width=1000))
+    if kind == "ClusterRoleBinding" and role in _LOOKING_AFTER:
+        metadata["namespace"] = "EACH__"
+        each = _expressions(yaml.safe_dump({**document, "kind": "RoleBinding"}, sort_keys=False, width=1000))
+        return (
+            "{{- range $namespace := $.Values.namespaces }}\n"
+            f"---\n{each.replace('EACH__', '{{ $namespace }}')}{{{{- else }}}}\n---\n{text}{{{{- end }}}}\n"
+        )
     return f"---\n{text}" if condition is None else f"{{{{- if {condition} }}}}\n---\n{text}{{{{- end }}}}\n"
 
 
@@ -180,6 +190,8 @@ def _deployment(document: Document, role: str, values: Document) -> None:
     container[f"WITH__env__{role}.env"] = None
     if role == "controller":
         container["args"].append("DOMAIN__")
+    if role in _LOOKING_AFTER:
+        container["args"].append("NAMESPACES__")
     container["args"].append(f"MORE__{role}.extraArgs")
     metadata["labels"][f"MORE__{role}.podLabels"] = None
     metadata["annotations"][f"MORE__{role}.podAnnotations"] = None
@@ -208,6 +220,11 @@ def _expressions(text: str) -> str:
     text = re.sub(
         r"(?m)^( *)- DOMAIN__\n",
         r"\1{{- with $.Values.clusterDomain }}\n\1- --cluster-domain={{ . }}\n\1{{- end }}\n",
+        text,
+    )
+    text = re.sub(
+        r"(?m)^( *)- NAMESPACES__\n",
+        r"\1{{- range $.Values.namespaces }}\n\1- --namespace={{ . }}\n\1{{- end }}\n",
         text,
     )
     text = re.sub(
@@ -247,6 +264,7 @@ def _schema(runtimes: list[str]) -> Document:
         "imagePullSecrets": {"type": "array", "items": _object({"name": filled})},
         "nameOverride": {"type": "string", "maxLength": 40, "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$"},
         "clusterDomain": text,
+        "namespaces": {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}},
         "networkPolicy": _object({"enabled": flag}),
         "podMonitor": _object({"enabled": flag, "labels": texts}),
         "runtimes": {"type": "array", "items": {"enum": runtimes}},

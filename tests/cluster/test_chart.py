@@ -153,3 +153,19 @@ def test_the_api_server_takes_the_chart_and_helm_installs_it(helm: Any, installe
     finally:
         plane.kubectl("delete", "namespace", "by-helm")
         installed.install()
+
+
+def test_of_some_namespaces_the_rights_are_there_alone(helm: Any) -> None:
+    text = helm("template", "h", CHART, "-n", SYSTEM, "--set", "namespaces={ai-prod,team-b}")
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    bound = {(each["kind"], each["metadata"]["name"], each["metadata"].get("namespace")) for each in documents}
+    for role in ("controller", "activator"):
+        assert ("ClusterRoleBinding", f"hearth-{role}", None) not in bound
+        for namespace in ("ai-prod", "team-b"):
+            assert ("RoleBinding", f"hearth-{role}", namespace) in bound
+        (container,) = by_name(text)[f"Deployment/hearth-{role}"]["spec"]["template"]["spec"]["containers"]
+        assert [word for word in container["args"] if word.startswith("--namespace")] == [
+            "--namespace=ai-prod",
+            "--namespace=team-b",
+        ]
+    assert ("ClusterRoleBinding", "hearth-controller-cluster", None) in bound, "runtimes and nodes are the cluster's"
