@@ -72,7 +72,7 @@ class Door:
         self.starting = False
         """Set until the directory is complete: what is not in it may be there all the same."""
         self._board = board
-        self._journeys = journeys if journeys else None
+        self._journeys = journeys or None
         self._heartbeats = Heartbeats(self.failed)
         self._pool = Pool()
         self._tasks: set[asyncio.Task[None]] = set()
