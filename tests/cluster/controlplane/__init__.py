@@ -8,6 +8,7 @@ unless tests/cluster/node runs them.
 import contextlib
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -143,7 +144,7 @@ class ControlPlane:
         """Start KEDA's operator and metrics adapter, and wait until the operator is ready."""
         certs = self.state / "certs"
         namespaces = {"WATCH_NAMESPACE": "", "POD_NAMESPACE": "keda", "KEDA_CLUSTER_OBJECT_NAMESPACE": "keda"}
-        self._spawn(
+        self._keep(
             *["keda-operator", f"--cert-dir={certs}", "--metrics-bind-address=127.0.0.1:8090"],
             *["--health-probe-bind-address=127.0.0.1:8091", "--metrics-service-bind-address=127.0.0.1:9666"],
             *["--enable-apiservice-patching=false", "--enable-webhook-patching=false"],
@@ -201,6 +202,24 @@ class ControlPlane:
     def log(self, name: str, lines: int = 30) -> str:
         """The end of a process' log."""
         return "\n".join((self.state / f"{name}.log").read_text(errors="replace").splitlines()[-lines:])
+
+    def _keep(self, name: str, *arguments: str, **env: str) -> None:
+        """Start a process, and start it again where it ends by itself, as its pod's kubelet would: one that leads ends
+        when it can't renew its Lease."""
+        self._spawn(name, *arguments, **env)
+        process = self._processes[name]
+
+        def start_again() -> None:
+            nonlocal process
+            while True:
+                process.wait()
+                time.sleep(0.5)  # one that ends at once is not started in a circle
+                if self._processes.get(name) is not process:
+                    return  # it was killed
+                self._spawn(name, *arguments, **env)
+                process = self._processes[name]
+
+        threading.Thread(target=start_again, daemon=True).start()
 
     def _spawn(self, name: str, *arguments: str, **env: str) -> None:
         with (self.state / f"{name}.log").open("ab") as output:
