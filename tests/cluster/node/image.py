@@ -133,7 +133,11 @@ def _run(command: str, source: Path, before: Path | None, after: Path) -> Path:
         if made.returncode != 0:
             raise BuildFailed(f"Dockerfile: RUN {command}: exited with {made.returncode}")
         new.chmod(0o755)
-        new.rename(after)
+        try:
+            new.rename(after)
+        except OSError:
+            if not after.is_dir():  # else another run of the tests was first with the same
+                raise
     return after
 
 
