@@ -34,6 +34,10 @@ MAX_DURATION = timedelta(hours=24)
 MAX_QUANTITY = Decimal(2) ** 60
 """1Ei. Kubernetes holds what is over 2^63-1 for 2^63-1, so a bound has to lie below."""
 
+# The API server keeps a bound as a float64 and writes it with as few digits as tell it apart. Written otherwise here,
+# the CRD that it has would differ from the one that is applied, and two who apply the same would be in conflict.
+_MAX_WRITTEN = int(Decimal(repr(float(MAX_QUANTITY))))
+
 _ANY_DURATION = "expected a duration such as 30s, 5m or 1h30m"
 _ANY_CPU = "expected CPUs above zero, such as 4, 0.5 or 500m"
 _ANY_QUANTITY = "expected a Kubernetes quantity such as 4, 500m or 50Gi"
@@ -174,7 +178,7 @@ Quantity = Annotated[
             "maxLength": MAX_TEXT,
             "pattern": QUANTITY_PATTERN,
             "minimum": 1,
-            "maximum": int(MAX_QUANTITY),
+            "maximum": _MAX_WRITTEN,
             "x-kubernetes-validations": [
                 {
                     "rule": "type(self) == int || isQuantity(self) && quantity(self).isGreaterThan(quantity('0')) "

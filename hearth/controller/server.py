@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL, POD_SELECTOR
+from hearth.backoff import backoff
 from hearth.controller.belongings import Belongings
 from hearth.controller.kedalease import LEASE_NAME, KedaLease
 from hearth.controller.leader import Election
@@ -51,6 +52,8 @@ log = logging.getLogger(__name__)
 WORKERS = 4
 KEDA_SECONDS = 10.0
 """How often to look at KEDA's Lease: that nothing happens has no event."""
+DEVICES_SECONDS = 10.0
+"""How long a first choice of runtimes waits for what tells of devices: an account may have no right to see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Controller:
         self._nodes = Informer(kube, NODE.everywhere, partial(self._cluster_changed, NODE.name))
         self._classes = Informer(kube, DEVICE_CLASS.everywhere, partial(self._cluster_changed, DEVICE_CLASS.name))
         self._slices = Informer(kube, RESOURCE_SLICE.everywhere, partial(self._cluster_changed, RESOURCE_SLICE.name))
+        self._devices_known = asyncio.Event()
         self._facts: ClusterFacts | None = None
         self._told: dict[tuple[str, ObjectKey], object] = {}
         self._belongings = Belongings()
@@ -134,9 +138,10 @@ class Controller:
         async with asyncio.TaskGroup() as group:
             for informer in self._informed:
                 group.create_task(informer.run())
-            await self._watch_devices(group)
+            group.create_task(self._watch_devices(group))
             for informer in self._needed:
                 await informer.synced.wait()
+            await self._know_devices()
             group.create_task(self.runtimes.run())
             log.info("controller watching", extra=fields(services=len(self._services)))
             group.create_task(self._watch_keda())
@@ -160,17 +165,30 @@ class Controller:
                 self.queue.done(key, failed=failed, again=again)
 
     async def _watch_devices(self, group: asyncio.TaskGroup) -> None:
-        """Watch what tells of devices without a device plugin, where this API server knows of it, before anything is
-        chosen."""
-        with contained("watch", path=DEVICE_CLASS.everywhere):
-            try:
-                if await self._kube.get_object(DEVICE_CLASS.api) is None:
-                    return
-            except KubeError as error:
-                log.warning("DeviceClasses are not looked at", extra=fields(reason=str(error)))
-                return
-            for informer in (self._classes, self._slices):
-                group.create_task(informer.run())
+        """Watch what tells of devices without a device plugin, where this API server knows of it."""
+        failures, known = 0, None
+        while known is None:
+            with contained("watch", path=DEVICE_CLASS.everywhere):
+                try:
+                    known = await self._kube.get_object(DEVICE_CLASS.api) is not None
+                    break
+                except KubeError as error:
+                    log.warning("DeviceClasses are not known yet", extra=fields(reason=str(error)))
+            failures += 1
+            await asyncio.sleep(backoff(failures, 0.2, 5.0))
+        for informer in (self._classes, self._slices) if known else ():
+            group.create_task(informer.run())
+            await informer.synced.wait()
+        self._devices_known.set()
+
+    async def _know_devices(self) -> None:
+        """A choice of runtime lasts, so that none is made before it is known what there is; what nobody lets us see is
+        not waited for."""
+        try:
+            async with asyncio.timeout(DEVICES_SECONDS):
+                await self._devices_known.wait()
+        except TimeoutError:
+            log.warning("no DeviceClasses and ResourceSlices", extra=fields(seconds=DEVICES_SECONDS))
 
     async def _watch_keda(self) -> None:
         """Look at KEDA's Lease; where it is away, or is back, every LLMService has another status."""

@@ -82,6 +82,7 @@ class ControlPlane:
     binaries: Path
     state: Path
     _processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    _kept: set[str] = field(default_factory=set)  # those that start again where they end
 
     @property
     def kubeconfig(self) -> Path:
@@ -207,6 +208,7 @@ class ControlPlane:
         """Start a process, and start it again where it ends by itself, as its pod's kubelet would: one that leads ends
         when it can't renew its Lease."""
         self._spawn(name, *arguments, **env)
+        self._kept.add(name)
         process = self._processes[name]
 
         def start_again() -> None:
@@ -239,7 +241,7 @@ class ControlPlane:
                 probe()
             except (CommandFailed, httpx.HTTPError) as error:
                 for name, process in self._processes.items():
-                    if process.poll() is not None:
+                    if process.poll() is not None and name not in self._kept:
                         raise TimeoutError(f"{name} ended:\n{self.log(name)}") from error
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"not ready in {START_SECONDS:g} s: {error}") from error

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -115,3 +116,14 @@ def test_every_field_of_a_crd_has_a_bound(crd: dict[str, Any]) -> None:
             if not needs <= node.keys() and "enum" not in node and not refused:
                 boundless.append(path)
     assert boundless == []
+
+
+@pytest.mark.parametrize(
+    "crd", [llmservice_crd(), inferenceruntime_crd()], ids=lambda crd: crd["spec"]["names"]["kind"]
+)
+def test_a_crds_bounds_are_written_as_the_api_server_keeps_them(crd: dict[str, Any]) -> None:
+    """As float64: else everybody who applies the same CRD is in conflict with who did before."""
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    bounds = {path: node[name] for path, node in nodes("", schema) for name in ("minimum", "maximum") if name in node}
+    assert bounds
+    assert {path: bound for path, bound in bounds.items() if Decimal(repr(float(bound))) != bound} == {}
