@@ -53,7 +53,7 @@ No InferenceRuntime was installed: `--set runtimes={nvidia-vllm}` installs a bun
 
 Inside the cluster every model answers, by its name, at
 http://{{ include "hearth.name" . }}-activator.{{ .Release.Namespace }}.svc/v1
-A first model: kubectl apply -f examples/deepseek-v3-small.yaml
+A first model: kubectl create namespace ai-prod; kubectl apply -f examples/deepseek-v3-small.yaml
 Whether all that Hearth needs is there: hearth doctor
 """
 
@@ -207,7 +207,8 @@ def _expressions(text: str) -> str:
     text = text.replace(NAMESPACE, "{{ $.Release.Namespace }}")
     text = re.sub(
         r"ACCOUNT__(\w+)",
-        r'{{ $.Values.\1.serviceAccount.name | default (printf "%s-\1" (include "hearth.name" $)) }}',
+        r'{{ $.Values.\1.serviceAccount.name | default (ternary (printf "%s-\1" (include "hearth.name" $)) "default" '
+        r"$.Values.\1.serviceAccount.create) | toJson }}",
         text,
     )
     text = text.replace("IMAGE__", '{{ include "hearth.image" $ }}')
@@ -219,7 +220,7 @@ def _expressions(text: str) -> str:
     )
     text = re.sub(
         r"(?m)^( *)- DOMAIN__\n",
-        r"\1{{- with $.Values.clusterDomain }}\n\1- --cluster-domain={{ . }}\n\1{{- end }}\n",
+        r'\1{{- with $.Values.clusterDomain }}\n\1- {{ printf "--cluster-domain=%s" . | toJson }}\n\1{{- end }}\n',
         text,
     )
     text = re.sub(
@@ -267,7 +268,7 @@ def _schema(runtimes: list[str]) -> Document:
         "namespaces": {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}},
         "networkPolicy": _object({"enabled": flag}),
         "podMonitor": _object({"enabled": flag, "labels": texts}),
-        "runtimes": {"type": "array", "items": {"enum": runtimes}},
+        "runtimes": {"type": "array", "items": {"enum": runtimes}, "uniqueItems": True},
         **dict.fromkeys(ROLES, _object(role)),
         "activator": _object({**role, "service": service}),
         "global": anything,  # what helm itself adds for charts that are parts of others

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from hearth.api.manifest import ManifestError, read_runtime
@@ -155,10 +156,15 @@ async def _crds(kube: KubeClient) -> list[Check]:
     return [Check("CRDs", not missing, found, "kubectl apply --server-side -f deploy/crds")]
 
 
+def _selector(role: str) -> str:
+    """A role's Deployment and pods, whatever the chart's nameOverride calls them."""
+    return f"app.kubernetes.io/part-of=hearth,app.kubernetes.io/component={role}"
+
+
 async def _roles(kube: KubeClient) -> list[Check]:
     made = []
     for role in ROLES:
-        selector = f"app.kubernetes.io/name=hearth-{role}"
+        selector = _selector(role)
         deployments = await listed(kube, DEPLOYMENT.everywhere, selector)
         if not deployments:
             made.append(Check(role, False, "no Deployment", "kubectl apply --server-side -k deploy/"))
@@ -174,8 +180,10 @@ async def _roles(kube: KubeClient) -> list[Check]:
 async def _scalers(kube: KubeClient) -> list[Check]:
     """Asks each scaler, through the API server, as far as we may."""
     made = []
-    for pod in await listed(kube, POD.everywhere, "app.kubernetes.io/name=hearth-scaler"):
+    for pod in await listed(kube, POD.everywhere, _selector("scaler")):
         namespace, name = namespace_of(pod), name_of(pod)
+        if text(pod, "status", "phase") != "Running":
+            continue  # the Deployment's line tells of it
         try:
             said = await kube.get_text(POD.path(namespace, f"{name}:8081", "proxy/metrics"))
         except Forbidden:
@@ -193,17 +201,19 @@ async def rights(kube: KubeClient) -> list[Check]:
     """Whether the roles' accounts have their rights in the namespaces that each looks after. Raises KubeError."""
     made = []
     for role, needed in _RIGHTS.items():
-        for deployment in (await listed(kube, DEPLOYMENT.everywhere, f"app.kubernetes.io/name=hearth-{role}"))[:1]:
+        for deployment in (await listed(kube, DEPLOYMENT.everywhere, _selector(role)))[:1]:
             account = text(deployment, "spec", "template", "spec", "serviceAccountName") or "default"
             user = f"system:serviceaccount:{namespace_of(deployment)}:{account}"
+            namespaces = _namespaces(deployment)
+            manifests = "deploy/" if namespaces == [""] else "deploy/namespaced"
             asked = [
                 {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace}
-                for namespace in _namespaces(deployment)
+                for namespace in namespaces
                 for verb, group, resource, subresource in needed
             ]
             lost = [words for attributes in asked if (words := await _lost(kube, user, attributes))]
             found = "has its rights" if not lost else f"may not {', '.join(lost)}"
-            made.append(Check(f"rights of {role}", not lost, found, "kubectl apply --server-side -k deploy/"))
+            made.append(Check(f"rights of {role}", not lost, found, f"kubectl apply --server-side -k {manifests}"))
     return made
 
 
@@ -211,8 +221,10 @@ def _namespaces(deployment: KubeObject) -> list[str]:
     """Those that a role is told to look after; "" stands for all."""
     containers = mappings(deployment, "spec", "template", "spec", "containers")
     arguments = [argument for container in containers for argument in texts(container, "args")]
-    option = "--namespace="
-    return [argument.removeprefix(option) for argument in arguments if argument.startswith(option)] or [""]
+    option = "--namespace"
+    joined = [argument.removeprefix(f"{option}=") for argument in arguments if argument.startswith(f"{option}=")]
+    apart = [value for argument, value in pairwise(arguments) if argument == option]
+    return [*joined, *apart] or [""]
 
 
 async def _lost(kube: KubeClient, user: str, attributes: dict[str, str]) -> str:
@@ -273,5 +285,7 @@ def service_check(item: KubeObject) -> Check:
     namespace, name = namespace_of(item), name_of(item)
     phase = text(item, "status", "phase") or "Pending"
     bad = troubles(conditions_of(item))
+    if not condition(item, "Ready"):
+        bad = [("NotSeen", "the controller has not looked at it yet: is one running?")]
     found = ": ".join([phase, "; ".join(f"{reason}: {message}" for reason, message in bad)]) if bad else phase
     return Check(f"LLMService {namespace}/{name}", not bad, found, f"hearth status {namespace}/{name}")

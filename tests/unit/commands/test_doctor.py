@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from hearth.commands.doctor import Check, accelerator_checks, rights, version_of
+from hearth.commands.doctor import Check, accelerator_checks, rights, service_check, version_of
 from hearth.devices import extended_resources
 from hearth.kube.client import Listed
 from tests.builders import runtime_manifest
@@ -75,13 +75,15 @@ class Rights(FakeApi):
 
     def __init__(self, *namespaces: str) -> None:
         super().__init__()
-        container = {"args": ["controller", *(f"--namespace={name}" for name in namespaces)]}
+        first, *others = namespaces or ("",)
+        apart = ["--namespace", first] if first else []
+        container = {"args": ["controller", *apart, *(f"--namespace={name}" for name in others)]}
         pod = {"serviceAccountName": "hearth-controller", "containers": [container]}
         about = {"name": "hearth-controller", "namespace": "hearth-system"}
         self.deployment = {"metadata": about, "spec": {"template": {"spec": pod}}}
 
     async def list_objects(self, path: str, label_selector: str = "", field_selector: str = "") -> Listed:
-        return Listed([self.deployment] if label_selector.endswith("hearth-controller") else [], "1")
+        return Listed([self.deployment] if label_selector.endswith("component=controller") else [], "1")
 
     async def create_object(self, collection: str, item: dict[str, Any], manager: str = "") -> dict[str, Any]:
         assert item["spec"]["user"] == "system:serviceaccount:hearth-system:hearth-controller"
@@ -102,3 +104,11 @@ class Rights(FakeApi):
 async def test_a_role_needs_its_rights_where_it_looks(namespaces: list[str], found: str) -> None:
     (check,) = await rights(Rights(*namespaces))
     assert (check.what, check.well, check.found) == ("rights of controller", found == "has its rights", found)
+
+
+def test_an_llmservice_that_nobody_has_looked_at_is_not_well() -> None:
+    check = service_check({"metadata": {"name": "qwen", "namespace": "ai"}, "status": {"conditions": []}})
+    assert (check.well, check.found) == (
+        False,
+        "Pending: NotSeen: the controller has not looked at it yet: is one running?",
+    )
