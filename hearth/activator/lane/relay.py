@@ -24,7 +24,8 @@ _MAX_ERROR_BODY: Final = 64 * 1024
 
 # vLLM that is stopped answers several choices so, with 200 and nothing in them; the choices' ends stand near the end.
 _ABORTED: Final = re.compile(rb'"finish_reason"\s*:\s*"abort"')
-_LAST: Final = 1024
+# What may stand behind one: tokens' ids, log probabilities, another choice.
+_LAST: Final = 16 * 1024
 
 _CORS: Final = b"access-control-"  # who may read an answer is said here, alike for a cold model and a warm one
 
@@ -204,7 +205,8 @@ class Relay:
         self._over(None)
 
     def _ends_aborted(self) -> bool:
-        return self.status == 200 and not self._coded and _ABORTED.search(self._last) is not None
+        last = self._last
+        return self.status == 200 and not self._coded and b'"abort"' in last and _ABORTED.search(last) is not None
 
     def failed(self, error: UpstreamError) -> None:
         if self.answered:

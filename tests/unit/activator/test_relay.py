@@ -266,6 +266,13 @@ class TestAborted:
         assert (error.why, answer.relay.answered) == ("broken", False)
         assert answer.client.written.data == b""
 
+    async def test_what_stands_behind_the_word_hides_it_not(self) -> None:
+        body = document("abort")[:-1] + b', "prompt_logprobs": [' + b"0," * 4000 + b"0]}"
+        answer = self.headed(Answer(stream=False), body)
+        answer.relay.body(body)
+        answer.relay.end()
+        assert answer.over != [None]
+
     async def test_what_has_begun_is_counted_as_broken(self) -> None:
         body = document("stop", "abort")
         answer = self.headed(Answer(stream=False), body)
