@@ -609,6 +609,8 @@ INFERENCE_RUNTIMES |= {
 }
 
 GOOD_LLMSERVICES = {
+    "a part that is null": "spec.scaling=null",
+    "a field that is null": "spec.scaling={max: null, target: 3}",
     "days by name": _window("0 8 * * MON-FRI"),
     "days by name in small letters": _window("0 8 * * mon,Wed,5"),
     "Sunday": _window("0 8 * * 0"),
