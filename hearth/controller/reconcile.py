@@ -47,7 +47,16 @@ from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_pa
 from hearth.crd_translator.prewarm import DOWNLOAD
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
-from hearth.kube.errors import PASSING, Conflict, KubeError, Refused, UnknownApi
+from hearth.kube.errors import (
+    PASSING,
+    Conflict,
+    InternalError,
+    KubeError,
+    Refused,
+    TooManyRequests,
+    Unanswered,
+    UnknownApi,
+)
 from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD, POD_EVENT, RENDERED, external_metric, path_of
 from hearth.kube.objects import (
     KubeObject,
@@ -230,19 +239,25 @@ class Reconciler:
         objects: tuple[KubeObject, ...],
         found: Mapping[ObjectName, KubeObject | None],
     ) -> None:
-        """Write each object; one that is refused does not stop the others, and is told after them.
+        """Write each object; one that is not taken does not stop the others, and is told after them. A 500 is told as
+        a refusal too: it may be this object's for ever, and somebody must hear of it.
 
-        Raises KedaMissing, KubeError.
+        Raises KedaMissing, Refused with what each of them was answered, or another KubeError, which may pass.
         """
         refused: list[tuple[KubeObject, KubeError]] = []
         missing: KedaMissing | None = None
+        passing: KubeError | None = None
         for wanted in objects:
             try:
                 await self._write(key, item, wanted, found[object_name(wanted)])
-            except PASSING:
-                raise
+            except (Unanswered, TooManyRequests, Conflict):
+                raise  # the others would meet the same; of a Conflict nobody knows whose the name is
             except KedaMissing as error:
                 missing = error
+            except InternalError as error:
+                refused.append((wanted, error))
+            except PASSING as error:
+                passing = error
             except KubeError as error:
                 refused.append((wanted, error))
         if refused:
@@ -251,7 +266,9 @@ class Reconciler:
             told = [
                 f"{wanted['kind']} {name_of(wanted)}: {str(error).partition(chr(10))[0]}" for wanted, error in refused
             ]
-            raise type(first)("; ".join(told), first.status) from first
+            raise Refused("; ".join(told), first.status) from first
+        if passing is not None:
+            raise passing
         if missing is not None:
             raise missing
 

@@ -15,7 +15,17 @@ from hearth.controller.reconcile import (
     UNSEEN_LOOK_SECONDS,
 )
 from hearth.crd_translator import ClusterFacts
-from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Refused, Unavailable
+from hearth.kube.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    InternalError,
+    KubeError,
+    Refused,
+    TooManyRequests,
+    Unanswered,
+    Unavailable,
+)
 from hearth.kube.kinds import RENDERED
 from hearth.kube.objects import KubeObject, ObjectKey
 from tests.unit.controller.cluster import KEY, LABEL, Cluster
@@ -452,7 +462,7 @@ async def test_what_the_api_server_refuses_is_a_condition_and_what_passes_is_not
             raise error
 
         cluster.api.create_object = fail  # type: ignore[method-assign]
-        with pytest.raises(type(error)):
+        with pytest.raises(Unavailable if reason is None else Refused):
             await cluster.look()
         assert [c["reason"] for c in cluster.status.get("conditions", []) if c["type"] == "Ready"] == (
             [reason] if reason else []
@@ -533,6 +543,56 @@ async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
     assert cluster.get("ScaledObject", "qwen")["spec"]["maxReplicaCount"] == 7
     assert cluster.reason() == "Refused"
     assert cluster.message() == "PersistentVolumeClaim qwen-cache-nvidia: 422: spec is immutable after creation"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InternalError("500: Internal error occurred: failed calling webhook\nmore", 500), True),
+        (Unavailable("504: Timeout", 504), False),
+    ],
+)
+async def test_an_object_that_the_api_server_fails_at_stops_no_other(error: KubeError, told: bool) -> None:
+    """A webhook that is down, or a list with two items of a key, is a 500 for as long as nobody hears of it."""
+    cluster = Cluster("spec.scaling.min=1")
+    await cluster.settle()
+    apply = cluster.api.apply_object
+
+    async def failing(path: str, item: KubeObject, manager: str) -> KubeObject:
+        if item["kind"] == "Deployment":
+            raise error
+        return await apply(path, item, manager)
+
+    cluster.api.apply_object = failing  # type: ignore[method-assign]
+    cluster.apply("spec.scaling.min=0", generation=2)
+    for _ in range(2):
+        with pytest.raises(Refused if told else Unavailable):
+            await cluster.look()
+    assert cluster.get("ScaledObject", "qwen")["spec"]["minReplicaCount"] == 0
+    assert (cluster.reason() == "Refused") is told
+    if told:
+        assert cluster.message() == "Deployment qwen: 500: Internal error occurred: failed calling webhook"
+        assert cluster.status["observedGeneration"] == 2
+        assert {event["type"] for event in cluster.api.events if event["reason"] == "Refused"} == {"Warning"}
+    cluster.api.apply_object = apply  # type: ignore[method-assign]
+    cluster.keda_says()
+    await cluster.settle()
+    assert cluster.reason() == "ScaledToZero", "it recovers by itself"
+
+
+@pytest.mark.parametrize("error", [Unanswered("no answer"), TooManyRequests("429", 429)])
+async def test_an_api_server_that_is_away_is_not_asked_for_every_object(error: KubeError) -> None:
+    cluster = Cluster()
+    asked: list[str] = []
+
+    async def away(collection: str, item: KubeObject, manager: str = "") -> KubeObject:
+        asked.append(item["kind"])
+        raise error
+
+    cluster.api.create_object = away  # type: ignore[method-assign]
+    with pytest.raises(type(error)):
+        await cluster.look()
+    assert (len(asked), cluster.status) == (1, {})
 
 
 @pytest.mark.parametrize(
