@@ -63,6 +63,7 @@ from hearth.kube.objects import (
     ObjectKey,
     condition,
     is_leaving,
+    is_replica_of,
     labels_of,
     mapping,
     mappings,
@@ -202,7 +203,7 @@ class Reconciler:
     def _choose(self, service: LLMService, item: KubeObject) -> Choice:
         """Raises RuntimeNotResolved."""
         world = self._world(service.key)
-        idle = wanted_replicas(world) == 0 and not world.pods
+        idle = wanted_replicas(world) == 0 and not alive(world)
         known = (self._runtimes.sorted(), self._runtimes.unreadable, self._facts())
         return choose(service, mapping(item, "status"), *known, idle=idle, now=self._now())
 
@@ -315,18 +316,17 @@ class Reconciler:
         """What the informers know. What only bears our label is not the LLMService's."""
         uid = uid_of(self._services.get(ObjectKey(*key)))
         pods = [pod for pod in self._belongings.of(key, "Pod") if not is_leaving(pod)]
-        downloads = [pod for pod in pods if labels_of(pod).get(COMPONENT_LABEL) == "prewarm"]
         jobs = [job for job in self._belongings.of(key, "Job") if is_owned(job, uid) and not is_leaving(job)]
         known = (self._belongings.get(key, kind, key.name) for kind in ("Deployment", "ScaledObject"))
         deployment, scaled = (item if item is not None and is_owned(item, uid) else None for item in known)
         return World(
             deployment,
             scaled,
-            [pod for pod in pods if pod not in downloads],
+            [pod for pod in pods if is_replica_of(pod, key.name, uid_of(deployment))],
             others=tuple(self._scalers.others(key, uid_of(scaled))),
             keda_away=self._keda_away(),
             prewarm=max(jobs, key=lambda job: text(job, "metadata", "creationTimestamp"), default=None),
-            prewarm_pods=downloads,
+            prewarm_pods=[pod for pod in pods if any(is_owned(pod, uid_of(job)) for job in jobs)],
             now=self._now(),
         )
 

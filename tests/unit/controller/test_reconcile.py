@@ -368,6 +368,55 @@ async def test_a_runtime_that_stays_away_is_followed_by_another_at_zero() -> Non
     assert cluster.status["resolvedRuntime"] == "ascend-vllm"
 
 
+def engine_pod(name: str, *owners: KubeObject, phase: str = "Running") -> KubeObject:
+    labels = {LABEL: "qwen", "app.kubernetes.io/component": "engine", "pod-template-hash": "abc"}
+    about = {"name": name, "namespace": "ai", "labels": labels, "ownerReferences": list(owners)}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": {}, "status": {"phase": phase}}
+
+
+REPLICA_SET = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "qwen-abc", "uid": "rs", "controller": True}
+
+
+@pytest.mark.parametrize(
+    ("pod", "moves"),
+    [
+        (engine_pod("evicted", REPLICA_SET, phase="Failed"), True),
+        (engine_pod("stray"), True),
+        (engine_pod("other", {**REPLICA_SET, "name": "other-abc"}), True),
+        (engine_pod("ours", REPLICA_SET), False),
+    ],
+)
+async def test_only_a_replica_that_has_not_ended_keeps_the_choice(pod: KubeObject, moves: bool) -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = BOTH
+    await cluster.settle()
+    cluster.belongings.put("Pod", ObjectKey("ai", pod["metadata"]["name"]), pod)
+    cluster.facts = ASCEND_ALONE
+    await cluster.look()
+    cluster.now += timedelta(minutes=3)
+    await cluster.settle()
+    assert (cluster.status["resolvedRuntime"] == "ascend-vllm") is moves
+
+
+async def test_a_pod_that_only_bears_our_labels_moves_no_condition() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.keda_says()
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    cluster.get("Deployment", "qwen")["metadata"]["generation"] = 9
+    await cluster.settle()
+    before, written = cluster.status, len(cluster.api.writes)
+    stray = engine_pod("stray", phase="Pending")
+    stray["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]
+    cluster.belongings.put("Pod", ObjectKey("ai", "stray"), stray)
+    await cluster.settle()
+    assert (cluster.status, len(cluster.api.writes)) == (before, written)
+    ours = {**stray, "metadata": {**stray["metadata"], "name": "ours", "ownerReferences": [REPLICA_SET]}}
+    cluster.belongings.put("Pod", ObjectKey("ai", "ours"), ours)
+    await cluster.settle()
+    assert cluster.reason("PodsHealthy") == "Unschedulable"
+
+
 async def test_an_object_that_only_bears_our_label_is_no_engine_of_the_service() -> None:
     cluster = Cluster()
     label = {"serving.hearth.dev/llmservice": "qwen"}
@@ -654,7 +703,12 @@ async def test_how_far_a_prewarm_is_comes_from_its_pods_log_and_is_looked_at_by_
     await cluster.settle()
     assert cluster.message("ModelCached").endswith("is at it")
     labels = {LABEL: "qwen", "app.kubernetes.io/component": "prewarm"}
-    pod = {"metadata": {"name": "p", "namespace": "ai", "labels": labels}, "status": {"phase": "Running"}}
+    (job,) = cluster.names("Job")
+    owner = {"kind": "Job", "name": job, "uid": cluster.get("Job", job)["metadata"]["uid"], "controller": True}
+    about = {"name": "p", "namespace": "ai", "labels": labels, "ownerReferences": [owner]}
+    pod = {"metadata": about, "status": {"phase": "Running"}}
+    stray = {**pod, "metadata": {**about, "name": "a", "ownerReferences": []}}
+    cluster.belongings.put("Pod", ObjectKey("ai", "a"), stray)
     cluster.belongings.put("Pod", ObjectKey("ai", "p"), pod)
     cluster.api.logs["/api/v1/namespaces/ai/pods/p/log"] = "hearth: in the cache: 2048 KiB\n"
     assert await cluster.look() == LOOK_SECONDS
