@@ -30,6 +30,8 @@ def render_deployment(service: LLMService, runtime: InferenceRuntime) -> dict[st
             # A surge would need an accelerator that may not exist; requests are held while one replica is replaced.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "progressDeadlineSeconds": 1800,
+            # Where nobody owned it, `kubectl rollout pause` would leave the engines at what they are for ever.
+            "paused": False,
             "revisionHistoryLimit": 3,
             "template": _template(service, runtime),
         },

@@ -368,6 +368,15 @@ async def test_a_runtime_that_stays_away_is_followed_by_another_at_zero() -> Non
     assert cluster.status["resolvedRuntime"] == "ascend-vllm"
 
 
+async def test_a_deployment_that_somebody_pauses_goes_on() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.get("Deployment", "qwen")["spec"]["paused"] = True
+    cluster.get("Deployment", "qwen")["metadata"]["generation"] = 9
+    await cluster.settle()
+    assert cluster.get("Deployment", "qwen")["spec"]["paused"] is False
+
+
 def engine_pod(name: str, *owners: KubeObject, phase: str = "Running") -> KubeObject:
     labels = {LABEL: "qwen", "app.kubernetes.io/component": "engine", "pod-template-hash": "abc"}
     about = {"name": name, "namespace": "ai", "labels": labels, "ownerReferences": list(owners)}
