@@ -19,7 +19,7 @@ from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.quantity import amount
 from hearth.api.status import ConditionType
 from hearth.controller.belongings import Belongings
-from hearth.controller.choosing import Choice, choose
+from hearth.controller.choosing import Choice, choose, recorded
 from hearth.controller.coldstart import by_others
 from hearth.controller.events import transitions
 from hearth.controller.ownership import (
@@ -205,7 +205,12 @@ class Reconciler:
         world = self._world(service.key)
         idle = wanted_replicas(world) == 0 and not alive(world)
         known = (self._runtimes.sorted(), self._runtimes.unreadable, self._facts())
-        return choose(service, mapping(item, "status"), *known, idle=idle, now=self._now())
+        status = mapping(item, "status")
+        if not text(status, "resolvedRuntime"):
+            deployment = self._belongings.get(service.key, "Deployment", service.key.name)
+            if standing(deployment, service.key, uid_of(item)) in ("ours", "orphan"):
+                status = {**status, **recorded(deployment)}
+        return choose(service, status, *known, idle=idle, now=self._now())
 
     async def _settle(
         self, service: LLMService, item: KubeObject, objects: tuple[KubeObject, ...], *, whole: bool

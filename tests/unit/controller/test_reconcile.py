@@ -235,6 +235,51 @@ def image(cluster: Cluster) -> str:
     return str(container["image"])
 
 
+@pytest.mark.parametrize("orphaned", [True, False])
+async def test_one_without_a_status_goes_on_with_the_choice_that_its_deployment_tells(orphaned: bool) -> None:
+    """kubectl delete --cascade=orphan and apply; or a backup that has no status."""
+    cluster = Cluster(EITHER)
+    cluster.facts = ASCEND_ALONE
+    await cluster.settle()
+    before = image(cluster)
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    cluster.get("Deployment", "qwen")["metadata"]["generation"] = 9
+    cluster.facts = BOTH  # the one of higher priority is there by now
+    cluster.services.clear()
+    cluster.api.statuses.clear()
+    if orphaned:
+        for item in cluster.api.objects.values():
+            item["metadata"]["ownerReferences"] = []
+    cluster.apply(EITHER, uid="uid-again" if orphaned else "uid-service")
+    await cluster.settle()
+    assert (cluster.status["resolvedRuntime"], image(cluster)) == ("ascend-vllm", before)
+    assert cluster.status["choice"]["resourceName"] == "huawei.com/Ascend910"
+    assert cluster.status["choice"]["next"]["runtime"] == "nvidia-vllm", "it moves when it sleeps"
+
+
+async def test_what_the_deployment_of_somebody_else_tells_chooses_nothing() -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = BOTH
+    theirs = foreign("Deployment", "qwen", labels={LABEL: "qwen"})
+    theirs["metadata"]["annotations"] = {"serving.hearth.dev/runtime": "ascend-vllm"}
+    cluster.api.put(theirs)
+    await cluster.look()
+    assert cluster.reason() == "NameTaken"
+    assert cluster.status["resolvedRuntime"] == "nvidia-vllm"
+
+
+async def test_the_user_takes_back_what_the_deployment_tells() -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = ASCEND_ALONE
+    await cluster.settle()
+    cluster.services.clear()
+    cluster.api.statuses.clear()
+    cluster.facts = BOTH
+    cluster.apply("spec.runtime={name: nvidia-vllm}")
+    await cluster.settle()
+    assert cluster.status["resolvedRuntime"] == "nvidia-vllm"
+
+
 async def test_a_vendor_that_is_away_for_twelve_seconds_moves_nothing() -> None:
     cluster = Cluster(EITHER)
     cluster.facts = BOTH
