@@ -18,6 +18,7 @@ from hearth.kube.objects import (
     condition,
     conditions_of,
     is_leaving,
+    is_replica_of,
     mapping,
     mappings,
     name_of,
@@ -76,13 +77,11 @@ async def find(kube: KubeClient, namespace: str, name: str) -> Found | None:
     scaled = _owned(await kube.get_object(SCALED_OBJECT.path(namespace, name)), service)
     hpa_name = text(scaled, "status", "hpaName") or f"keda-hpa-{name}"
     selector = f"{LLMSERVICE_LABEL}={name},{COMPONENT_LABEL}=engine"
-    return Found(
-        service,
-        scaled,
-        await kube.get_object(HPA.path(namespace, hpa_name)),
-        _owned(await kube.get_object(DEPLOYMENT.path(namespace, name)), service),
-        await listed(kube, POD.within(namespace), selector),
-    )
+    hpa = await kube.get_object(HPA.path(namespace, hpa_name))
+    deployment = _owned(await kube.get_object(DEPLOYMENT.path(namespace, name)), service)
+    pods = await listed(kube, POD.within(namespace), selector)
+    ours = [pod for pod in pods if is_replica_of(pod, name, uid_of(deployment))]
+    return Found(service, scaled, hpa, deployment, ours)
 
 
 def _owned(item: KubeObject | None, service: KubeObject) -> KubeObject | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.labels import RESOURCE_ANNOTATION, RUNTIME_ANNOTATION, VENDOR_ANNOTATION
 from hearth.api.llmservice import LLMService
 from hearth.api.reasons import ReasonName
 from hearth.controller.verdict import Verdict
@@ -53,6 +54,17 @@ class Choice:
         return made
 
 
+def recorded(deployment: KubeObject | None) -> KubeObject:
+    """The part of a status that has the choice, as the Deployment that was made of it says: an LLMService that is made
+    again beside its orphaned Deployment, or restored from a backup, has no status of its own. {} where it says none."""
+    notes = mapping(deployment, "metadata", "annotations")
+    name, vendor, resource = (
+        text(notes, each) for each in (RUNTIME_ANNOTATION, VENDOR_ANNOTATION, RESOURCE_ANNOTATION)
+    )
+    choice = {"vendor": vendor, "resourceName": resource}
+    return {"resolvedRuntime": name, "choice": {key: value for key, value in choice.items() if value}} if name else {}
+
+
 def choose(
     service: LLMService,
     status: KubeObject,
@@ -63,7 +75,8 @@ def choose(
     idle: bool,
     now: datetime,
 ) -> Choice:
-    """`status` is what was written of the LLMService last; `idle`: there is no replica of it, and none is asked for.
+    """`status` is what was written of the LLMService last, or what is `recorded`; `idle`: there is no replica of
+    it, and none is asked for.
 
     Raises RuntimeNotResolved where nothing was chosen yet, or the user chose anew, and nothing can be chosen.
     """

@@ -19,7 +19,7 @@ from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.quantity import amount
 from hearth.api.status import ConditionType
 from hearth.controller.belongings import Belongings
-from hearth.controller.choosing import Choice, choose
+from hearth.controller.choosing import Choice, choose, recorded
 from hearth.controller.coldstart import by_others
 from hearth.controller.events import transitions
 from hearth.controller.ownership import (
@@ -47,13 +47,23 @@ from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_pa
 from hearth.crd_translator.prewarm import DOWNLOAD
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
-from hearth.kube.errors import PASSING, Conflict, KubeError, Refused, UnknownApi
+from hearth.kube.errors import (
+    PASSING,
+    Conflict,
+    InternalError,
+    KubeError,
+    Refused,
+    TooManyRequests,
+    Unanswered,
+    UnknownApi,
+)
 from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD, POD_EVENT, RENDERED, external_metric, path_of
 from hearth.kube.objects import (
     KubeObject,
     ObjectKey,
     condition,
     is_leaving,
+    is_replica_of,
     labels_of,
     mapping,
     mappings,
@@ -193,9 +203,14 @@ class Reconciler:
     def _choose(self, service: LLMService, item: KubeObject) -> Choice:
         """Raises RuntimeNotResolved."""
         world = self._world(service.key)
-        idle = wanted_replicas(world) == 0 and not world.pods
+        idle = wanted_replicas(world) == 0 and not alive(world)
         known = (self._runtimes.sorted(), self._runtimes.unreadable, self._facts())
-        return choose(service, mapping(item, "status"), *known, idle=idle, now=self._now())
+        status = mapping(item, "status")
+        if not text(status, "resolvedRuntime"):
+            deployment = self._belongings.get(service.key, "Deployment", service.key.name)
+            if standing(deployment, service.key, uid_of(item)) in ("ours", "orphan"):
+                status = {**status, **recorded(deployment)}
+        return choose(service, status, *known, idle=idle, now=self._now())
 
     async def _settle(
         self, service: LLMService, item: KubeObject, objects: tuple[KubeObject, ...], *, whole: bool
@@ -230,19 +245,25 @@ class Reconciler:
         objects: tuple[KubeObject, ...],
         found: Mapping[ObjectName, KubeObject | None],
     ) -> None:
-        """Write each object; one that is refused does not stop the others, and is told after them.
+        """Write each object; one that is not taken does not stop the others, and is told after them. A 500 is told as
+        a refusal too: it may be this object's for ever, and somebody must hear of it.
 
-        Raises KedaMissing, KubeError.
+        Raises KedaMissing, Refused with what each of them was answered, or another KubeError, which may pass.
         """
         refused: list[tuple[KubeObject, KubeError]] = []
         missing: KedaMissing | None = None
+        passing: KubeError | None = None
         for wanted in objects:
             try:
                 await self._write(key, item, wanted, found[object_name(wanted)])
-            except PASSING:
-                raise
+            except (Unanswered, TooManyRequests, Conflict):
+                raise  # the others would meet the same; of a Conflict nobody knows whose the name is
             except KedaMissing as error:
                 missing = error
+            except InternalError as error:
+                refused.append((wanted, error))
+            except PASSING as error:
+                passing = error
             except KubeError as error:
                 refused.append((wanted, error))
         if refused:
@@ -251,7 +272,9 @@ class Reconciler:
             told = [
                 f"{wanted['kind']} {name_of(wanted)}: {str(error).partition(chr(10))[0]}" for wanted, error in refused
             ]
-            raise type(first)("; ".join(told), first.status) from first
+            raise Refused("; ".join(told), first.status) from first
+        if passing is not None:
+            raise passing
         if missing is not None:
             raise missing
 
@@ -298,18 +321,17 @@ class Reconciler:
         """What the informers know. What only bears our label is not the LLMService's."""
         uid = uid_of(self._services.get(ObjectKey(*key)))
         pods = [pod for pod in self._belongings.of(key, "Pod") if not is_leaving(pod)]
-        downloads = [pod for pod in pods if labels_of(pod).get(COMPONENT_LABEL) == "prewarm"]
         jobs = [job for job in self._belongings.of(key, "Job") if is_owned(job, uid) and not is_leaving(job)]
         known = (self._belongings.get(key, kind, key.name) for kind in ("Deployment", "ScaledObject"))
         deployment, scaled = (item if item is not None and is_owned(item, uid) else None for item in known)
         return World(
             deployment,
             scaled,
-            [pod for pod in pods if pod not in downloads],
+            [pod for pod in pods if is_replica_of(pod, key.name, uid_of(deployment))],
             others=tuple(self._scalers.others(key, uid_of(scaled))),
             keda_away=self._keda_away(),
             prewarm=max(jobs, key=lambda job: text(job, "metadata", "creationTimestamp"), default=None),
-            prewarm_pods=downloads,
+            prewarm_pods=[pod for pod in pods if any(is_owned(pod, uid_of(job)) for job in jobs)],
             now=self._now(),
         )
 

@@ -93,7 +93,9 @@ def troubles(world: World) -> list[Trouble]:
 
 
 def one_comes(world: World) -> bool:
-    """Whether a replica is on its way, with nothing wrong about it."""
+    """Whether a replica is on its way, with nothing wrong about it, and the Deployment still waits for it."""
+    if any(trouble.reason == "ProgressDeadlineExceeded" for trouble in deployment_troubles(world.deployment)):
+        return False
     return any(not pod_troubles(pod, world.events, world.now) for pod in alive(world))
 
 

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from hearth.api.inferenceruntime import InferenceRuntime, Probe
-from hearth.api.labels import VERSION_ANNOTATION
+from hearth.api.labels import RESOURCE_ANNOTATION, RUNTIME_ANNOTATION, VENDOR_ANNOTATION, VERSION_ANNOTATION
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator.arguments import engine_arguments, substitute
 from hearth.crd_translator.drain import drain_hook, grace_seconds
@@ -24,15 +24,29 @@ def render_deployment(service: LLMService, runtime: InferenceRuntime) -> dict[st
             "name": service.metadata.name,
             "namespace": service.metadata.namespace,
             "labels": labels(service),
+            "annotations": _chosen(runtime),
         },
         "spec": {
             "selector": {"matchLabels": selector(service)},
             # A surge would need an accelerator that may not exist; requests are held while one replica is replaced.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "progressDeadlineSeconds": 1800,
+            # Where nobody owned it, `kubectl rollout pause` would leave the engines at what they are for ever.
+            "paused": False,
             "revisionHistoryLimit": 3,
             "template": _template(service, runtime),
         },
+    }
+
+
+def _chosen(runtime: InferenceRuntime) -> dict[str, str]:
+    """What a controller needs to go on with the choice where the LLMService's status is lost. Not in the template: two
+    runtimes may make the same pods."""
+    resource = runtime.spec.accelerator.resource_name
+    return {
+        RUNTIME_ANNOTATION: runtime.metadata.name,
+        VENDOR_ANNOTATION: runtime.spec.vendor,
+        **({RESOURCE_ANNOTATION: resource} if resource is not None else {}),
     }
 
 

@@ -29,10 +29,11 @@ def pod_template(service: LLMService, runtime: InferenceRuntime, component: str)
 
     `component` goes into the labels, by which Services and the controller tell engines from other pods.
     """
-    template: Part = {
+    rendered = {
         "metadata": {"labels": labels(service, component), **_annotations(runtime)},
         "spec": _spec(service, runtime),
     }
+    template = merged({}, rendered)
     for layer in (runtime.spec.template, service.spec.template):
         if layer is not None:
             template = merged(template, layer.to_patch())

@@ -3,7 +3,8 @@
 The rule is a strategic merge's (https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/):
 mappings are merged by key; of two values the later one stands. Lists of containers are merged by name. Volumes,
 variables and mounts are replaced one by one, by name or path, since half of one and half of another is neither.
-Tolerations, envFrom and spread constraints are added. Every other list is replaced.
+So are spread constraints, by what they spread over and how. Tolerations and envFrom are added. Every other list is
+replaced.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,20 +12,25 @@ from typing import Any, Final
 
 Part = dict[str, Any]
 
-_MERGED: Final = {"containers": "name", "initContainers": "name"}
-_REPLACED: Final = {"volumes": "name", "env": "name", "volumeMounts": "mountPath"}
-_ADDED: Final = ("tolerations", "envFrom", "topologySpreadConstraints")
+# By which an API server tells items apart. Two of one key are no pod: it answers 500 to them.
+_KEYS: Final = {
+    **dict.fromkeys(("containers", "initContainers", "volumes", "env", "imagePullSecrets"), ("name",)),
+    "volumeMounts": ("mountPath",),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+}
+_MERGED: Final = ("containers", "initContainers")
+_ADDED: Final = ("tolerations", "envFrom")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Part:
-    """`base` with `over` laid over it; neither is changed."""
+    """`base` with `over` laid over it; neither is changed. No list that `over` has keeps two items of one key."""
     made = dict(base)
     for name, value in over.items():
         under = made.get(name)
-        if isinstance(value, dict) and isinstance(under, dict):
-            made[name] = merged(under, value)
-        elif isinstance(value, list) and isinstance(under, list):
-            made[name] = _list(name, under, value)
+        if isinstance(value, dict):
+            made[name] = merged(under if isinstance(under, dict) else {}, value)
+        elif isinstance(value, list):
+            made[name] = _list(name, under if isinstance(under, list) else [], value)
         else:
             made[name] = value
     return made
@@ -32,12 +38,13 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Part:
 
 def _list(name: str, base: Sequence[Any], over: Sequence[Any]) -> list[Any]:
     if name in _ADDED:
-        return [*base, *(item for item in over if item not in base)]
-    key = _MERGED.get(name) or _REPLACED.get(name)
-    if key is None:
+        items = [*base, *over]
+        return [item for index, item in enumerate(items) if item not in items[:index]]
+    keys = _KEYS.get(name)
+    if keys is None:
         return list(over)
-    by_key = {item[key]: item for item in base}
-    for item in over:
-        under = by_key.get(item[key])
-        by_key[item[key]] = merged(under, item) if under is not None and name in _MERGED else item
+    by_key: dict[tuple[str, ...], Any] = {}
+    for item in (*base, *over):
+        key = tuple(str(item.get(each)) for each in keys)
+        by_key[key] = merged(by_key.get(key, {}), item) if name in _MERGED else item
     return list(by_key.values())

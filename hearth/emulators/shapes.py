@@ -85,6 +85,7 @@ _DEPLOYMENT = Fields(
         "replicas": _COUNT,
         "selector": Fields({"matchLabels": _WORDS}),
         "template": Fields({"metadata": _METADATA, "spec": _POD}, ("spec",)),
+        "paused": _FLAG,
         "strategy": Fields({"rollingUpdate": Fields({"maxSurge": _EITHER, "maxUnavailable": _EITHER})}),
     },
     ("selector", "template"),

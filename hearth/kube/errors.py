@@ -20,6 +20,11 @@ class Unanswered(Unavailable):
     """No answer: there is no way to the API server, or the connection broke."""
 
 
+class InternalError(Unavailable):
+    """500: what the API server could not do may go well the next time, or never for this object: a list in it has two
+    items of one key, or an admission webhook for its kind is down."""
+
+
 class TooManyRequests(KubeError):
     """429: it may go well the next time."""
 
@@ -68,5 +73,5 @@ def error_of(status: int, message: str, *, reason: str = "", about: str = "") ->
         return AlreadyExists(text, status) if reason == "AlreadyExists" else Conflict(text, status)
     if status == 404:
         return NotFound(text, status) if about else UnknownApi(text, status)
-    kinds = {401: Forbidden, 403: Forbidden, 410: Expired, 429: TooManyRequests}
+    kinds = {401: Forbidden, 403: Forbidden, 410: Expired, 429: TooManyRequests, 500: InternalError}
     return kinds.get(status, Unavailable if status >= 500 else Refused)(text, status)

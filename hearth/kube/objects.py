@@ -95,6 +95,17 @@ def owners_of(item: object) -> list[KubeObject]:
     return mappings(item, "metadata", "ownerReferences")
 
 
+def is_replica_of(pod: object, name: str, uid: str) -> bool:
+    """Whether the Deployment of this name and uid made a pod: it is controlled by a ReplicaSet with the Deployment's
+    name and the hash of the pod's template (pkg/controller/deployment/sync.go), or by the Deployment itself where
+    there are no ReplicaSets. Labels alone are in any copy of a manifest."""
+    owner = next((owner for owner in owners_of(pod) if owner.get("controller") is True), {})
+    if owner.get("kind") == "ReplicaSet":
+        made_of = labels_of(pod).get("pod-template-hash")
+        return made_of is not None and owner.get("name") == f"{name}-{made_of}"
+    return bool(uid) and owner.get("uid") == uid
+
+
 def is_leaving(item: object) -> bool:
     """Whether somebody has deleted it, and it waits for its end."""
     return bool(metadata(item).get("deletionTimestamp"))

@@ -15,7 +15,17 @@ from hearth.controller.reconcile import (
     UNSEEN_LOOK_SECONDS,
 )
 from hearth.crd_translator import ClusterFacts
-from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, Refused, Unavailable
+from hearth.kube.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    InternalError,
+    KubeError,
+    Refused,
+    TooManyRequests,
+    Unanswered,
+    Unavailable,
+)
 from hearth.kube.kinds import RENDERED
 from hearth.kube.objects import KubeObject, ObjectKey
 from tests.unit.controller.cluster import KEY, LABEL, Cluster
@@ -225,6 +235,51 @@ def image(cluster: Cluster) -> str:
     return str(container["image"])
 
 
+@pytest.mark.parametrize("orphaned", [True, False])
+async def test_one_without_a_status_goes_on_with_the_choice_that_its_deployment_tells(orphaned: bool) -> None:
+    """kubectl delete --cascade=orphan and apply; or a backup that has no status."""
+    cluster = Cluster(EITHER)
+    cluster.facts = ASCEND_ALONE
+    await cluster.settle()
+    before = image(cluster)
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    cluster.get("Deployment", "qwen")["metadata"]["generation"] = 9
+    cluster.facts = BOTH  # the one of higher priority is there by now
+    cluster.services.clear()
+    cluster.api.statuses.clear()
+    if orphaned:
+        for item in cluster.api.objects.values():
+            item["metadata"]["ownerReferences"] = []
+    cluster.apply(EITHER, uid="uid-again" if orphaned else "uid-service")
+    await cluster.settle()
+    assert (cluster.status["resolvedRuntime"], image(cluster)) == ("ascend-vllm", before)
+    assert cluster.status["choice"]["resourceName"] == "huawei.com/Ascend910"
+    assert cluster.status["choice"]["next"]["runtime"] == "nvidia-vllm", "it moves when it sleeps"
+
+
+async def test_what_the_deployment_of_somebody_else_tells_chooses_nothing() -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = BOTH
+    theirs = foreign("Deployment", "qwen", labels={LABEL: "qwen"})
+    theirs["metadata"]["annotations"] = {"serving.hearth.dev/runtime": "ascend-vllm"}
+    cluster.api.put(theirs)
+    await cluster.look()
+    assert cluster.reason() == "NameTaken"
+    assert cluster.status["resolvedRuntime"] == "nvidia-vllm"
+
+
+async def test_the_user_takes_back_what_the_deployment_tells() -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = ASCEND_ALONE
+    await cluster.settle()
+    cluster.services.clear()
+    cluster.api.statuses.clear()
+    cluster.facts = BOTH
+    cluster.apply("spec.runtime={name: nvidia-vllm}")
+    await cluster.settle()
+    assert cluster.status["resolvedRuntime"] == "nvidia-vllm"
+
+
 async def test_a_vendor_that_is_away_for_twelve_seconds_moves_nothing() -> None:
     cluster = Cluster(EITHER)
     cluster.facts = BOTH
@@ -358,6 +413,64 @@ async def test_a_runtime_that_stays_away_is_followed_by_another_at_zero() -> Non
     assert cluster.status["resolvedRuntime"] == "ascend-vllm"
 
 
+async def test_a_deployment_that_somebody_pauses_goes_on() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.get("Deployment", "qwen")["spec"]["paused"] = True
+    cluster.get("Deployment", "qwen")["metadata"]["generation"] = 9
+    await cluster.settle()
+    assert cluster.get("Deployment", "qwen")["spec"]["paused"] is False
+
+
+def engine_pod(name: str, *owners: KubeObject, phase: str = "Running") -> KubeObject:
+    labels = {LABEL: "qwen", "app.kubernetes.io/component": "engine", "pod-template-hash": "abc"}
+    about = {"name": name, "namespace": "ai", "labels": labels, "ownerReferences": list(owners)}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": {}, "status": {"phase": phase}}
+
+
+REPLICA_SET = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "qwen-abc", "uid": "rs", "controller": True}
+
+
+@pytest.mark.parametrize(
+    ("pod", "moves"),
+    [
+        (engine_pod("evicted", REPLICA_SET, phase="Failed"), True),
+        (engine_pod("stray"), True),
+        (engine_pod("other", {**REPLICA_SET, "name": "other-abc"}), True),
+        (engine_pod("ours", REPLICA_SET), False),
+    ],
+)
+async def test_only_a_replica_that_has_not_ended_keeps_the_choice(pod: KubeObject, moves: bool) -> None:
+    cluster = Cluster(EITHER)
+    cluster.facts = BOTH
+    await cluster.settle()
+    cluster.belongings.put("Pod", ObjectKey("ai", pod["metadata"]["name"]), pod)
+    cluster.facts = ASCEND_ALONE
+    await cluster.look()
+    cluster.now += timedelta(minutes=3)
+    await cluster.settle()
+    assert (cluster.status["resolvedRuntime"] == "ascend-vllm") is moves
+
+
+async def test_a_pod_that_only_bears_our_labels_moves_no_condition() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.keda_says()
+    cluster.get("Deployment", "qwen")["spec"]["replicas"] = 1
+    cluster.get("Deployment", "qwen")["metadata"]["generation"] = 9
+    await cluster.settle()
+    before, written = cluster.status, len(cluster.api.writes)
+    stray = engine_pod("stray", phase="Pending")
+    stray["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]
+    cluster.belongings.put("Pod", ObjectKey("ai", "stray"), stray)
+    await cluster.settle()
+    assert (cluster.status, len(cluster.api.writes)) == (before, written)
+    ours = {**stray, "metadata": {**stray["metadata"], "name": "ours", "ownerReferences": [REPLICA_SET]}}
+    cluster.belongings.put("Pod", ObjectKey("ai", "ours"), ours)
+    await cluster.settle()
+    assert cluster.reason("PodsHealthy") == "Unschedulable"
+
+
 async def test_an_object_that_only_bears_our_label_is_no_engine_of_the_service() -> None:
     cluster = Cluster()
     label = {"serving.hearth.dev/llmservice": "qwen"}
@@ -452,7 +565,7 @@ async def test_what_the_api_server_refuses_is_a_condition_and_what_passes_is_not
             raise error
 
         cluster.api.create_object = fail  # type: ignore[method-assign]
-        with pytest.raises(type(error)):
+        with pytest.raises(Unavailable if reason is None else Refused):
             await cluster.look()
         assert [c["reason"] for c in cluster.status.get("conditions", []) if c["type"] == "Ready"] == (
             [reason] if reason else []
@@ -536,6 +649,56 @@ async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InternalError("500: Internal error occurred: failed calling webhook\nmore", 500), True),
+        (Unavailable("504: Timeout", 504), False),
+    ],
+)
+async def test_an_object_that_the_api_server_fails_at_stops_no_other(error: KubeError, told: bool) -> None:
+    """A webhook that is down, or a list with two items of a key, is a 500 for as long as nobody hears of it."""
+    cluster = Cluster("spec.scaling.min=1")
+    await cluster.settle()
+    apply = cluster.api.apply_object
+
+    async def failing(path: str, item: KubeObject, manager: str) -> KubeObject:
+        if item["kind"] == "Deployment":
+            raise error
+        return await apply(path, item, manager)
+
+    cluster.api.apply_object = failing  # type: ignore[method-assign]
+    cluster.apply("spec.scaling.min=0", generation=2)
+    for _ in range(2):
+        with pytest.raises(Refused if told else Unavailable):
+            await cluster.look()
+    assert cluster.get("ScaledObject", "qwen")["spec"]["minReplicaCount"] == 0
+    assert (cluster.reason() == "Refused") is told
+    if told:
+        assert cluster.message() == "Deployment qwen: 500: Internal error occurred: failed calling webhook"
+        assert cluster.status["observedGeneration"] == 2
+        assert {event["type"] for event in cluster.api.events if event["reason"] == "Refused"} == {"Warning"}
+    cluster.api.apply_object = apply  # type: ignore[method-assign]
+    cluster.keda_says()
+    await cluster.settle()
+    assert cluster.reason() == "ScaledToZero", "it recovers by itself"
+
+
+@pytest.mark.parametrize("error", [Unanswered("no answer"), TooManyRequests("429", 429)])
+async def test_an_api_server_that_is_away_is_not_asked_for_every_object(error: KubeError) -> None:
+    cluster = Cluster()
+    asked: list[str] = []
+
+    async def away(collection: str, item: KubeObject, manager: str = "") -> KubeObject:
+        asked.append(item["kind"])
+        raise error
+
+    cluster.api.create_object = away  # type: ignore[method-assign]
+    with pytest.raises(type(error)):
+        await cluster.look()
+    assert (len(asked), cluster.status) == (1, {})
+
+
+@pytest.mark.parametrize(
     ("owner", "reason"),
     [(None, "NameTaken"), ("shop", "NameTaken"), ("qwen", "NotSeen")],
 )
@@ -594,7 +757,12 @@ async def test_how_far_a_prewarm_is_comes_from_its_pods_log_and_is_looked_at_by_
     await cluster.settle()
     assert cluster.message("ModelCached").endswith("is at it")
     labels = {LABEL: "qwen", "app.kubernetes.io/component": "prewarm"}
-    pod = {"metadata": {"name": "p", "namespace": "ai", "labels": labels}, "status": {"phase": "Running"}}
+    (job,) = cluster.names("Job")
+    owner = {"kind": "Job", "name": job, "uid": cluster.get("Job", job)["metadata"]["uid"], "controller": True}
+    about = {"name": "p", "namespace": "ai", "labels": labels, "ownerReferences": [owner]}
+    pod = {"metadata": about, "status": {"phase": "Running"}}
+    stray = {**pod, "metadata": {**about, "name": "a", "ownerReferences": []}}
+    cluster.belongings.put("Pod", ObjectKey("ai", "a"), stray)
     cluster.belongings.put("Pod", ObjectKey("ai", "p"), pod)
     cluster.api.logs["/api/v1/namespaces/ai/pods/p/log"] = "hearth: in the cache: 2048 KiB\n"
     assert await cluster.look() == LOOK_SECONDS

@@ -313,6 +313,21 @@ def test_an_hpa_that_is_away_or_blind_is_told_while_there_are_replicas(hpas: Any
     assert said(world) == (True, "ReplicasReady")
 
 
+def test_a_start_that_the_deployment_waits_for_no_longer_is_not_well() -> None:
+    late = deployment(1)
+    late["status"]["conditions"] = [
+        {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
+    ]
+    world = World(late, scaled(), [pod(RUNNING)])
+    assert (phase_of(world), said(world), said(world, "PodsHealthy")) == (
+        "Degraded",
+        (False, "ProgressDeadlineExceeded"),
+        (False, "ProgressDeadlineExceeded"),
+    )
+    late["status"]["readyReplicas"] = 1
+    assert (phase_of(world), said(world)) == ("Ready", (True, "ReplicasReady")), "what came late is there"
+
+
 def test_no_time_is_promised_to_one_that_is_stuck() -> None:
     old = {"coldStartHistory": [{"scheduling": 1, "loading": 60}]}
     stuck = pod(node=None)

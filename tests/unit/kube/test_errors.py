@@ -16,7 +16,8 @@ from hearth.kube import errors
         (410, "Expired", "", errors.Expired),
         (422, "Invalid", "qwen", errors.Refused),
         (429, "TooManyRequests", "", errors.TooManyRequests),
-        (500, "InternalError", "", errors.Unavailable),
+        (500, "InternalError", "", errors.InternalError),
+        (503, "ServiceUnavailable", "", errors.Unavailable),
         (504, "Timeout", "", errors.Unavailable),
     ],
 )

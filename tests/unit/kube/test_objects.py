@@ -86,6 +86,25 @@ def test_times(written: object, read: str | None) -> None:
     assert (found.isoformat() if found else None) == read
 
 
+@pytest.mark.parametrize(
+    ("owner", "made_of", "there"),
+    [
+        ({"kind": "ReplicaSet", "name": "qwen-abc"}, "abc", True),
+        ({"kind": "ReplicaSet", "name": "qwen-abc"}, None, False),
+        ({"kind": "ReplicaSet", "name": "qwen-other"}, "abc", False),
+        ({"kind": "ReplicaSet", "name": "qwen-abc", "controller": False}, "abc", False),
+        ({"kind": "Deployment", "name": "qwen", "uid": "u"}, None, True),
+        ({"kind": "Deployment", "name": "qwen", "uid": "v"}, None, False),
+        ({"kind": "Deployment", "name": "qwen", "uid": ""}, None, False),
+    ],
+)
+def test_whose_a_pod_is(owner: dict[str, object], made_of: str | None, there: bool) -> None:
+    labels = {"pod-template-hash": made_of} if made_of else {}
+    pod = {"metadata": {"labels": labels, "ownerReferences": [{"controller": True, **owner}]}}
+    assert objects.is_replica_of(pod, "qwen", "u") is there
+    assert not objects.is_replica_of({"metadata": {"labels": labels}}, "qwen", "")
+
+
 def test_our_kinds_are_the_models_kinds() -> None:
     assert kinds.LLMSERVICE.api == f"/apis/{GROUP}/{VERSION}"
     assert kinds.LLMSERVICE.api_version == API_VERSION
