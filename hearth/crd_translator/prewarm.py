@@ -80,7 +80,8 @@ def wait_container(service: LLMService, runtime: InferenceRuntime, engine: Part)
     """The init container of an engine: until the marker is there, or nobody has counted for a while."""
     marker, counter = _files(service)
     script = (
-        f'trap "exit {_TERMINATED}" TERM; seen=; still=0; until [ -e {marker} ] || [ "$still" -ge {STILL_SECONDS} ]; do '
+        f'trap "exit {_TERMINATED}" TERM; seen=; still=0; '
+        f'until [ -e {marker} ] || [ "$still" -ge {STILL_SECONDS} ]; do '
         f'now=$(cat {counter} 2>/dev/null); if [ "$now" = "$seen" ]; then still=$((still+1)); else still=0; fi; '
         "seen=$now; sleep 1; done"
     )
@@ -98,11 +99,12 @@ def _download_script(service: LLMService) -> str:
     marker, counter = _files(service)
     return (
         f"[ -e {marker} ] && exit 0; mkdir -p {marker.rpartition('/')[0]} || exit; "
-        f"counts=; works=; trap 'kill $works $counts 2>/dev/null; wait; exit {_TERMINATED}' TERM; "
         f"(n=0; while :; do n=$((n+1)); echo $n > {counter}; set -- $(du -sk {CACHE_PATH}); "
         f'echo "{PROGRESS} $1 KiB"; sleep {_COUNT_SECONDS}; done) & counts=$!; '
         # What engines wait for is written last, and only where all before it succeeded.
-        f'"$@" & works=$!; wait $works; code=$?; kill $counts; [ $code -eq 0 ] && : > {marker}; exit $code'
+        # Last: a shell that was forked with a trap loses a signal that comes before it has put the trap away.
+        f'"$@" & works=$!; trap "kill $works $counts; wait; exit {_TERMINATED}" TERM; '
+        f"wait $works; code=$?; kill $counts; [ $code -eq 0 ] && : > {marker}; exit $code"
     )
 
 
