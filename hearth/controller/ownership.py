@@ -85,7 +85,7 @@ def check_names(found: Mapping[ObjectName, KubeObject | None], key: ServiceKey, 
 
 
 def needless(child: KubeObject, wanted: Collection[ObjectName], strategy: str) -> bool:
-    """Whether an object of ours is needed no more: a claim or a Job, whose names stand for what is in them.
+    """Whether a claim of ours is needed no more. Of Jobs prewarm.py says it.
 
     Of the other kinds an LLMService always has the same; one more under our owner is not made by us, and hurts nobody.
 
@@ -94,9 +94,9 @@ def needless(child: KubeObject, wanted: Collection[ObjectName], strategy: str) -
     """
     if (child["kind"], name_of(child)) in wanted:
         return False
-    if child["kind"] == "PersistentVolumeClaim":
-        return ACCESS_MODES.get(strategy) not in texts(child, "spec", "accessModes")
-    return bool(child["kind"] == "Job")
+    if child["kind"] != "PersistentVolumeClaim":
+        return False
+    return ACCESS_MODES.get(strategy) not in texts(child, "spec", "accessModes")
 
 
 def _taken(foreign: Sequence[ObjectName], found: Mapping[ObjectName, KubeObject | None], key: ServiceKey) -> str:

@@ -1,17 +1,58 @@
-"""What became of a prewarm: the condition ModelCached, from its Job and the pods that the Job made. Pure."""
+"""What became of a prewarm: the condition ModelCached, from its Job and the Job's pods; and when a Job goes. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from hearth.api.labels import COMPONENT_LABEL
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World
 from hearth.crd_translator.prewarm import PROGRESS
-from hearth.kube.objects import KubeObject, condition, mapping, mappings, metadata, name_of, number, text
-from hearth.troubles import unschedulable
+from hearth.kube.objects import (
+    KubeObject,
+    condition,
+    instant,
+    is_leaving,
+    labels_of,
+    mapping,
+    mappings,
+    metadata,
+    name_of,
+    number,
+    owners_of,
+    text,
+)
+from hearth.troubles import CACHE_VOLUME, is_over, unschedulable
 
 _TOLD = re.compile(rf"^{re.escape(PROGRESS)} ([0-9]{{1,15}}) KiB\s*$", re.MULTILINE)
 # The kubelet's words for a container that is on its way.
 _ON_ITS_WAY = ("ContainerCreating", "PodInitializing")
+
+
+def outdated(job: KubeObject, wanted: Collection[str] | None, claims: Mapping[str, KubeObject]) -> bool:
+    """Whether a prewarm Job is to go: it is not one of those that are `wanted` (None: nobody knows which), or its claim
+    goes, or is another one than it has filled. `claims` are the LLMService's, by name.
+
+    Until a Job's pods are gone, ended ones too, the claim that they name stays. A claim that is younger than the Job is
+    not the one that the Job was made for, since that is made first (docs/decisions/0089).
+    """
+    if wanted is not None and name_of(job) not in wanted:
+        return True
+    for volume in mappings(job, "spec", "template", "spec", "volumes"):
+        claim = claims.get(text(volume, "persistentVolumeClaim", "claimName"))
+        if text(volume, "name") == CACHE_VOLUME and claim is not None:
+            made, since = (instant(metadata(item).get("creationTimestamp")) for item in (claim, job))
+            return is_leaving(claim) or (made is not None and since is not None and made > since)
+    return False
+
+
+def at_work(pods: Sequence[KubeObject], jobs: Collection[str]) -> bool:
+    """Whether a prewarm's pod that none of these Jobs (uids) has made may still write into the cache."""
+    return any(
+        labels_of(pod).get(COMPONENT_LABEL) == "prewarm"
+        and not is_over(pod)
+        and not any(owner.get("uid") in jobs for owner in owners_of(pod))
+        for pod in pods
+    )
 
 
 def cached_verdict(world: World) -> Verdict | None:

@@ -34,7 +34,7 @@ from hearth.controller.ownership import (
     object_name,
     standing,
 )
-from hearth.controller.prewarm import bytes_told, downloading
+from hearth.controller.prewarm import at_work, bytes_told, downloading, outdated
 from hearth.controller.rollout import with_room
 from hearth.controller.runtimes import Runtimes
 from hearth.controller.scaledobject import carried_over, given_up, hpa_name, kedas, metric_name, nudged
@@ -57,7 +57,7 @@ from hearth.kube.errors import (
     Unanswered,
     UnknownApi,
 )
-from hearth.kube.kinds import EVENT, HPA, LLMSERVICE, POD, POD_EVENT, RENDERED, external_metric, path_of
+from hearth.kube.kinds import CLAIM, EVENT, HPA, JOB, LLMSERVICE, POD, POD_EVENT, RENDERED, external_metric, path_of
 from hearth.kube.objects import (
     KubeObject,
     ObjectKey,
@@ -222,7 +222,7 @@ class Reconciler:
         NameTaken, PredecessorLeaving, KubeError.
         """
         key = service.key
-        objects = with_room(objects, self._world(key))
+        objects = with_room(await self._cleared(key, item, objects, whole=whole), self._world(key))
         now = (uid_of(item), objects, self._marks(key))
         scaled = self._belongings.get(key, "ScaledObject", key.name)
         nudge_due = scaled is not None and given_up(scaled)
@@ -237,6 +237,36 @@ class Reconciler:
         # What was seen before: where our own writes changed something, there is one more round.
         self._settled[key] = now
         return NUDGE_SECONDS if nudge_due else None
+
+    async def _cleared(
+        self, key: ServiceKey, item: KubeObject, objects: tuple[KubeObject, ...], *, whole: bool
+    ) -> tuple[KubeObject, ...]:
+        """Delete prewarm Jobs that are outdated, their pods first. Returns the objects without a Job that is not to be
+        made yet: a cache has one writer, and a claim that goes is not filled. When to make it, events tell.
+
+        Raises KubeError.
+        """
+        wanted = {name_of(each) for each in objects if each["kind"] == JOB.name} if whole else None
+        claims = {name_of(claim): claim for claim in self._belongings.of(key, CLAIM.name)}
+        kept: dict[str, str] = {}
+        going = False
+        for job in self._belongings.of(key, JOB.name):
+            if not is_owned(job, uid_of(item)):
+                continue
+            if is_leaving(job):
+                going = True
+            elif outdated(job, wanted, claims):
+                going = True
+                log.info("deleting a prewarm", extra=fields(service=str(key), kind=JOB.name, name=name_of(job)))
+                await self._kube.delete_object(path_of(job), uid_of(job), foreground=True)
+            else:
+                kept[name_of(job)] = uid_of(job)
+        going = going or at_work(self._belongings.of(key, POD.name), kept.values())
+        return tuple(
+            each
+            for each in objects
+            if each["kind"] != JOB.name or name_of(each) in kept or not (going or outdated(each, None, claims))
+        )
 
     async def _write_all(
         self,
@@ -308,7 +338,7 @@ class Reconciler:
         ]
 
     async def _prune(self, service: LLMService, item: KubeObject, objects: tuple[KubeObject, ...]) -> None:
-        """Delete what the LLMService owns and needs no more: the claim of another cache strategy, an earlier Job."""
+        """Delete what the LLMService owns and needs no more: the claim of another cache strategy."""
         wanted = {object_name(rendered) for rendered in objects}
         for child in self._belongings.of(service.key, *RENDERED):
             ours = standing(child, service.key, uid_of(item)) == "ours"

@@ -123,12 +123,16 @@ class KubeClient:
         """Write an object that was read before. Raises Conflict where it has changed since, KubeError."""
         return await self._exchange("PUT", path, [], item, "application/json")
 
-    async def delete_object(self, path: str, uid: str, grace_seconds: int | None = None) -> None:
-        """Delete the object that has this uid, and in the background what it owns; one that is gone is gone.
+    async def delete_object(
+        self, path: str, uid: str, grace_seconds: int | None = None, *, foreground: bool = False
+    ) -> None:
+        """Delete the object that has this uid, and what it owns: in the background, or before it (`foreground`). One
+        that is gone is gone.
 
         Raises KubeError.
         """
-        options: KubeObject = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        policy = "Foreground" if foreground else "Background"
+        options: KubeObject = {"propagationPolicy": policy, "preconditions": {"uid": uid}}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         with contextlib.suppress(NotFound, Conflict):  # Conflict: another object has the name by now

@@ -112,3 +112,16 @@ def test_its_failure_is_told_in_its_own_words_and_its_success_too(cluster: Prewa
     assert again["metadata"]["uid"] != pod["metadata"]["uid"]
     cluster.ends(again, "Succeeded", 0)
     assert cluster.until(lambda: cluster.told("Cached"), "told")["status"] == "True"
+
+
+def test_a_claim_that_is_deleted_goes_and_the_next_one_is_filled_anew(cluster: Prewarm) -> None:
+    claim, (job,) = cluster.get("pvc", f"{NAME}-cache-nvidia"), cluster.items("jobs")
+    cluster.plane.kubectl("delete", "pvc", f"{NAME}-cache-nvidia", "-n", cluster.namespace, "--wait=false")
+
+    def anew() -> bool:
+        claims, jobs = cluster.items("pvc"), cluster.items("jobs")
+        uids = {each["metadata"]["uid"] for each in (*claims, *jobs)}
+        return len(claims) == len(jobs) == 1 and uids.isdisjoint((claim["metadata"]["uid"], job["metadata"]["uid"]))
+
+    cluster.until(anew, "another claim and another Job")
+    cluster.until(lambda: (cluster.condition("ModelCached", NAME) or {}).get("status") == "False", "told")

@@ -36,6 +36,7 @@ class FakeApi(KubeClient):
         self.events: list[KubeObject] = []
         self.logs: dict[str, str] = {}  # by path
         self.unknown: set[str] = set()  # kinds that no API is there for
+        self.blocked: set[str] = set()  # paths of what is not gone before what it owns is
         self._numbers = itertools.count(1)
 
     def put(self, item: KubeObject) -> KubeObject:
@@ -99,9 +100,14 @@ class FakeApi(KubeClient):
         self.merges.append(patch)
         return patch
 
-    async def delete_object(self, path: str, uid: str, grace_seconds: int | None = None) -> None:
+    async def delete_object(
+        self, path: str, uid: str, grace_seconds: int | None = None, *, foreground: bool = False
+    ) -> None:
         self.writes.append(("delete", path))
-        del self.objects[path]
+        if foreground and path in self.blocked:
+            self.objects[path]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        else:
+            del self.objects[path]
 
     def _check_known(self, item: KubeObject) -> None:
         if item["kind"] in self.unknown:

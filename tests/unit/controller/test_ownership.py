@@ -74,7 +74,7 @@ def test_somebody_elses_counts_before_one_that_is_leaving() -> None:
 @pytest.mark.parametrize(
     ("kind", "modes", "strategy", "gone"),
     [
-        ("Job", [], "NodeLocalPVC", True),
+        ("Job", [], "NodeLocalPVC", False),
         ("PersistentVolumeClaim", ["ReadWriteOnce"], "NodeLocalPVC", False),
         ("PersistentVolumeClaim", ["ReadWriteOnce"], "SharedPVC", True),
         ("PersistentVolumeClaim", ["ReadWriteMany"], "SharedPVC", False),

@@ -82,12 +82,6 @@ class TestNeedless:
     def claim(mode: str) -> dict[str, Any]:
         return {**thing(owner(), kind="PersistentVolumeClaim"), "spec": {"accessModes": [mode]}}
 
-    def test_what_is_wanted_stays_and_another_job_goes(self) -> None:
-        job = thing(owner(), kind="Job")
-        assert not needless(job, [("Job", "x")], "NodeLocalPVC")
-        assert needless(job, [("Job", "y")], "NodeLocalPVC")
-        assert needless(job, [("Service", "x")], "NodeLocalPVC")
-
     def test_a_claim_goes_with_its_strategy_and_never_with_a_choice(self) -> None:
         assert not needless(self.claim("ReadWriteOnce"), [], "NodeLocalPVC")
         assert needless(self.claim("ReadWriteOnce"), [], "SharedPVC")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hearth.controller.prewarm import bytes_told, cached_verdict, downloading
+from hearth.controller.prewarm import at_work, bytes_told, cached_verdict, downloading, outdated
 from hearth.controller.world import World
 
 
@@ -103,3 +103,57 @@ def test_only_a_pod_that_runs_is_asked() -> None:
         downloading(World(None, None, [], prewarm_pods=[pod("1", phase="Failed"), pod("2", phase="Running")])) == "p2"
     )
     assert downloading(World(None, None, [], prewarm_pods=[pod("1")])) is None
+
+
+def of_claim(name: str = "c", *, made: str = "2026-01-01T00:00:10Z") -> dict[str, Any]:
+    """A Job that was made then and fills this claim."""
+    volumes = [
+        {"name": "own", "persistentVolumeClaim": {"claimName": "theirs"}},
+        {"name": "cache", "persistentVolumeClaim": {"claimName": name}},
+    ]
+    found = job(Complete="")
+    return {
+        "metadata": {**found["metadata"], "creationTimestamp": made},
+        "spec": {"template": {"spec": {"volumes": volumes}}},
+    }
+
+
+def claim(made: str, *, leaving: bool = False) -> dict[str, Any]:
+    return {"metadata": {"creationTimestamp": made, **({"deletionTimestamp": made} if leaving else {})}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "claims", "goes"),
+    [
+        (["qwen-prewarm-1"], {"c": claim("2026-01-01T00:00:09Z")}, False),
+        (["qwen-prewarm-1"], {"c": claim("2026-01-01T00:00:10Z")}, False),  # times are whole seconds
+        (["qwen-prewarm-1"], {"c": claim("2026-01-01T00:00:11Z")}, True),
+        (["qwen-prewarm-1"], {"c": claim("2026-01-01T00:00:09Z", leaving=True)}, True),
+        (["qwen-prewarm-1"], {"theirs": claim("2026-01-01T00:00:11Z", leaving=True)}, False),
+        (["qwen-prewarm-1"], {}, False),
+        (["qwen-prewarm-2"], {"c": claim("2026-01-01T00:00:09Z")}, True),
+        ([], {}, True),
+        (None, {"c": claim("2026-01-01T00:00:09Z")}, False),
+        (None, {"c": claim("2026-01-01T00:00:09Z", leaving=True)}, True),
+    ],
+)
+def test_a_job_goes_with_the_claim_that_it_was_made_for(
+    wanted: list[str] | None, claims: dict[str, Any], goes: bool
+) -> None:
+    assert outdated(of_claim(), wanted, claims) is goes
+
+
+@pytest.mark.parametrize(
+    ("component", "owner", "phase", "writes"),
+    [
+        ("prewarm", "other", "Running", True),
+        ("prewarm", "other", "Pending", True),
+        ("prewarm", "other", "Succeeded", False),
+        ("prewarm", "other", "Failed", False),
+        ("prewarm", "kept", "Running", False),
+        ("engine", "other", "Running", False),
+    ],
+)
+def test_a_pod_of_an_earlier_job_writes_until_it_is_over(component: str, owner: str, phase: str, writes: bool) -> None:
+    about = {"labels": {"app.kubernetes.io/component": component}, "ownerReferences": [{"uid": owner}]}
+    assert at_work([{"metadata": about, "status": {"phase": phase}}], ["kept"]) is writes

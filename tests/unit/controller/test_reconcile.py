@@ -783,3 +783,71 @@ async def test_an_hpa_that_is_not_there_is_told_once_there_is_a_replica() -> Non
     cluster.get("Deployment", "qwen")["status"] = {"replicas": 1, "readyReplicas": 1}
     await cluster.look()
     assert (cluster.reason("ScaledObjectReady"), cluster.reason()) == ("HPANotScaling", "ReplicasReady")
+
+
+async def test_the_next_prewarm_begins_when_the_earlier_one_and_its_pods_are_gone() -> None:
+    cluster = Cluster("spec.cache={prewarm: true, strategy: SharedPVC}")
+    await cluster.settle()
+    (first,) = cluster.names("Job")
+    path = RENDERED["Job"].path("ai", first)
+    cluster.api.blocked.add(path)
+    made = cluster.get("Job", first)
+    labels = {LABEL: "qwen", "app.kubernetes.io/component": "prewarm"}
+    about = {"name": "p", "namespace": "ai", "labels": labels, "ownerReferences": [{"uid": made["metadata"]["uid"]}]}
+    pod = {"metadata": about, "status": {"phase": "Running"}}
+    cluster.belongings.put("Pod", ObjectKey("ai", "p"), pod)
+    apply = cluster.api.apply_object
+
+    async def immutable(path: str, item: KubeObject, manager: str) -> KubeObject:
+        if item["kind"] == "PersistentVolumeClaim":
+            raise Refused("422: spec is immutable after creation", 422)
+        return await apply(path, item, manager)
+
+    cluster.api.apply_object = immutable  # type: ignore[method-assign]
+    cluster.apply("spec.cache={prewarm: true, strategy: SharedPVC, size: 20Gi}", "spec.template.metadata.labels={a: b}")
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await cluster.look()
+        assert cluster.names("Job") == [first], "whatever else is refused"
+    assert cluster.api.writes.count(("delete", path)) == 1
+    del cluster.api.objects[path]
+    with pytest.raises(Refused):
+        await cluster.look()
+    assert cluster.names("Job") == [], "its pod writes"
+    cluster.belongings.put("Pod", ObjectKey("ai", "p"), None)
+    with pytest.raises(Refused):
+        await cluster.look()
+    (second,) = cluster.names("Job")
+    assert second != first
+
+
+async def test_a_claim_that_somebody_deletes_is_not_held_by_the_prewarm_and_is_filled_anew() -> None:
+    cluster = Cluster("spec.cache.prewarm=true")
+    await cluster.settle()
+    (name,) = cluster.names("Job")
+    job = cluster.get("Job", name)
+    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    await cluster.look()
+    assert cluster.reason("ModelCached") == "Cached"
+    claim = cluster.get("PersistentVolumeClaim", "qwen-cache-nvidia")
+    claim["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "900"}
+    await cluster.settle()
+    assert cluster.names("Job") == []
+    del cluster.api.objects[RENDERED["PersistentVolumeClaim"].path("ai", "qwen-cache-nvidia")]
+    await cluster.settle()
+    assert cluster.names("Job") == [name]
+    assert "status" not in cluster.get("Job", name), "another Job, which has filled nothing yet"
+    assert cluster.reason("ModelCached") == "Downloading"
+
+
+async def test_a_claim_that_was_made_anew_is_filled_anew() -> None:
+    cluster = Cluster("spec.cache.prewarm=true")
+    await cluster.settle()
+    (name,) = cluster.names("Job")
+    first = cluster.get("Job", name)["metadata"]
+    first["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    claim = cluster.get("PersistentVolumeClaim", "qwen-cache-nvidia")
+    claim["metadata"] |= {"creationTimestamp": "2026-01-01T00:01:00Z", "resourceVersion": "900", "uid": "another"}
+    await cluster.settle()
+    assert cluster.names("Job") == [name]
+    assert cluster.get("Job", name)["metadata"]["uid"] != first["uid"]
