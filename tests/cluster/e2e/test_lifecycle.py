@@ -32,7 +32,9 @@ async def test_another_vendor_and_another_hub_are_one_line(hearth: Deployed) -> 
             (warm, "gpu", "True"),
             (warm.replace("[nvidia, ascend]", "[ascend]"), "npu", "True"),
             (warm.replace("[nvidia, ascend]", "[ascend]").replace("modelscope://", "hf://"), "npu", None),
-            (warm.replace("modelscope://", "hf://"), "gpu", None),
+            # Where the list has the vendor that serves, it goes on serving: a choice lasts.
+            (warm.replace("modelscope://", "hf://"), "npu", None),
+            (warm.replace("[nvidia, ascend]", "[nvidia]").replace("modelscope://", "hf://"), "gpu", None),
         ):
             plane.kubectl("apply", "-f", "-", stdin=line)
             await asyncio.to_thread(cluster.until, partial(moved, cluster, node, hub), f"served on {node}, hub {hub}")
