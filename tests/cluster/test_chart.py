@@ -97,7 +97,10 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
     for field in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
         assert pod[field] == role[field], field
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
-    assert template["metadata"]["labels"] == {"app.kubernetes.io/name": "llm-controller", "team": "ai"}
+    assert template["metadata"]["labels"] == {
+        **{"app.kubernetes.io/name": "llm-controller", "app.kubernetes.io/part-of": "hearth"},
+        **{"app.kubernetes.io/component": "controller", "team": "ai"},
+    }
     assert template["metadata"]["annotations"]["note"] == "1"
     assert made["ServiceAccount/mine"]["metadata"]["annotations"] == {"role": "arn"}
     assert pod["serviceAccountName"] == "mine"
