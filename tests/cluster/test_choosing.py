@@ -127,19 +127,22 @@ def test_a_typo_in_a_runtime_ends_no_engine_and_is_told_on_both(cluster: Cluster
     replicas(cluster, "typo", 1)
     before = cluster.until(lambda: pods(cluster, "typo") == 1 and cluster.get("deployment", "typo"), "an engine")
 
-    def mounts(value: list[dict[str, str]]) -> None:
-        patch = json.dumps({"spec": {"volumeMounts": value}})
+    def volumes(*value: dict[str, Any]) -> None:
+        patch = json.dumps({"spec": {"volumes": value}})
         cluster.plane.kubectl("patch", "infr", "nvidia-vllm", "--type=merge", "-p", patch)
 
-    mounts([{"name": "dirver", "mountPath": "/driver"}])
+    deep: dict[str, Any] = {}
+    for _ in range(20):  # which a schema can't bound
+        deep = {"a": deep}
+    volumes({"name": "deep", "csi": deep})
     cluster.until(lambda: cluster.condition("RuntimeResolved", "typo")["reason"] == "RuntimeInvalid", "told on the one")
-    words = "found 'dirver'; expected the name of one of spec.volumes"
+    words = "expected it nested at most 16 deep"
     assert words in cluster.condition("RuntimeResolved", "typo")["message"]
     accepted = "jsonpath={.status.conditions[?(@.type=='Accepted')].message}"
     cluster.until(lambda: words in cluster.plane.kubectl("get", "infr", "nvidia-vllm", "-o", accepted), "and the other")
     assert cluster.get("deployment", "typo")["spec"]["template"] == before["spec"]["template"]
     assert cluster.status("typo")["resolvedRuntime"] == "nvidia-vllm"
-    mounts([])
+    volumes()
     cluster.until(lambda: cluster.condition("RuntimeResolved", "typo")["status"] == "True", "mended")
     cluster.plane.kubectl("wait", "--for=condition=Accepted", "infr", "nvidia-vllm", "--timeout=30s")
     assert cluster.get("deployment", "typo")["metadata"]["generation"] == before["metadata"]["generation"]
