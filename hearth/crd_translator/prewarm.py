@@ -28,6 +28,9 @@ STILL_SECONDS: Final = 120
 _COUNT_SECONDS: Final = 5
 PROGRESS: Final = "hearth: in the cache:"
 """What a line of the download's log begins with that says how much there is, as `1024 KiB`."""
+# What a shell says that SIGTERM ended. A container's first process gets no signal that it does not ask for, and its
+# children get none at all.
+_TERMINATED: Final = 143
 _CLIENTS: Final = {"hf": "huggingface_hub", "modelscope": "modelscope"}
 # Families whose images have no Python, and so none of the hubs' clients.
 _WITHOUT_PYTHON: Final = ("llamacpp",)
@@ -77,7 +80,8 @@ def wait_container(service: LLMService, runtime: InferenceRuntime, engine: Part)
     """The init container of an engine: until the marker is there, or nobody has counted for a while."""
     marker, counter = _files(service)
     script = (
-        f'seen=; still=0; until [ -e {marker} ] || [ "$still" -ge {STILL_SECONDS} ]; do '
+        f'trap "exit {_TERMINATED}" TERM; seen=; still=0; '
+        f'until [ -e {marker} ] || [ "$still" -ge {STILL_SECONDS} ]; do '
         f'now=$(cat {counter} 2>/dev/null); if [ "$now" = "$seen" ]; then still=$((still+1)); else still=0; fi; '
         "seen=$now; sleep 1; done"
     )
@@ -98,7 +102,9 @@ def _download_script(service: LLMService) -> str:
         f"(n=0; while :; do n=$((n+1)); echo $n > {counter}; set -- $(du -sk {CACHE_PATH}); "
         f'echo "{PROGRESS} $1 KiB"; sleep {_COUNT_SECONDS}; done) & counts=$!; '
         # What engines wait for is written last, and only where all before it succeeded.
-        f'"$@"; code=$?; kill $counts; [ $code -eq 0 ] && : > {marker}; exit $code'
+        # Last: a shell that was forked with a trap loses a signal that comes before it has put the trap away.
+        f'"$@" & works=$!; trap "kill $works $counts; wait; exit {_TERMINATED}" TERM; '
+        f"wait $works; code=$?; kill $counts; [ $code -eq 0 ] && : > {marker}; exit $code"
     )
 
 

@@ -123,5 +123,5 @@ def test_a_claim_that_is_deleted_goes_and_the_next_one_is_filled_anew(cluster: P
         uids = {each["metadata"]["uid"] for each in (*claims, *jobs)}
         return len(claims) == len(jobs) == 1 and uids.isdisjoint((claim["metadata"]["uid"], job["metadata"]["uid"]))
 
-    assert cluster.until(anew, "another claim and another Job")
-    cluster.until(lambda: cluster.told("Downloading"), "told")
+    cluster.until(anew, "another claim and another Job")
+    cluster.until(lambda: (cluster.condition("ModelCached", NAME) or {}).get("status") == "False", "told")

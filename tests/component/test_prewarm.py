@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,32 @@ def test_it_waits_for_nobody_not_for_long(tmp_path: Path) -> None:
     soon = [word.replace(str(STILL_SECONDS), "1") for word in waits]
     assert subprocess.run(soon, check=False, timeout=PATIENCE).returncode == 0
     assert markers(tmp_path) == []
+
+
+async def test_one_that_is_told_to_end_ends_its_download_first(tmp_path: Path) -> None:
+    began, ended = tmp_path / "began", tmp_path / "ended"
+    work = f"trap 'touch {ended}; exit 1' TERM; touch {began}; while :; do sleep 0.1; done"
+    download = await asyncio.create_subprocess_exec(*rendered(tmp_path, "sh", "-c", work)[0])
+    await _ends_when_told(download, began.exists)
+    assert ended.exists()
+    assert markers(tmp_path) == []
+
+
+async def test_an_engine_that_is_told_to_end_waits_no_longer(tmp_path: Path) -> None:
+    looked = tmp_path / "looked"
+    _, waits = rendered(tmp_path, "true")
+    here = [word.replace("sleep 1", f"touch {looked}; sleep 1") for word in waits]
+    assert here != waits
+    await _ends_when_told(await asyncio.create_subprocess_exec(*here), looked.exists)
+
+
+async def _ends_when_told(process: asyncio.subprocess.Process, began: Callable[[], bool]) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not began():  # a file in a folder: there is no event for it
+                await asyncio.sleep(0.05)
+            process.terminate()
+            assert await process.wait() == 143
+    finally:
+        if process.returncode is None:
+            process.kill()
