@@ -101,9 +101,9 @@ def _download_script(service: LLMService) -> str:
         f"[ -e {marker} ] && exit 0; mkdir -p {marker.rpartition('/')[0]} || exit; "
         f"(n=0; while :; do n=$((n+1)); echo $n > {counter}; set -- $(du -sk {CACHE_PATH}); "
         f'echo "{PROGRESS} $1 KiB"; sleep {_COUNT_SECONDS}; done) & counts=$!; '
-        # What engines wait for is written last, and only where all before it succeeded.
-        # Last: a shell that was forked with a trap loses a signal that comes before it has put the trap away.
+        # After both: a shell that is forked with a trap loses a signal that comes before it has put the trap away.
         f'"$@" & works=$!; trap "kill $works $counts; wait; exit {_TERMINATED}" TERM; '
+        # What engines wait for is written last, and only where all before it succeeded.
         f"wait $works; code=$?; kill $counts; [ $code -eq 0 ] && : > {marker}; exit $code"
     )
 
