@@ -18,6 +18,7 @@ from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.quantity import amount
 from hearth.api.status import ConditionType
+from hearth.api.template import DOWNLOAD
 from hearth.controller.belongings import Belongings
 from hearth.controller.choosing import Choice, choose
 from hearth.controller.coldstart import by_others
@@ -44,7 +45,6 @@ from hearth.controller.status import llmservice_status, runtime_not_resolved, ve
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, alive, phase_of, ready_replicas, wanted_replicas
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_path, render_on, render_without_runtime
-from hearth.crd_translator.prewarm import DOWNLOAD
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import PASSING, Conflict, KubeError, Refused, UnknownApi

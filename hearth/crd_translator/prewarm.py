@@ -13,7 +13,7 @@ from typing import Any, Final
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.api.names import child_name
-from hearth.api.template import CACHE_PATH, WAIT
+from hearth.api.template import CACHE_PATH, DOWNLOAD, WAIT
 from hearth.crd_translator.arguments import substitute
 from hearth.crd_translator.names import labels
 from hearth.crd_translator.pod import pod_template
@@ -22,7 +22,6 @@ from hearth.crd_translator.storage import has_claim
 
 Part = dict[str, Any]
 
-DOWNLOAD: Final = "download"
 STILL_SECONDS: Final = 120
 """How long an engine waits for a download that nobody is at, before it downloads itself."""
 _COUNT_SECONDS: Final = 5
