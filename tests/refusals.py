@@ -18,6 +18,13 @@ _SECOND = "must be at most 24h"
 _SIZE = "expected a quantity above zero and at most 1Ei"
 _DIGITS = "9" * 23
 
+_OWN_PATHS = (
+    *("/models/cache", "/models/cache/", "/models/./cache", "//models//cache/.", "models/cache", "./models/source"),
+    *("/models/source/a", "/models/cache/hf", "/models", "/models/", "/models/.", "/", "//", "/.", "/dev", "/./dev/"),
+    *("/a/../models/cache", "..", "/a/.."),
+)
+"""Ways to where Hearth mounts, to what is in there, and to what would hide it."""
+
 _TEMPLATES = {
     "a label of Hearth's": Refusal(
         "spec.template.metadata={labels: {serving.hearth.dev/llmservice: other}}",
@@ -52,18 +59,61 @@ _TEMPLATES = {
     "an init container of Hearth's name": Refusal(
         "spec.template.spec.initContainers=[{name: wait-for-model, image: a}]",
         "spec.template.spec.initContainers[0].name: found 'wait-for-model'; Hearth owns",
-        "Hearth owns the names engine, wait-for-model",
+        "Hearth owns the names engine, wait-for-model, download",
+    ),
+    "an init container of the prewarm's name": Refusal(
+        "spec.template.spec.initContainers=[{name: download, image: a}]",
+        "spec.template.spec.initContainers[0].name: found 'download'; Hearth owns",
+        "Hearth owns the names engine, wait-for-model, download",
+    ),
+    "a sidecar of the waiting one's name": Refusal(
+        "spec.template.spec.containers=[{name: wait-for-model, image: a}]",
+        "spec.template.spec.containers[0].name: found 'wait-for-model'; Hearth owns",
+        "Hearth owns the names wait-for-model, download",
+    ),
+    "a sidecar of the prewarm's name": Refusal(
+        "spec.template.spec.containers=[{name: download, image: a}]",
+        "spec.template.spec.containers[0].name: found 'download'; Hearth owns",
+        "Hearth owns the names wait-for-model, download",
+    ),
+    "two sidecars of one name": Refusal(
+        "spec.template.spec.containers=[{name: b, image: a}, {name: b, image: b}]",
+        "spec.template.spec.containers[1].name: found 'b'; expected each one once",
+        "spec.template.spec.containers[1]: Duplicate value",
+    ),
+    "two init containers of one name": Refusal(
+        "spec.template.spec.initContainers=[{name: b, image: a}, {name: b, image: b}]",
+        "spec.template.spec.initContainers[1].name: found 'b'; expected each one once",
+        "spec.template.spec.initContainers[1]: Duplicate value",
+    ),
+    "two volumes of one name": Refusal(
+        "spec.template.spec.volumes=[{name: b, emptyDir: {}}, {name: b, emptyDir: {}}]",
+        "spec.template.spec.volumes[1].name: found 'b'; expected each one once",
+        "spec.template.spec.volumes[1]: Duplicate value",
+    ),
+    "two variables of one name": Refusal(
+        "spec.template.spec.containers=[{name: engine, env: [{name: b, value: a}, {name: b, value: b}]}]",
+        "spec.template.spec.containers[0].env[1].name: found 'b'; expected each one once",
+        "spec.template.spec.containers[0].env[1]: Duplicate value",
+    ),
+    "two mounts of one path": Refusal(
+        "spec.template.spec.containers=[{name: b, volumeMounts: [{name: b, mountPath: /b}, {name: c, mountPath: /b}]}]",
+        "spec.template.spec.containers[0].volumeMounts[1].mountPath: found '/b'; expected each one once",
+        "spec.template.spec.containers[0].volumeMounts[1]: Duplicate value",
     ),
     "a volume of Hearth's": Refusal(
         "spec.template.spec.volumes=[{name: cache, emptyDir: {}}]",
         "spec.template.spec.volumes[0].name: found 'cache'; Hearth owns",
         "Hearth owns the volumes source, cache",
     ),
-    "a mount of Hearth's": Refusal(
-        "spec.template.spec.containers=[{name: engine, volumeMounts: [{name: a, mountPath: /models/cache}]}]",
-        "volumeMounts[0].mountPath: found '/models/cache'; Hearth mounts",
-        "Hearth mounts /models/source, /models/cache",
-    ),
+    **{
+        f"a mount at {path}": Refusal(
+            f"spec.template.spec.containers=[{{name: engine, volumeMounts: [{{name: a, mountPath: {path}}}]}}]",
+            f"volumeMounts[0].mountPath: found '{path}'; Hearth mounts",
+            "Hearth mounts /models/source, /models/cache and /dev/shm",
+        )
+        for path in _OWN_PATHS
+    },
     "a variable of Hearth's": Refusal(
         "spec.template.spec.containers=[{name: engine, env: [{name: HEARTH_ENGINE_PORT, value: '1'}]}]",
         "env[0].name: found 'HEARTH_ENGINE_PORT'; Hearth sets",
@@ -595,6 +645,12 @@ INFERENCE_RUNTIMES |= {
         "volumeMounts[0].name: found 'a'; expected the name of one of spec.volumes",
         "volumeMounts: expected the name of one of spec.volumes",
     ),
+    "a mount of the runtime's at Hearth's": Refusal(
+        "spec={family: f, vendor: v, container: {image: i}, volumes: [{name: a, emptyDir: {}}], "
+        "volumeMounts: [{name: a, mountPath: /models/}]}",
+        "spec.volumeMounts[0].mountPath: found '/models/'; Hearth mounts",
+        "Hearth mounts /models/source, /models/cache and /dev/shm",
+    ),
     "a volume without a name": Refusal("spec.volumes=[{emptyDir: {}}]", "spec.volumes[0].name", "spec.volumes[0].name"),
     "a volume in capitals": Refusal(
         "spec.volumes=[{name: Data, emptyDir: {}}]", "spec.volumes[0].name", "spec.volumes[0].name"
@@ -647,6 +703,11 @@ GOOD_LLMSERVICES = {
     "the most replicas": f"spec.scaling={{min: 0, max: {2**31 - 1}}}",
     "an empty volume's size": "spec.cache={strategy: 'None', size: 5Gi}",
     "a folder on the node": "spec.cache={strategy: HostPath}",
+    **{
+        f"a mount at {path}": "spec.template.spec.containers="
+        f"[{{name: engine, volumeMounts: [{{name: a, mountPath: {path}}}]}}]"
+        for path in ("/models/a", "/models/sources/", "/models/caches", "/models.d", "/dev/shm", "/dev/a", "/a/..b/")
+    },
 }
 
 GOOD_RUNTIMES = {

@@ -30,7 +30,7 @@ from hearth.api.base import (
 )
 from hearth.api.quantity import Cpu, Quantity
 from hearth.api.status import InferenceRuntimeStatus
-from hearth.api.template import PodTemplate
+from hearth.api.template import OWN_PATHS_RULE, PodTemplate, check_mount_path
 
 MAX_PATH = 1024
 
@@ -104,6 +104,7 @@ def _volume(value: dict[str, Any]) -> dict[str, Any]:
 def _mount(value: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(path := value.get("mountPath"), str) or not 0 < len(path) <= MAX_PATH:
         refuse("mountPath", path, f"expected a path of at most {MAX_PATH} characters")
+    check_mount_path(path)
     return _volume(value)
 
 
@@ -125,7 +126,8 @@ VolumeMount = Annotated[
     FreeForm,
     AfterValidator(_mount),
     _passed_on(
-        name=_NAME_SCHEMA, mountPath={"description": "Where it is mounted.", "minLength": 1, "maxLength": MAX_PATH}
+        name=_NAME_SCHEMA,
+        mountPath={"description": "Where it is mounted.", "minLength": 1, "maxLength": MAX_PATH, **OWN_PATHS_RULE},
     ),
 ]
 

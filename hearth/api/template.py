@@ -3,6 +3,8 @@
 What is merged with what is crd_translator/template.py's. What Hearth relies upon is refused here by name.
 """
 
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
@@ -29,14 +31,19 @@ ENGINE: Final = "engine"
 ENGINE_PORT_ENV: Final = "HEARTH_ENGINE_PORT"
 WAIT: Final = "wait-for-model"
 """The init container that waits for a prewarm."""
+DOWNLOAD: Final = "download"
+"""The prewarm's container."""
 SOURCE_PATH: Final = "/models/source"
 CACHE_PATH: Final = "/models/cache"
 
 OWN_LABELS: Final = ("app.kubernetes.io/name", "app.kubernetes.io/managed-by", COMPONENT_LABEL, "pod-template-hash")
 _OWN_PREFIX: Final = f"{GROUP}/"
 _OWN_VOLUMES: Final = ("source", "cache")
-_OWN_PATHS: Final = (SOURCE_PATH, CACHE_PATH)
-_OWN_INIT: Final = (ENGINE, WAIT)
+_OWN_CONTAINERS: Final = (WAIT, DOWNLOAD)
+_OWN_INIT: Final = (ENGINE, *_OWN_CONTAINERS)
+# The ways to /models/source and /models/cache, to what is in them, and to what would hide them or /dev/shm, however
+# they are spelled; and any way with `..`. At most 88 characters: the API server bounds what a rule may cost.
+_OWN_PATHS: Final = "^([./]*/)?((dev|models)?[./]*|models/([./]*/)?(source|cache)(/.*)?)$|(^|/)[.]{2}(/|$)"
 _MAX_CONTAINERS: Final = 16
 
 # Of the engine's container: where each of the fields that Hearth writes itself comes from.
@@ -64,9 +71,34 @@ def _rule(rule: str, message: str) -> dict[str, JsonValue]:
 _LABELS_ALLOWED = f"Hearth owns {', '.join(OWN_LABELS)} and {_OWN_PREFIX}…; choose another label"
 _ANNOTATIONS_ALLOWED = f"Hearth owns {_OWN_PREFIX}…; choose another annotation"
 _VOLUMES_ALLOWED = f"Hearth owns the volumes {', '.join(_OWN_VOLUMES)}; choose another name"
-_PATHS_ALLOWED = f"Hearth mounts {', '.join(_OWN_PATHS)}; choose another path"
+PATHS_ALLOWED = (
+    f"Hearth mounts {SOURCE_PATH}, {CACHE_PATH} and /dev/shm; choose a path that is not above them or in a model's"
+)
 _ENV_ALLOWED = f"Hearth sets {ENGINE_PORT_ENV}; choose another name"
+_CONTAINERS_ALLOWED = f"Hearth owns the names {', '.join(_OWN_CONTAINERS)}; choose another one"
 _INIT_ALLOWED = f"Hearth owns the names {', '.join(_OWN_INIT)}; choose another one"
+
+
+def _listed(key: str) -> dict[str, JsonValue]:
+    """A list whose items are told apart by a field, as Kubernetes has it: no two are of one."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+def _once(path: str, field: str, keys: Sequence[str]) -> None:
+    """Of two of one key the last one would win, unsaid."""
+    for index, key in enumerate(keys):
+        if key in keys[:index]:
+            refuse(f"{path}[{index}].{field}", key, "expected each one once")
+
+
+OWN_PATHS_RULE: Final = _rule(f"!self.matches('{_OWN_PATHS}')", PATHS_ALLOWED)
+"""What a mountPath must not be, as the API server checks it."""
+
+
+def check_mount_path(path: str) -> None:
+    """Refuse a mountPath that takes what Hearth mounts away from the engine. Raises PydanticCustomError."""
+    if re.search(_OWN_PATHS, path):
+        refuse("mountPath", path, PATHS_ALLOWED)
 
 
 class Passed(ApiModel):
@@ -93,13 +125,12 @@ class VolumeMount(Passed):
     mount_path: str = Field(
         max_length=1024,
         description="Where the container sees it; a mount of the same path is replaced.",
-        json_schema_extra=_rule(f"!(self in {_words(_OWN_PATHS)})", _PATHS_ALLOWED),
+        json_schema_extra=OWN_PATHS_RULE,
     )
 
     @model_validator(mode="after")
     def _not_ours(self) -> Self:
-        if self.mount_path in _OWN_PATHS:
-            refuse("mountPath", self.mount_path, _PATHS_ALLOWED)
+        check_mount_path(self.mount_path)
         return self
 
 
@@ -148,11 +179,16 @@ class TemplateContainer(ApiModel):
     name: str = Field(
         min_length=1, max_length=63, description="`engine` is the engine's; it takes env to securityContext of these."
     )
-    env: list[TemplateEnvVar] | None = Field(None, max_length=MAX_ITEMS, description="Environment, merged by name.")
+    env: list[TemplateEnvVar] | None = Field(
+        None, max_length=MAX_ITEMS, description="Environment, merged by name.", json_schema_extra=_listed("name")
+    )
     env_from: list[FreeForm] | None = Field(None, max_length=64, description="Kubernetes EnvFromSources, added.")
     resources: ContainerResources | None = Field(None, description="Requests and limits, merged by name.")
     volume_mounts: list[VolumeMount] | None = Field(
-        None, max_length=64, description="Mounts, merged by mountPath, of volumes of the pod."
+        None,
+        max_length=64,
+        description="Mounts, merged by mountPath, of volumes of the pod.",
+        json_schema_extra=_listed("mountPath"),
     )
     security_context: FreeForm | None = Field(
         None, description="A SecurityContext, merged: by default no privilege escalation and no capability."
@@ -168,6 +204,12 @@ class TemplateContainer(ApiModel):
     liveness_probe: FreeForm | None = Field(None, description="A Kubernetes Probe.")
     lifecycle: FreeForm | None = Field(None, description="A Kubernetes Lifecycle.")
     restart_policy: Literal["Always"] | None = Field(None, description="Always makes a sidecar of an init container.")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        _once("env", "name", [variable.name for variable in self.env or ()])
+        _once("volumeMounts", "mountPath", [mount.mount_path for mount in self.volume_mounts or ()])
+        return self
 
     @model_validator(mode="after")
     def _engine_is_ours(self) -> Self:
@@ -201,16 +243,28 @@ class TemplateSpec(ApiModel):
         None,
         max_length=64,
         description="Kubernetes Volumes, merged by name; `shm` is /dev/shm.",
-        json_schema_extra=_rule(f"self.all(v, !(v.name in {_words(_OWN_VOLUMES)}))", _VOLUMES_ALLOWED),
+        json_schema_extra={
+            **_listed("name"),
+            **_rule(f"self.all(v, !(v.name in {_words(_OWN_VOLUMES)}))", _VOLUMES_ALLOWED),
+        },
     )
     init_containers: list[TemplateContainer] | None = Field(
         None,
         max_length=_MAX_CONTAINERS,
         description="Containers that run first, in engines and in the prewarm Job, merged by name.",
-        json_schema_extra=_rule(f"self.all(c, !(c.name in {_words(_OWN_INIT)}))", _INIT_ALLOWED),
+        json_schema_extra={
+            **_listed("name"),
+            **_rule(f"self.all(c, !(c.name in {_words(_OWN_INIT)}))", _INIT_ALLOWED),
+        },
     )
     containers: list[TemplateContainer] | None = Field(
-        None, max_length=_MAX_CONTAINERS, description="The engine's container and sidecars of engines, merged by name."
+        None,
+        max_length=_MAX_CONTAINERS,
+        description="The engine's container and sidecars of engines, merged by name.",
+        json_schema_extra={
+            **_listed("name"),
+            **_rule(f"self.all(c, !(c.name in {_words(_OWN_CONTAINERS)}))", _CONTAINERS_ALLOWED),
+        },
     )
 
     @model_validator(mode="after")
@@ -221,6 +275,12 @@ class TemplateSpec(ApiModel):
         for index, container in enumerate(self.init_containers or ()):
             if container.name in _OWN_INIT:
                 refuse(f"initContainers[{index}].name", container.name, _INIT_ALLOWED)
+        for index, container in enumerate(self.containers or ()):
+            if container.name in _OWN_CONTAINERS:
+                refuse(f"containers[{index}].name", container.name, _CONTAINERS_ALLOWED)
+        _once("volumes", "name", [volume.name for volume in self.volumes or ()])
+        _once("initContainers", "name", [container.name for container in self.init_containers or ()])
+        _once("containers", "name", [container.name for container in self.containers or ()])
         return self
 
 

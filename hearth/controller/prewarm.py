@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from hearth.api.labels import COMPONENT_LABEL
+from hearth.api.reasons import place
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World
 from hearth.crd_translator.prewarm import PROGRESS
@@ -20,12 +21,11 @@ from hearth.kube.objects import (
     number,
     owners_of,
     text,
+    uid_of,
 )
-from hearth.troubles import CACHE_VOLUME, is_over, unschedulable
+from hearth.troubles import CACHE_VOLUME, Trouble, is_over, pod_troubles
 
 _TOLD = re.compile(rf"^{re.escape(PROGRESS)} ([0-9]{{1,15}}) KiB\s*$", re.MULTILINE)
-# The kubelet's words for a container that is on its way.
-_ON_ITS_WAY = ("ContainerCreating", "PodInitializing")
 
 
 def outdated(job: KubeObject, wanted: Collection[str] | None, claims: Mapping[str, KubeObject]) -> bool:
@@ -63,19 +63,20 @@ def cached_verdict(world: World) -> Verdict | None:
     name = name_of(job)
     if condition(job, "Complete").get("status") == "True":
         return Verdict("ModelCached", True, "Cached", f"Job {name} has filled the cache")
-    words = _words(world.prewarm_pods)
     if (failed := condition(job, "Failed")).get("status") == "True":
-        said = words or text(failed, "message")
+        said = next(filter(None, map(_ended, _latest_first(world.prewarm_pods))), "") or text(failed, "message")
         again = f"once it is mended, kubectl delete job {name} makes Hearth try again"
         return Verdict("ModelCached", False, "PrewarmFailed", f"Job {name} has given up: {said}; {again}")
-    if words:
-        tries = number(job, "status", "failed")
-        return Verdict("ModelCached", False, "PrewarmFailed", f"Job {name}, {tries} failed so far: {words}")
-    waits = next(filter(None, map(unschedulable, world.prewarm_pods)), None)
-    if waits is not None:
-        return Verdict("ModelCached", False, "Unschedulable", f"Job {name}: {waits}")
+    if (trouble := _trouble(world)) is not None:
+        return Verdict("ModelCached", False, trouble.reason, f"Job {name}{trouble.message}")
     have = "" if world.prewarm_bytes is None else f"; {world.prewarm_bytes} bytes ({_size(world.prewarm_bytes)}) so far"
     return Verdict("ModelCached", False, "Downloading", f"Job {name} is at it{have}")
+
+
+def filling(world: World) -> bool:
+    """Whether there is a Job that has not come to its end."""
+    over = (condition(world.prewarm, kind).get("status") == "True" for kind in ("Complete", "Failed"))
+    return world.prewarm is not None and not any(over)
 
 
 def downloading(world: World) -> str | None:
@@ -94,18 +95,32 @@ def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
-def _words(pods: Sequence[KubeObject]) -> str:
-    """Why the latest pod that failed did, or what keeps the present one from running."""
-    for pod in sorted(pods, key=lambda pod: text(metadata(pod), "creationTimestamp"), reverse=True):
-        statuses = [*mappings(pod, "status", "initContainerStatuses"), *mappings(pod, "status", "containerStatuses")]
-        for container in statuses:
-            ended = mapping(container, "state", "terminated")
-            if ended and number(ended, "exitCode"):
-                said = text(ended, "message").strip() or text(ended, "reason")
-                return f"pod {name_of(pod)} exited with {number(ended, 'exitCode')}: {said}"
-            waits = mapping(container, "state", "waiting")
-            if waits and text(waits, "reason") not in _ON_ITS_WAY:
-                return f"pod {name_of(pod)}: {text(waits, 'message') or text(waits, 'reason')}"
-        if text(pod, "status", "phase") == "Failed":  # evicted
-            return f"pod {name_of(pod)}: {text(pod, 'status', 'message') or text(pod, 'status', 'reason')}"
+def _trouble(world: World) -> Trouble | None:
+    """What the latest pod ended of, or what keeps the present one from running, or the Job from making one."""
+    said = [each for each in world.prewarm_events if text(each, "involvedObject", "uid") == uid_of(world.prewarm)]
+    # A Job has no condition for it: https://kubernetes.io/docs/concepts/workloads/controllers/job/
+    if said and text(said[-1], "reason") == "FailedCreate" and all(map(is_over, world.prewarm_pods)):
+        return Trouble("PodNotCreated", f": {text(said[-1], 'message')}")
+    for pod in _latest_first(world.prewarm_pods):
+        if words := _ended(pod):
+            return Trouble("PrewarmFailed", f", {number(world.prewarm, 'status', 'failed')} failed so far: {words}")
+        if not is_over(pod) and (found := pod_troubles(pod, world.prewarm_events, world.now)):
+            worst = min(found, key=lambda each: place(each.reason))
+            return Trouble(worst.reason, f": {worst.message}")
+    return None
+
+
+def _latest_first(pods: Sequence[KubeObject]) -> list[KubeObject]:
+    return sorted(pods, key=lambda pod: text(metadata(pod), "creationTimestamp"), reverse=True)
+
+
+def _ended(pod: KubeObject) -> str:
+    """Why a pod failed; "" where it did not."""
+    for container in (*mappings(pod, "status", "initContainerStatuses"), *mappings(pod, "status", "containerStatuses")):
+        ended = mapping(container, "state", "terminated")
+        if ended and number(ended, "exitCode"):
+            said = text(ended, "message").strip() or text(ended, "reason")
+            return f"pod {name_of(pod)} exited with {number(ended, 'exitCode')}: {said}"
+    if text(pod, "status", "phase") == "Failed":  # evicted
+        return f"pod {name_of(pod)}: {text(pod, 'status', 'message') or text(pod, 'status', 'reason')}"
     return ""

@@ -18,6 +18,7 @@ from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.quantity import amount
 from hearth.api.status import ConditionType
+from hearth.api.template import DOWNLOAD
 from hearth.controller.belongings import Belongings
 from hearth.controller.choosing import Choice, choose, recorded
 from hearth.controller.coldstart import by_others
@@ -34,7 +35,7 @@ from hearth.controller.ownership import (
     object_name,
     standing,
 )
-from hearth.controller.prewarm import at_work, bytes_told, downloading, outdated
+from hearth.controller.prewarm import at_work, bytes_told, downloading, filling, outdated
 from hearth.controller.rollout import with_room
 from hearth.controller.runtimes import Runtimes
 from hearth.controller.scaledobject import carried_over, given_up, hpa_name, kedas, metric_name, nudged
@@ -44,7 +45,6 @@ from hearth.controller.status import llmservice_status, runtime_not_resolved, ve
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, alive, phase_of, ready_replicas, wanted_replicas
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_path, render_on, render_without_runtime
-from hearth.crd_translator.prewarm import DOWNLOAD
 from hearth.fleet import Fleet, Seen
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import (
@@ -77,6 +77,7 @@ from hearth.kube.objects import (
     version_of,
 )
 from hearth.logs import fields
+from hearth.troubles import is_over
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ NAME_LOOK_SECONDS = 10.0  # how often to see whether a name is free by now: a fo
 LEAVING_LOOK_SECONDS = 1.0  # the garbage collector is at it
 UNSEEN_LOOK_SECONDS = 15.0  # how often to see whether KEDA has looked by now: its silence has no event
 NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
-# How often to look at a service that has replicas: its queue depth and the progress of its start have no event.
+# How often to look at a service that has replicas or a prewarm: its queue depth and how far it is have no event.
 LOOK_SECONDS = 5.0
 
 _LOG_LINES = 50  # the hubs' clients draw bars between the lines that say how much there is
@@ -192,7 +193,7 @@ class Reconciler:
         key = service.key
         world = replace(await self._observe(key), keda=keda)
         again = sooner(again, choice.again)
-        if wanted_replicas(world) > 0 or downloading(world) is not None:
+        if wanted_replicas(world) > 0 or filling(world):
             again = sooner(again, LOOK_SECONDS)
         self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
         found = verdicts(world, choice.verdict)
@@ -370,22 +371,30 @@ class Reconciler:
         world = self._world(key)
         if (downloads := downloading(world)) is not None:
             world = replace(world, prewarm_bytes=await self._downloaded(key, downloads))
+        elif world.prewarm is not None and filling(world):
+            about = [world.prewarm, *(pod for pod in world.prewarm_pods if not is_over(pod))]
+            world = replace(world, prewarm_events=await self._events_of(key, about))
         if wanted_replicas(world) == 0:
             return replace(world, queue_depth=0 if world.deployment is not None else None)
         events: list[KubeObject] = []
         if ready_replicas(world) < wanted_replicas(world):
-            for pod in alive(world):
-                if condition(pod, "Ready").get("status") == "True":
-                    continue
-                selector = f"involvedObject.uid={uid_of(pod)}"
-                listed = await self._kube.list_objects(POD_EVENT.within(key.namespace), field_selector=selector)
-                events += sorted(listed.items, key=_time_of)
+            starting = [pod for pod in alive(world) if condition(pod, "Ready").get("status") != "True"]
+            events = await self._events_of(key, starting)
         hpas: list[KubeObject] | None = None
         if ready_replicas(world):  # before, there is nothing for it to do, and clients wait for the phase
             hpa = await self._kube.get_object(HPA.path(key.namespace, hpa_name(key)))
             hpas = [hpa] if hpa is not None else []
         depth = await self._queue_depth(key, world.scaled_object)
         return replace(world, events=events, queue_depth=depth, hpas=hpas)
+
+    async def _events_of(self, key: ServiceKey, items: Sequence[KubeObject]) -> list[KubeObject]:
+        """What the cluster says of each of these objects, oldest first. Raises KubeError."""
+        events: list[KubeObject] = []
+        for item in items:
+            selector = f"involvedObject.uid={uid_of(item)}"
+            listed = await self._kube.list_objects(POD_EVENT.within(key.namespace), field_selector=selector)
+            events += sorted(listed.items, key=_time_of)
+        return events
 
     async def _downloaded(self, key: ServiceKey, pod: str) -> int | None:
         """Bytes that a prewarm has in the cache, as its log says; None where it does not."""

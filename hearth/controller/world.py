@@ -30,8 +30,8 @@ class World:
     oldest first; `queue_depth` is what KEDA hears, None where it was not asked or hears nothing; `hpas` is KEDA's HPA,
     empty where there is none, None where it was not asked for. `others` name who scales the Deployment beside ours;
     `keda` is false where the API server knows no ScaledObjects; `keda_away` says why KEDA's operator does nothing.
-    `prewarm` is the Job that fills the cache, `prewarm_bytes` what is in there, as far as its log says. `now` is the
-    time of the look."""
+    `prewarm` is the Job that fills the cache, `prewarm_bytes` what is in there, as far as its log says,
+    `prewarm_events` those of the Job and its pods while none runs. `now` is the time of the look."""
 
     deployment: KubeObject | None
     scaled_object: KubeObject | None
@@ -46,6 +46,7 @@ class World:
     prewarm: KubeObject | None = None
     prewarm_pods: Sequence[KubeObject] = ()
     prewarm_bytes: int | None = None
+    prewarm_events: Sequence[KubeObject] = ()
 
 
 def replicas(world: World) -> int:

@@ -54,7 +54,7 @@ def _template(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
     template = pod_template(service, runtime, "engine")
     spec = template["spec"]
     engine, *sidecars = spec["containers"]
-    _check_ports(service, runtime, sidecars)
+    _check_ports(service, runtime, sidecars, spec.get("initContainers", []))
     spec["containers"] = [_run(service, runtime, engine), *sidecars]
     if waits(service):
         spec["initContainers"] = [*spec.get("initContainers", []), wait_container(service, runtime, engine)]
@@ -85,15 +85,20 @@ def _run(service: LLMService, runtime: InferenceRuntime, engine: dict[str, Any])
     return container
 
 
-def _check_ports(service: LLMService, runtime: InferenceRuntime, sidecars: list[dict[str, Any]]) -> None:
-    """Containers of a pod share its ports: what is asked for at the engine's must be the engine."""
+def _check_ports(
+    service: LLMService, runtime: InferenceRuntime, sidecars: list[dict[str, Any]], first: list[dict[str, Any]]
+) -> None:
+    """Containers of a pod share its ports: what is asked for at the engine's must be the engine. An init container is
+    beside it where it is restarted always."""
     own = runtime.spec.container.port
-    for sidecar in sidecars:
+    beside = [("containers", each) for each in sidecars]
+    beside += [("initContainers", each) for each in first if each.get("restartPolicy") == "Always"]
+    for field, sidecar in beside:
         for port in sidecar.get("ports", ()):
             if port.get("name") == own.name or port.get("containerPort") == own.container_port:
                 raise RuntimeNotResolved(
                     "TemplateRefused",
-                    f"LLMService {'/'.join(service.key)}: spec.template.spec.containers: found port {port} on "
+                    f"LLMService {'/'.join(service.key)}: spec.template.spec.{field}: found port {port} on "
                     f"container {sidecar['name']}; {own.name} and {own.container_port} are the engine's: choose others",
                 )
 

@@ -13,6 +13,7 @@ from hearth.api.quantity import parse_quantity
 from hearth.api.template import ENGINE, ENGINE_PORT_ENV
 from hearth.crd_translator.arguments import substitute
 from hearth.crd_translator.names import labels
+from hearth.crd_translator.resolve import RuntimeNotResolved
 from hearth.crd_translator.storage import source_env, volumes_and_mounts
 from hearth.crd_translator.template import merged
 
@@ -34,15 +35,40 @@ def pod_template(service: LLMService, runtime: InferenceRuntime, component: str)
         "spec": _spec(service, runtime),
     }
     template = merged({}, rendered)
-    for layer in (runtime.spec.template, service.spec.template):
+    layers = {
+        f"InferenceRuntime {runtime.metadata.name}": runtime.spec.template,
+        f"LLMService {'/'.join(service.key)}": service.spec.template,
+    }
+    for whose, layer in layers.items():
         if layer is not None:
-            template = merged(template, layer.to_patch())
+            patch = layer.to_patch()
+            _check_devices(whose, runtime, patch)
+            template = merged(template, patch)
     spec = template["spec"]
     engine = spec["containers"][0]
     _bound_memory(engine)
     if not any(volume["name"] == "shm" for volume in spec["volumes"]):
         spec["volumes"] = [_shared_memory(engine), *spec["volumes"]]
     return template
+
+
+def _check_devices(whose: str, runtime: InferenceRuntime, patch: Part) -> None:
+    """How many devices an engine has goes into its arguments and into what is counted: it is said in one place."""
+    accelerator = runtime.spec.accelerator
+    shares = accelerator.sharing.resource_names
+    owned = dict.fromkeys(accelerator.resources, "accelerators")
+    owned |= {name: "fraction" for name in (shares.memory, shares.cores) if name is not None}
+    for container in patch.get("spec", {}).get("containers", ()):
+        if container["name"] != ENGINE:
+            continue
+        for kind in ("requests", "limits"):
+            for name, amount in container.get("resources", {}).get(kind, {}).items():
+                if name in owned:
+                    raise RuntimeNotResolved(
+                        "TemplateRefused",
+                        f"{whose}: spec.template.spec.containers: found {name}: {amount} in resources.{kind} of "
+                        f"container {ENGINE}; use spec.resources.{owned[name]} of the LLMService",
+                    )
 
 
 def _annotations(runtime: InferenceRuntime) -> Part:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.api.names import child_name
-from hearth.api.template import CACHE_PATH, WAIT
+from hearth.api.template import CACHE_PATH, DOWNLOAD, WAIT
 from hearth.crd_translator.arguments import substitute
 from hearth.crd_translator.names import labels
 from hearth.crd_translator.pod import pod_template
@@ -22,7 +22,6 @@ from hearth.crd_translator.storage import has_claim
 
 Part = dict[str, Any]
 
-DOWNLOAD: Final = "download"
 STILL_SECONDS: Final = 120
 """How long an engine waits for a download that nobody is at, before it downloads itself."""
 _COUNT_SECONDS: Final = 5
@@ -101,9 +100,9 @@ def _download_script(service: LLMService) -> str:
         f"[ -e {marker} ] && exit 0; mkdir -p {marker.rpartition('/')[0]} || exit; "
         f"(n=0; while :; do n=$((n+1)); echo $n > {counter}; set -- $(du -sk {CACHE_PATH}); "
         f'echo "{PROGRESS} $1 KiB"; sleep {_COUNT_SECONDS}; done) & counts=$!; '
-        # What engines wait for is written last, and only where all before it succeeded.
-        # Last: a shell that was forked with a trap loses a signal that comes before it has put the trap away.
+        # After both: a shell that is forked with a trap loses a signal that comes before it has put the trap away.
         f'"$@" & works=$!; trap "kill $works $counts; wait; exit {_TERMINATED}" TERM; '
+        # What engines wait for is written last, and only where all before it succeeded.
         f"wait $works; code=$?; kill $counts; [ $code -eq 0 ] && : > {marker}; exit $code"
     )
 

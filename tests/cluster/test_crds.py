@@ -36,10 +36,11 @@ def apply(plane: ControlPlane, *assignments: str, name: str = "qwen", dry: bool 
 def test_the_seed_manifest_is_accepted_as_it_stands_and_listed(crds: ControlPlane) -> None:
     crds.kubectl("apply", "-f", str(SEED))
     lines = crds.kubectl("get", "llms", "-n", "ai-prod").splitlines()
-    assert lines[0].split() == ["NAME", "PHASE", "RUNTIME", "REPLICAS", "AGE"]
+    assert lines[0].split() == ["NAME", "PHASE", "READY", "REASON", "REPLICAS", "RUNTIME", "AGE"]
     assert lines[1].split()[0] == "deepseek-v3-small"
     wide = crds.kubectl("get", "hearth", "-n", "ai-prod", "-o", "wide").splitlines()
-    assert wide[0].split() == ["NAME", "PHASE", "RUNTIME", "REPLICAS", "QUEUE", "URL", "AGE"]
+    more = ["RUNTIME", "QUEUE", "URL", "AGE"]
+    assert wide[0].split() == ["NAME", "PHASE", "READY", "REASON", "REPLICAS", *more]
 
 
 @pytest.mark.parametrize("runtime", sorted((ROOT / "runtimes").glob("*.yaml")), ids=lambda path: path.stem)
@@ -141,8 +142,8 @@ def test_the_status_is_written_on_its_own(crds: ControlPlane) -> None:
     crds.kubectl("patch", "llms/status", "-n", "ai-prod", "--subresource=status", "--type=merge", "-p", patch)
     assert crds.kubectl("get", "llms/status", "-n", "ai-prod").splitlines()[1].split()[1:4] == [
         "Ready",
-        "nvidia-vllm",
         "1",
+        "nvidia-vllm",
     ]
     wrong = json.dumps({"status": {"phase": "Sleeping"}})
     with pytest.raises(CommandFailed, match="Sleeping"):

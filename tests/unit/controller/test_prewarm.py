@@ -20,7 +20,7 @@ def pod(created: str = "1", *, phase: str = "Pending", **state: Any) -> dict[str
 
 
 def ended(code: int, message: str = "") -> dict[str, Any]:
-    return {"exitCode": code, "reason": "Error", "message": message}
+    return {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
 
 
 NO_NODE = pod()
@@ -45,7 +45,7 @@ EVICTED["status"] |= {"reason": "Evicted", "message": "The node was low on resou
         (
             job(),
             [pod(waiting={"reason": "ErrImagePull", "message": "no such image"})],
-            "PrewarmFailed",
+            "ImageNotPulled",
             "no such image",
         ),
         (
@@ -157,3 +157,36 @@ def test_a_job_goes_with_the_claim_that_it_was_made_for(
 def test_a_pod_of_an_earlier_job_writes_until_it_is_over(component: str, owner: str, phase: str, writes: bool) -> None:
     about = {"labels": {"app.kubernetes.io/component": component}, "ownerReferences": [{"uid": owner}]}
     assert at_work([{"metadata": about, "status": {"phase": phase}}], ["kept"]) is writes
+
+
+def said(reason: str, message: str, *, of: str = "u-job", component: str = "job-controller") -> dict[str, Any]:
+    return {"reason": reason, "message": message, "involvedObject": {"uid": of}, "source": {"component": component}}
+
+
+REFUSED = said("FailedCreate", 'Error creating: pods "p" is forbidden: exceeded quota: none')
+NOT_MOUNTED = said("FailedMount", 'secret "hub" not found', of="u-pod", component="kubelet")
+
+
+@pytest.mark.parametrize(
+    ("events", "pods", "reason", "says"),
+    [
+        ([REFUSED], [], "PodNotCreated", "Job qwen-prewarm-1: Error creating: pods"),
+        ([REFUSED], [pod(phase="Failed", terminated=ended(1, "401"))], "PodNotCreated", "exceeded quota"),
+        ([REFUSED, said("SuccessfulCreate", "Created pod: p")], [], "Downloading", "is at it"),
+        ([REFUSED], [pod()], "Downloading", "is at it"),
+        ([NOT_MOUNTED], [pod()], "VolumeNotMounted", 'pod p1: secret "hub" not found'),
+        ([said("Scheduled", "to a", of="u-pod"), NOT_MOUNTED], [NO_NODE], "Unschedulable", "0/2 nodes"),
+        ([said("TriggeredScaleUp", "pool 0->1", of="u-pod")], [NO_NODE], "Downloading", "is at it"),
+        ([], [pod(waiting={"reason": "CreateContainerConfigError", "message": "no x"})], "ContainerNotCreated", "no x"),
+    ],
+)
+def test_what_keeps_its_pod_away_is_told(
+    events: list[dict[str, Any]], pods: list[dict[str, Any]], reason: str, says: str
+) -> None:
+    made = job()
+    made["metadata"]["uid"] = "u-job"
+    pods = [{**each, "metadata": {**each["metadata"], "uid": "u-pod"}} for each in pods]
+    verdict = cached_verdict(World(None, None, [], prewarm=made, prewarm_pods=pods, prewarm_events=events))
+    assert verdict is not None
+    assert (verdict.status, verdict.reason) == (False, reason)
+    assert says in verdict.message

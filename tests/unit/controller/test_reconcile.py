@@ -15,6 +15,7 @@ from hearth.controller.reconcile import (
     UNSEEN_LOOK_SECONDS,
 )
 from hearth.crd_translator import ClusterFacts
+from hearth.kube.client import Listed
 from hearth.kube.errors import (
     AlreadyExists,
     Conflict,
@@ -851,3 +852,23 @@ async def test_a_claim_that_was_made_anew_is_filled_anew() -> None:
     await cluster.settle()
     assert cluster.names("Job") == [name]
     assert cluster.get("Job", name)["metadata"]["uid"] != first["uid"]
+
+
+async def test_a_prewarms_pod_that_the_cluster_refuses_is_told_at_rest_too() -> None:
+    cluster = Cluster("spec.cache.prewarm=true")
+    await cluster.settle()
+    (name,) = cluster.names("Job")
+    asked = f"involvedObject.uid={cluster.get('Job', name)['metadata']['uid']}"
+    refused = {"reason": "FailedCreate", "message": "exceeded quota: none", "involvedObject": {"uid": asked[19:]}}
+    first = {**refused, "reason": "SuccessfulCreate", "lastTimestamp": "2026-01-01T00:00:00Z"}
+    later = {**refused, "lastTimestamp": "2026-01-01T00:00:01Z"}
+
+    async def listed(path: str, label_selector: str = "", field_selector: str = "") -> Listed:
+        return Listed([later, first] if field_selector == asked else [], "1")
+
+    cluster.api.list_objects = listed  # type: ignore[method-assign]
+    assert await cluster.look() == LOOK_SECONDS
+    assert cluster.reason("ModelCached") == "PodNotCreated"
+    cluster.get("Job", name)["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    assert await cluster.look() != LOOK_SECONDS
+    assert cluster.reason("ModelCached") == "Cached"

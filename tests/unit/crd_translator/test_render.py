@@ -281,11 +281,47 @@ def test_another_template_is_another_version_and_the_same_one_is_not() -> None:
 
 
 @pytest.mark.parametrize("port", ["{name: http, containerPort: 1}", "{containerPort: 8000}"])
-def test_a_sidecar_cannot_have_the_engines_port(port: str) -> None:
-    more = f"spec.template.spec.containers=[{{name: b, image: b, ports: [{port}]}}]"
+@pytest.mark.parametrize("where", ["containers=[{", "initContainers=[{restartPolicy: Always, "])
+def test_a_sidecar_cannot_have_the_engines_port(where: str, port: str) -> None:
+    more = f"spec.template.spec.{where}name: b, image: b, ports: [{port}]}}]"
     with pytest.raises(RuntimeNotResolved, match=r"container b; http and 8000 are the engine's") as raised:
         engine_pod(more, by=TEMPLATED)
     assert raised.value.reason == "TemplateRefused"
+
+
+def test_an_init_container_that_ends_may_have_had_the_engines_port() -> None:
+    more = "spec.template.spec.initContainers=[{name: b, image: b, ports: [{containerPort: 8000}]}]"
+    assert engine_pod(more, by=TEMPLATED)["spec"]["initContainers"][0]["name"] == "b"
+
+
+@pytest.mark.parametrize("kind", ["requests", "limits"])
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("own.example/device", "accelerators"),
+        ("own.example/mem", "fraction"),
+        ("own.example/cores", "fraction"),
+    ],
+)
+def test_an_engines_devices_are_said_in_one_place(kind: str, name: str, use: str) -> None:
+    accelerator = {
+        "resourceName": "own.example/device",
+        "sharing": {"supported": True, "resourceNames": {"memory": "own.example/mem", "cores": "own.example/cores"}},
+    }
+    resources = f"resources: {{{kind}: {{{name}: 3}}}}"
+    of_service = f"spec.template.spec.containers=[{{name: engine, {resources}}}]"
+    of_runtime = {"spec": {"containers": [{"name": "engine", "resources": {kind: {name: 3}}}]}}
+    for by, more, whose in (
+        (runtime("r", accelerator=accelerator), [of_service], "LLMService "),
+        (runtime("r", accelerator=accelerator, template=of_runtime), [], "InferenceRuntime r: "),
+    ):
+        with pytest.raises(
+            RuntimeNotResolved, match=rf"^{whose}.*found {name}: 3 .*use spec\.resources\.{use} "
+        ) as raised:
+            engine_pod(*more, by=by)
+        assert raised.value.reason == "TemplateRefused"
+    sidecar = f"spec.template.spec.containers=[{{name: b, image: b, {resources}}}]"
+    assert engine_pod(sidecar, by=runtime("r", accelerator=accelerator))["spec"]["containers"][1]["name"] == "b"
 
 
 @pytest.mark.parametrize(
