@@ -1,7 +1,7 @@
 """The controller, as a process, on a real API server beside a real KEDA. There is no kubelet: pods stay pending."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -58,6 +58,56 @@ def test_what_somebody_edits_is_put_back_and_the_replicas_are_not(cluster: Clust
     cluster.plane.kubectl("scale", "deployment", NAME, "-n", NAMESPACE, "--replicas=0")
     cluster.until(lambda: cluster.get("llmservice")["status"]["phase"] == "ScaledToZero", "ScaledToZero again")
     assert "coldStart" not in cluster.get("llmservice")["status"]
+
+
+def test_a_rollout_that_somebody_pauses_goes_on(cluster: Cluster) -> None:
+    cluster.plane.kubectl("rollout", "pause", "deployment", NAME, "-n", NAMESPACE)
+    cluster.until(lambda: not cluster.get("deployment")["spec"].get("paused"), "it goes on")
+    before = cluster.get("deployment")["metadata"]["resourceVersion"]
+    cluster.apply("spec.scaling.max=2", name="settled")
+    cluster.until(lambda: (cluster.condition("Ready", "settled") or {}).get("status") == "True", "another one")
+    assert cluster.get("deployment")["metadata"]["resourceVersion"] == before, "and it is not written again"
+    cluster.plane.kubectl("delete", "llmservice", "settled", "-n", NAMESPACE, "--cascade=foreground")
+
+
+def test_an_admission_webhook_that_is_down_is_told_and_stops_no_other_object(cluster: Cluster) -> None:
+    cluster.apply("spec.scaling.min=1", name="hooked")
+    cluster.until(lambda: (cluster.get("scaledobject", "hooked") or {})["spec"]["minReplicaCount"] == 1, "it is there")
+    hook = {
+        "name": "down.acme.test",
+        "clientConfig": {"url": "https://127.0.0.1:9/"},
+        "rules": [
+            {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]},
+        ],
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    about = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
+    made = {**about, "metadata": {"name": "down"}, "webhooks": [hook]}
+    cluster.plane.kubectl("create", "-f", "-", stdin=json.dumps(made))
+    try:
+        # The API server takes a second to hear of a webhook.
+        edit = ("annotate", "deployment", "hooked", "-n", NAMESPACE, "x=y", "--dry-run=server")
+        cluster.until(lambda: _fails(lambda: cluster.plane.kubectl(*edit)), "the webhook refuses")
+        cluster.apply("spec.scaling.min=0", name="hooked")
+        cluster.until(lambda: (cluster.condition("Ready", "hooked") or {}).get("reason") == "Refused", "it is told")
+        assert "failed calling webhook" in cluster.condition("Ready", "hooked")["message"]
+        cluster.until(
+            lambda: cluster.get("scaledobject", "hooked")["spec"]["minReplicaCount"] == 0, "the ScaledObject is written"
+        )
+    finally:
+        cluster.plane.kubectl("delete", "validatingwebhookconfiguration", "down")
+    cluster.until(lambda: (cluster.condition("Ready", "hooked") or {}).get("reason") != "Refused", "it recovers")
+    cluster.plane.kubectl("delete", "llmservice", "hooked", "-n", NAMESPACE, "--cascade=foreground")
+
+
+def _fails(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except CommandFailed:
+        return True
+    return False
 
 
 def test_what_others_write_into_a_status_does_not_freeze_it(cluster: Cluster) -> None:
