@@ -52,7 +52,7 @@ def test_a_runtime_that_is_nested_two_thousand_deep(cluster: Cluster) -> None:
     cluster.plane.kubectl("create", "--validate=false", "-f", "-", stdin=manifest)
     cluster.apply("spec.runtime={name: deep}", name="deep")
     found = cluster.until(lambda: cluster.condition("RuntimeResolved", "deep"), "a condition")
-    assert (found["status"], found["reason"]) == ("False", "RuntimeNotFound")
+    assert (found["status"], found["reason"]) == ("False", "RuntimeInvalid")
     cluster.apply(name="second")
     cluster.until(lambda: served(cluster, "second"), "another one, beside it")
     cluster.plane.kubectl("delete", "infr", "deep")

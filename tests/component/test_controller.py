@@ -235,7 +235,7 @@ class TestWhatIsRefused:
         one.apply("spec.cache.storageClassName=null")
         await one.until(lambda: one.condition("Ready").get("status") == "True", "Ready again")
 
-    @pytest.mark.parametrize("code", [409, 429, 500])
+    @pytest.mark.parametrize("code", [409, 429, 503])
     async def test_what_passes_is_tried_again_and_not_told(self, tmp_path: Path, code: int) -> None:
         refusal = Refusal(code, "Passing", "not now")
         async with world(tmp_path, options=self.refusing("deployments", refusal, 2)) as made:
@@ -245,8 +245,9 @@ class TestWhatIsRefused:
             told = [event for event in made.items("events") if event["involvedObject"]["name"] == NAME]
             assert "Refused" not in {event["reason"] for event in told}
 
-    async def test_a_refused_object_becomes_well_when_it_is_taken(self, tmp_path: Path) -> None:
-        refusal = Refusal(422, "Invalid", "Service is invalid: quota")
+    @pytest.mark.parametrize(("code", "reason"), [(422, "Invalid"), (500, "InternalError")])
+    async def test_a_refused_object_becomes_well_when_it_is_taken(self, tmp_path: Path, code: int, reason: str) -> None:
+        refusal = Refusal(code, reason, "Service is not taken: quota")
         async with world(tmp_path, options=self.refusing("services", refusal, 1)) as made:
             made.apply()
             await made.until(lambda: made.get("deployments"), "the next try")
