@@ -98,8 +98,10 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
         assert pod[field] == role[field], field
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
     assert template["metadata"]["labels"] == {
-        **{"app.kubernetes.io/name": "llm-controller", "app.kubernetes.io/part-of": "hearth"},
-        **{"app.kubernetes.io/component": "controller", "team": "ai"},
+        "app.kubernetes.io/name": "llm-controller",
+        "app.kubernetes.io/part-of": "hearth",
+        "app.kubernetes.io/component": "controller",
+        "team": "ai",
     }
     assert template["metadata"]["annotations"]["note"] == "1"
     assert made["ServiceAccount/mine"]["metadata"]["annotations"] == {"role": "arn"}
