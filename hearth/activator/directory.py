@@ -133,7 +133,7 @@ class Directory:
             ready=ready,
             starting=starting,
             readiness_path=status.readiness_path or "",
-            paths=frozenset(status.engine_paths),
+            paths=frozenset(status.engine_paths or ()),
         )
         self._by_name[key[1]].add(key)
         self._set(entry)

@@ -80,8 +80,9 @@ class LLMServiceStatus(StatusModel):
         None, max_length=253, description="The InferenceRuntime that serves the model."
     )
     choice: RuntimeChoiceStatus | None = Field(None, description="What the runtime was chosen for.")
-    engine_paths: list[Annotated[str, Field(max_length=128)]] = Field(
-        default_factory=list, max_length=32, description="What its runtime serves beside the paths of inference."
+    # No default: the API server would fill it in after each write, and the controller take it for somebody else's.
+    engine_paths: list[Annotated[str, Field(max_length=128)]] | None = Field(
+        None, max_length=32, description="What its runtime serves beside the paths of inference."
     )
     readiness_path: str | None = Field(
         None,
