@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_a_rollout_that_somebody_pauses_goes_on(cluster: Cluster) -> None:
 
 def test_an_admission_webhook_that_is_down_is_told_and_stops_no_other_object(cluster: Cluster) -> None:
     cluster.apply("spec.scaling.min=1", name="hooked")
-    cluster.until(lambda: (cluster.get("scaledobject", "hooked") or {})["spec"]["minReplicaCount"] == 1, "it is there")
+    cluster.until(lambda: _least(cluster.get("scaledobject", "hooked")) == 1, "it is there")
     hook = {
         "name": "down.acme.test",
         "clientConfig": {"url": "https://127.0.0.1:9/"},
@@ -93,13 +94,15 @@ def test_an_admission_webhook_that_is_down_is_told_and_stops_no_other_object(clu
         cluster.apply("spec.scaling.min=0", name="hooked")
         cluster.until(lambda: (cluster.condition("Ready", "hooked") or {}).get("reason") == "Refused", "it is told")
         assert "failed calling webhook" in cluster.condition("Ready", "hooked")["message"]
-        cluster.until(
-            lambda: cluster.get("scaledobject", "hooked")["spec"]["minReplicaCount"] == 0, "the ScaledObject is written"
-        )
+        cluster.until(lambda: _least(cluster.get("scaledobject", "hooked")) == 0, "the ScaledObject is written")
     finally:
         cluster.plane.kubectl("delete", "validatingwebhookconfiguration", "down")
     cluster.until(lambda: (cluster.condition("Ready", "hooked") or {}).get("reason") != "Refused", "it recovers")
     cluster.plane.kubectl("delete", "llmservice", "hooked", "-n", NAMESPACE, "--cascade=foreground")
+
+
+def _least(scaled_object: Any) -> object:
+    return (scaled_object or {}).get("spec", {}).get("minReplicaCount")
 
 
 def _fails(call: Callable[[], object]) -> bool:
