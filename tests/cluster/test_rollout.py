@@ -88,6 +88,9 @@ def cluster(installed: Installed) -> Iterator[Rollout]:
         made.apply(
             f"spec.runtime={{name: {NAME}}}", "spec.scaling={min: 3, max: 3}", "spec.cache.strategy='None'", name=NAME
         )
+        made.until(lambda: made.get("deployment", NAME), "a Deployment")
+        # KEDA starts none here: no activator is heard, so that the scaler tells it nothing.
+        made.plane.kubectl("scale", "deployment", NAME, "-n", made.namespace, "--replicas=3")
         yield made
         made.plane.kubectl("delete", "llmservice", NAME, "-n", made.namespace)
         made.until(lambda: made.kubelet() == [], "no pods")
