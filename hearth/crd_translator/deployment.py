@@ -60,7 +60,8 @@ def _template(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
         spec["initContainers"] = [*spec.get("initContainers", []), wait_container(service, runtime, engine)]
     spec["terminationGracePeriodSeconds"] = grace_seconds(service, runtime)
     text = json.dumps(template, sort_keys=True)
-    version = {VERSION_ANNOTATION: hashlib.sha256(text.encode()).hexdigest()[:8]}
+    # With a letter in front: of digits alone, or digits with an e, some readers of YAML make a number.
+    version = {VERSION_ANNOTATION: f"v{hashlib.sha256(text.encode()).hexdigest()[:8]}"}
     template["metadata"]["annotations"] = {**template["metadata"].get("annotations", {}), **version}
     return template
 
