@@ -202,11 +202,11 @@ async def test_a_models_name_reaches_no_head(activator: ActivatorHarness, engine
 async def test_an_error_in_here_is_no_bad_request(
     activator: ActivatorHarness, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(host: str) -> None:
+    def broken(model: str) -> None:
         raise LookupError("a mistake of ours")
 
     activator.service()
-    monkeypatch.setattr(activator.door.directory, "by_host", broken)
+    monkeypatch.setattr(activator.door.directory, "by_model", broken)
     client = await activator.client()
     await client.chat()
     answer = await client.message()
