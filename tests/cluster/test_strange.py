@@ -30,9 +30,9 @@ def cluster(installed: Installed) -> Iterator[Cluster]:
 
 def served(cluster: Cluster, name: str) -> bool:
     try:
-        models = httpx.get(f"http://{CLIENTS}/v1/models", trust_env=False).json()["data"]
+        models = httpx.get(f"http://{CLIENTS}/v1/models", trust_env=False).json().get("data", ())
     except httpx.ConnectError:
-        return False  # it listens once it knows its services
+        return False  # it does not listen yet; then it says that it does not know its services yet
     made = cluster.status(name).get("phase") == "ScaledToZero"
     return made and name in [model["id"] for model in models]
 
