@@ -26,10 +26,14 @@ ENGINE_NODE = {
 
 @pytest.fixture(scope="module")
 def cluster(installed: Installed) -> Iterator[Cluster]:
-    address = f"{HOST}:9090"
+    """With an activator that the scaler hears: what the scaler can't tell, KEDA does not scale."""
+    operations = ("--operations-listen", "127.0.0.1:0")
     with (
-        installed.role("scaler", "--listen", address, "--activator", "127.0.0.1:9"),
-        installed.role("controller", "--scaler-address", address),
+        installed.role("scaler", "--listen", f"{HOST}:9090", "--activator", f"{HOST}:9091", *operations),
+        installed.role("controller", "--scaler-address", f"{HOST}:9090"),
+        installed.role(
+            *("activator", "--listen", f"{HOST}:8080", "--demand-listen", f"{HOST}:9091", *operations),
+        ),
     ):
         yield Cluster(installed.plane)
 
