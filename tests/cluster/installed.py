@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.builders import ROOT
-from tests.cluster.controlplane import ControlPlane
+from tests.cluster.controlplane import HOST, ControlPlane
 from tests.cluster.kubectl import NAMESPACE
 
 SYSTEM = "hearth-system"
+SCALER, CLIENTS = f"{HOST}:9090", f"{HOST}:8080"
+"""Where the scaler listens for KEDA, and the activator for clients."""
 NODES = {"gpu": "nvidia.com/gpu", "npu": "huawei.com/Ascend910"}
 
 
@@ -68,6 +70,26 @@ class Installed:
                 process.kill()
                 process.wait()
         assert "Traceback" not in log_file.read_text(), log_file.read_text()
+
+    @contextlib.contextmanager
+    def looked_after(self) -> Iterator[None]:
+        """Run a controller, and a scaler that hears no activator: it tells KEDA nothing, which then starts nothing."""
+        with (
+            self.role("scaler", "--listen", SCALER, "--activator", "127.0.0.1:9"),
+            self.role("controller", "--scaler-address", SCALER),
+        ):
+            yield
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[None]:
+        """Run all three roles; clients are served at `CLIENTS`."""
+        demand, operations = f"{HOST}:9091", ("--operations-listen", "127.0.0.1:0")
+        with (
+            self.role("scaler", "--listen", SCALER, "--activator", demand, *operations),
+            self.role("controller", "--scaler-address", SCALER),
+            self.role("activator", "--listen", CLIENTS, "--demand-listen", demand, *operations),
+        ):
+            yield
 
     def _start(self, role: str, log_file: Path, arguments: tuple[str, ...]) -> "subprocess.Popen[bytes]":
         account = self.plane.kubeconfig_of(SYSTEM, f"hearth-{role}")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.controlplane import HOST
 from tests.cluster.installed import NODES, Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
 
@@ -17,11 +16,7 @@ EITHER = "spec.runtime.selector.vendor=[nvidia, ascend]"
 
 @pytest.fixture(scope="module")
 def cluster(installed: Installed) -> Iterator[Cluster]:
-    address = f"{HOST}:9090"
-    with (
-        installed.role("scaler", "--listen", address, "--activator", "127.0.0.1:9"),
-        installed.role("controller", "--scaler-address", address),
-    ):
+    with installed.looked_after():
         yield Cluster(installed.plane)
 
 

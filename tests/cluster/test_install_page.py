@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.builders import ROOT
-from tests.cluster.controlplane import HOST, CommandFailed, ControlPlane, run
+from tests.cluster.controlplane import CommandFailed, ControlPlane, run
 from tests.cluster.installed import NODES, SYSTEM, Installed
 from tests.cluster.kubectl import NAME, NAMESPACE, Cluster
 
@@ -66,13 +66,9 @@ def test_step_by_step_with_kubectl(plane: ControlPlane, tmp_path: Path) -> None:
     model = next(number for number, words in enumerate(steps) if words[0] == "create")
     for words in steps[:model]:
         plane.kubectl(*words)
-    address = f"{HOST}:9090"
     installed = Installed(plane, tmp_path)
     # No node runs the pods of deploy/ here: the roles run beside it, with its accounts.
-    with (
-        installed.role("scaler", "--listen", address, "--activator", "127.0.0.1:9"),
-        installed.role("controller", "--scaler-address", address),
-    ):
+    with installed.looked_after():
         for words in steps[model:]:
             said = plane.kubectl(*words)
         assert said.splitlines()[0].split() == ["NAME", "PHASE", "READY", "REASON", "REPLICAS", "RUNTIME", "AGE"]

@@ -8,18 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.controlplane import HOST, CommandFailed
+from tests.cluster.controlplane import CommandFailed
 from tests.cluster.installed import Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
 
 
 @pytest.fixture(scope="module")
 def cluster(installed: Installed) -> Iterator[Cluster]:
-    address = f"{HOST}:9090"
-    with (
-        installed.role("scaler", "--listen", address, "--activator", "127.0.0.1:9"),
-        installed.role("controller", "--scaler-address", address),
-    ):
+    with installed.looked_after():
         yield Cluster(installed.plane)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.builders import runtime_manifest
-from tests.cluster.controlplane import HOST, CommandFailed
+from tests.cluster.controlplane import CommandFailed
 from tests.cluster.installed import Installed
 from tests.cluster.kubectl import Cluster
 
@@ -74,11 +74,7 @@ class Rollout(Cluster):
 
 @pytest.fixture(scope="module")
 def cluster(installed: Installed) -> Iterator[Rollout]:
-    address = f"{HOST}:9090"
-    with (
-        installed.role("scaler", "--listen", address, "--activator", "127.0.0.1:9"),
-        installed.role("controller", "--scaler-address", address),
-    ):
+    with installed.looked_after():
         made = Rollout(installed.plane)
         made.plane.kubectl(
             "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})

@@ -8,23 +8,14 @@ import httpx
 import pytest
 
 from tests.builders import llmservice_manifest, runtime_manifest
-from tests.cluster.controlplane import HOST
-from tests.cluster.installed import Installed
+from tests.cluster.installed import CLIENTS, Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
-
-CLIENTS = f"{HOST}:8080"
 
 
 @pytest.fixture(scope="module")
 def cluster(installed: Installed) -> Iterator[Cluster]:
     """`role` fails at the end where one has ended, or has logged a stack."""
-    operations = ("--operations-listen", "127.0.0.1:0")
-    listens = ("--demand-listen", f"{HOST}:9091", *operations)
-    with (
-        installed.role("scaler", "--listen", f"{HOST}:9090", "--activator", f"{HOST}:9091", *operations),
-        installed.role("controller", "--scaler-address", f"{HOST}:9090"),
-        installed.role("activator", "--listen", CLIENTS, *listens),
-    ):
+    with installed.served():
         yield Cluster(installed.plane)
 
 

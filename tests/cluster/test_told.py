@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.builders import llmservice_manifest
-from tests.cluster.controlplane import HOST, CommandFailed, ControlPlane, run
+from tests.cluster.controlplane import CommandFailed, ControlPlane, run
 from tests.cluster.installed import Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
 
@@ -26,15 +26,8 @@ ENGINE_NODE = {
 
 @pytest.fixture(scope="module")
 def cluster(installed: Installed) -> Iterator[Cluster]:
-    """With an activator that the scaler hears: what the scaler can't tell, KEDA does not scale."""
-    operations = ("--operations-listen", "127.0.0.1:0")
-    with (
-        installed.role("scaler", "--listen", f"{HOST}:9090", "--activator", f"{HOST}:9091", *operations),
-        installed.role("controller", "--scaler-address", f"{HOST}:9090"),
-        installed.role(
-            *("activator", "--listen", f"{HOST}:8080", "--demand-listen", f"{HOST}:9091", *operations),
-        ),
-    ):
+    """What the scaler can't tell, KEDA does not scale: it hears an activator here."""
+    with installed.served():
         yield Cluster(installed.plane)
 
 

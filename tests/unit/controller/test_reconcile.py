@@ -630,9 +630,8 @@ async def test_conditions_of_others_that_leave_no_room_for_ours_go() -> None:
     assert cluster.status["phase"] == "ScaledToZero"
 
 
-async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
-    cluster = Cluster()
-    await cluster.settle()
+def refuse_claims(cluster: Cluster) -> None:
+    """Refuse whatever is applied to a claim, as the API server does where it may not change."""
     apply = cluster.api.apply_object
 
     async def immutable(path: str, item: KubeObject, manager: str) -> KubeObject:
@@ -641,6 +640,12 @@ async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
         return await apply(path, item, manager)
 
     cluster.api.apply_object = immutable  # type: ignore[method-assign]
+
+
+async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    refuse_claims(cluster)
     cluster.apply("spec.cache.size=20Gi", "spec.scaling.max=7")
     with pytest.raises(Refused):
         await cluster.look()
@@ -797,14 +802,7 @@ async def test_the_next_prewarm_begins_when_the_earlier_one_and_its_pods_are_gon
     about = {"name": "p", "namespace": "ai", "labels": labels, "ownerReferences": [{"uid": made["metadata"]["uid"]}]}
     pod = {"metadata": about, "status": {"phase": "Running"}}
     cluster.belongings.put("Pod", ObjectKey("ai", "p"), pod)
-    apply = cluster.api.apply_object
-
-    async def immutable(path: str, item: KubeObject, manager: str) -> KubeObject:
-        if item["kind"] == "PersistentVolumeClaim":
-            raise Refused("422: spec is immutable after creation", 422)
-        return await apply(path, item, manager)
-
-    cluster.api.apply_object = immutable  # type: ignore[method-assign]
+    refuse_claims(cluster)
     cluster.apply("spec.cache={prewarm: true, strategy: SharedPVC, size: 20Gi}", "spec.template.metadata.labels={a: b}")
     for _ in range(2):
         with pytest.raises(Refused):

@@ -18,6 +18,7 @@ from hearth.kube.errors import Expired, KubeError, Unanswered, Unavailable
 from hearth.kube.informer import Informer
 from hearth.kube.objects import KubeObject, ObjectKey, name_of
 from hearth.scaler.discovery import ActivatorDirectory
+from tests.backoffs import noted_backoffs
 from tests.builders import endpoint_slice, llmservice_manifest
 from tests.unit.kube.test_objects import anything
 
@@ -174,14 +175,7 @@ async def test_what_has_no_name_is_left_out(item: Any) -> None:
 @pytest.fixture
 def failures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float, float]]:
     """What is asked of the back-off: failures in a row, the first and the longest wait. Nobody waits for it."""
-    asked: list[tuple[int, float, float]] = []
-
-    def backoff(count: int, first: float, last: float) -> float:
-        asked.append((count, first, last))
-        return 0.001
-
-    monkeypatch.setattr(module, "backoff", backoff)
-    return asked
+    return noted_backoffs(monkeypatch, module)
 
 
 async def test_a_callback_is_called_again_after_half_a_second_and_then_later_and_later(

@@ -14,6 +14,7 @@ from hearth.scaler import listener as module
 from hearth.scaler.listener import DemandListener
 from hearth.scaler.picture import DemandPicture
 from hearth.scaler.pulses import Pulses
+from tests.backoffs import noted_backoffs
 
 PATIENCE = 10.0
 
@@ -42,15 +43,8 @@ class Scripted(DemandServicer):
 @pytest.fixture
 def failures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float, float]]:
     """What is asked of the back-off. Nobody waits for it."""
-    asked: list[tuple[int, float, float]] = []
-
-    def backoff(count: int, first: float, last: float) -> float:
-        asked.append((count, first, last))
-        return 0.001
-
-    monkeypatch.setattr(module, "backoff", backoff)
     monkeypatch.setattr(module, "_SILENCE_SECONDS", 0.5)
-    return asked
+    return noted_backoffs(monkeypatch, module)
 
 
 async def follow(servicer: Scripted) -> None:
