@@ -18,13 +18,13 @@ from hearth.kube.objects import (
     condition,
     conditions_of,
     is_leaving,
+    is_owned,
     is_replica_of,
     mapping,
     mappings,
     name_of,
     namespace_of,
     number,
-    owners_of,
     text,
     uid_of,
 )
@@ -86,9 +86,7 @@ async def find(kube: KubeClient, namespace: str, name: str) -> Found | None:
 
 def _owned(item: KubeObject | None, service: KubeObject) -> KubeObject | None:
     """An object, where it is this LLMService's."""
-    if item is None or all(owner.get("uid") != uid_of(service) for owner in owners_of(item)):
-        return None
-    return item
+    return item if item is not None and is_owned(item, uid_of(service)) else None
 
 
 def explain(found: Found, now: datetime | None = None) -> Explanation:

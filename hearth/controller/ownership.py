@@ -14,7 +14,18 @@ from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL, MANAGED_BY
 from hearth.crd_translator.storage import ACCESS_MODES
 from hearth.group import API_VERSION
-from hearth.kube.objects import KubeObject, is_leaving, key_of, labels_of, mappings, metadata, name_of, owners_of, texts
+from hearth.kube.objects import (
+    KubeObject,
+    is_leaving,
+    is_owned,
+    key_of,
+    labels_of,
+    mappings,
+    metadata,
+    name_of,
+    owners_of,
+    texts,
+)
 
 MANAGER = "hearth-controller"
 # Owns spec.replicas = 0 of a new Deployment until KEDA writes it: without an owner the API server would say 1.
@@ -56,11 +67,6 @@ def standing(found: KubeObject | None, key: ServiceKey, uid: str) -> Standing:
     if labels.items() <= labels_of(found).items() and not managers.isdisjoint((MANAGER, CREATOR)):
         return "leaving" if is_leaving(found) else "orphan"
     return "foreign"
-
-
-def is_owned(found: KubeObject, uid: str) -> bool:
-    """Whether it is the LLMService's with this uid, whoever made it."""
-    return any(owner.get("uid") == uid for owner in owners_of(found))
 
 
 def _managers(found: KubeObject) -> set[str]:

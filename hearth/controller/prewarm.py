@@ -13,13 +13,13 @@ from hearth.kube.objects import (
     condition,
     instant,
     is_leaving,
+    is_owned,
     labels_of,
     mapping,
     mappings,
     metadata,
     name_of,
     number,
-    owners_of,
     text,
     uid_of,
 )
@@ -50,7 +50,7 @@ def at_work(pods: Sequence[KubeObject], jobs: Collection[str]) -> bool:
     return any(
         labels_of(pod).get(COMPONENT_LABEL) == "prewarm"
         and not is_over(pod)
-        and not any(owner.get("uid") in jobs for owner in owners_of(pod))
+        and not any(is_owned(pod, job) for job in jobs)
         for pod in pods
     )
 

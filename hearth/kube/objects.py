@@ -95,6 +95,11 @@ def owners_of(item: object) -> list[KubeObject]:
     return mappings(item, "metadata", "ownerReferences")
 
 
+def is_owned(item: object, uid: str) -> bool:
+    """Whether one of its owner references has this uid, whoever made it."""
+    return any(owner.get("uid") == uid for owner in owners_of(item))
+
+
 def is_replica_of(pod: object, name: str, uid: str) -> bool:
     """Whether the Deployment of this name and uid made a pod: it is controlled by a ReplicaSet with the Deployment's
     name and the hash of the pod's template (pkg/controller/deployment/sync.go), or by the Deployment itself where
