@@ -48,6 +48,11 @@ class ManifestError(Exception):
         super().__init__("\n".join(map(str, problems)))
         self.problems = list(problems)
 
+    @property
+    def in_a_line(self) -> str:
+        """What is wrong with one object, whose name is known."""
+        return "; ".join(f"{problem.path}: {problem.message}" for problem in self.problems)
+
 
 def load_llmservices(files: Iterable[str | Path]) -> list[LLMService]:
     """Read one LLMService from each file ("-" is standard input).

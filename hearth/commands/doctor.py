@@ -263,8 +263,8 @@ def accelerator_checks(
         try:
             resources = read_runtime(item).spec.accelerator.resources
         except ManifestError as error:
-            why = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
-            made.append(Check(f"InferenceRuntime {name}", False, f"can't be read: {why}", f"kubectl edit infr {name}"))
+            found = f"can't be read: {error.in_a_line}"
+            made.append(Check(f"InferenceRuntime {name}", False, found, f"kubectl edit infr {name}"))
             continue
         if not resources or any(resource in there for resource in resources):
             fitting.append(name)

@@ -7,7 +7,7 @@ break for minutes, and no replica is there that would end.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.labels import RESOURCE_ANNOTATION, RUNTIME_ANNOTATION, VENDOR_ANNOTATION
@@ -16,7 +16,7 @@ from hearth.api.reasons import ReasonName
 from hearth.controller.verdict import Verdict
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved
 from hearth.crd_translator.resolve import check_fits, first_resource, on_resource, resolve_runtime
-from hearth.kube.objects import KubeObject, instant, mapping, number, text
+from hearth.kube.objects import KubeObject, instant, mapping, number, text, written
 
 HELD = timedelta(minutes=3)
 """How long another choice must have been the better one. A device plugin's restart takes seconds, a node's minutes."""
@@ -166,7 +166,7 @@ def _next(
     since = instant(was.get("since")) if {**was, "since": ""} == {**wanted, "since": ""} else None
     if since is None or since > now:
         since = now
-    return {**wanted, "since": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}, now - since
+    return {**wanted, "since": written(since)}, now - since
 
 
 def _name(runtime: InferenceRuntime) -> KubeObject:

@@ -75,6 +75,7 @@ from hearth.kube.objects import (
     text,
     uid_of,
     version_of,
+    written,
 )
 from hearth.logs import fields
 from hearth.troubles import is_over
@@ -152,7 +153,7 @@ class Reconciler:
             world, found, again = await self._serve(service, item, choice)
         except ManifestError as error:
             world = self._world(key)
-            found = [Verdict("Ready", False, "Invalid", "; ".join(f"{p.path}: {p.message}" for p in error.problems))]
+            found = [Verdict("Ready", False, "Invalid", error.in_a_line)]
         except RuntimeNotResolved as error:
             world = self._world(key)
             found = runtime_not_resolved(world, error.reason, str(error))
@@ -485,7 +486,7 @@ class Reconciler:
             selector=f"{LLMSERVICE_LABEL}={key.name},{COMPONENT_LABEL}=engine",
             url=f"http://{key.name}.{key.namespace}.svc/v1",
             generation=number(item, "metadata", "generation"),
-            now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            now=written(now),
             paths=runtime.spec.paths if runtime is not None else None,
             readiness_path=(readiness_path(runtime) or "") if runtime is not None else None,
         )
@@ -497,15 +498,15 @@ class Reconciler:
         if strange:
             await self._clear(path, item, strange)
         try:
-            written = await self._kube.apply_object(path, document, MANAGER)
+            applied = await self._kube.apply_object(path, document, MANAGER)
         except Refused:
             # Conditions of others may leave no room for ours. A status that can't be written helps nobody: theirs go.
             if _without_others(old) == old:
                 raise
             await self._clear(path, item, ["conditions"])
-            written = await self._kube.apply_object(path, document, MANAGER)
+            applied = await self._kube.apply_object(path, document, MANAGER)
         # An apply takes over what others wrote, and removes nothing of theirs.
-        if left := sorted(mapping(written, "status").keys() - status.keys()):
+        if left := sorted(mapping(applied, "status").keys() - status.keys()):
             await self._clear(path, item, left)
         for event in transitions(item, old, status, now.isoformat(timespec="microseconds"), self._identity):
             await self._tell(event)

@@ -10,11 +10,9 @@ from collections.abc import Sequence
 
 from hearth.api.labels import VERSION_ANNOTATION
 from hearth.controller.verdict import Verdict
-from hearth.controller.world import World, wanted_replicas
+from hearth.controller.world import World, alive, wanted_replicas
 from hearth.kube.objects import KubeObject, mapping, mappings, number, text
 from hearth.troubles import unschedulable
-
-_OVER = ("Succeeded", "Failed")
 
 
 def with_room(objects: Sequence[KubeObject], world: World) -> tuple[KubeObject, ...]:
@@ -25,7 +23,7 @@ def with_room(objects: Sequence[KubeObject], world: World) -> tuple[KubeObject, 
 def room(world: World) -> int:
     """maxUnavailable. It follows the replicas without a node while all run the same version, and stands during a
     rollout until a replica of the new version has a node: a template that no node can take must not end them all."""
-    present, live = _version(world.deployment), _live(world)
+    present, live = _version(world.deployment), alive(world)
     without_node = sum(unschedulable(pod) is not None for pod in live)
     asked = min(1 + without_node, max(1, wanted_replicas(world)))
     new = [pod for pod in live if _version_of(pod) == present]
@@ -38,7 +36,7 @@ def room(world: World) -> int:
 def version_verdict(world: World) -> Verdict:
     """The condition UpToDate: which version the replicas run."""
     template = mapping(world.deployment, "spec", "template")
-    present, image, live = _version(world.deployment), _image(mapping(template, "spec")), _live(world)
+    present, image, live = _version(world.deployment), _image(mapping(template, "spec")), alive(world)
     if not live:
         return Verdict("UpToDate", True, "UpToDate", f"the next replica runs version {present}, image {image}")
     old = [pod for pod in live if _version_of(pod) != present]
@@ -48,10 +46,6 @@ def version_verdict(world: World) -> Verdict:
     told = ", ".join(f"{count} run version {version}, image {its}" for (version, its), count in sorted(others.items()))
     counts = f"{len(live) - len(old)} of {len(live)} replicas run version {present}, image {image}"
     return Verdict("UpToDate", False, "RollingOut", f"{counts}; {told}, and are replaced one by one")
-
-
-def _live(world: World) -> list[KubeObject]:
-    return [pod for pod in world.pods if text(pod, "status", "phase") not in _OVER]
 
 
 def _version(deployment: KubeObject | None) -> str:

@@ -18,7 +18,7 @@ from hearth.faults import contained
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import KubeError, NotFound
 from hearth.kube.kinds import INFERENCE_RUNTIME
-from hearth.kube.objects import KubeObject, ObjectKey, condition, metadata, number, text, uid_of
+from hearth.kube.objects import KubeObject, ObjectKey, condition, metadata, number, text, uid_of, written
 from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
 
@@ -48,9 +48,8 @@ class Runtimes:
         try:
             self.readable[name] = read_runtime(item)
         except ManifestError as error:
-            why = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
-            self.unreadable[name] = Unreadable(text(item, "spec", "vendor"), why)
-            log.warning("InferenceRuntime cannot be read", extra=fields(runtime=name, reason=why))
+            self.unreadable[name] = Unreadable(text(item, "spec", "vendor"), error.in_a_line)
+            log.warning("InferenceRuntime cannot be read", extra=fields(runtime=name, reason=error.in_a_line))
         self._queue.add(name)
 
     async def run(self) -> None:
@@ -90,7 +89,6 @@ def runtime_status(item: KubeObject, why_not: str | None, now: datetime) -> Kube
     wanted = {"status": status, "reason": reason, "message": message, "observedGeneration": generation}
     if all(was.get(field) == value for field, value in wanted.items()):
         return None
-    written = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     since = text(was, "lastTransitionTime") if was.get("status") == status else ""
-    made = {"type": "Accepted", "lastTransitionTime": since or written, **wanted}
+    made = {"type": "Accepted", "lastTransitionTime": since or written(now), **wanted}
     return {"observedGeneration": generation, "conditions": [made]}

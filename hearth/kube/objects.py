@@ -126,6 +126,11 @@ def condition(item: object, kind: str) -> KubeObject:
     return next((found for found in conditions_of(item) if found.get("type") == kind), {})
 
 
+def written(time: datetime) -> str:
+    """A time as Kubernetes writes a metav1.Time: RFC 3339 in UTC, whole seconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def instant(written: object) -> datetime | None:
     """An RFC 3339 time; None where it is none."""
     if not isinstance(written, str):
