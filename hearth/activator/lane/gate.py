@@ -191,7 +191,7 @@ class Gate:
         if took is not None:
             self.tally.cold_start.observe(sum(took.values()))
             for phase, seconds in took.items():
-                self.tally.phase[phase].observe(seconds)
+                self.tally.phases[phase] += seconds
 
     def admit(self, held: Held) -> None:
         """Count a request as waiting, in this turn of the event loop; it may be sent on in the same turn.

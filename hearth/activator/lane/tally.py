@@ -7,28 +7,33 @@ from collections import Counter
 
 from prometheus_client import Histogram
 
+from hearth.coldstart import PHASES
+
 REASONS = (
     *("queue_full", "activation_timeout", "model_starting", "model_asleep", "model_deleted", "activator_stopping"),
     *("engine_failed", "overloaded", "internal_error"),
 )
 """Codes of the errors with which a request of a known LLMService is rejected."""
 
+STATUSES = (200, 400, 404, 429, 500, 502, 503)
+"""Of answers that an LLMService's requests get: the engine's usual ones, and those of Hearth's own errors."""
+
 
 class Tally:
-    """`held`, `first_byte`, `cold_start` (seconds) and `phase` (seconds, labelled by phase) are histograms."""
+    """`held`, `first_byte` and `cold_start` (seconds) are histograms; `phases` are the seconds of cold starts by phase.
+
+    Every series that can be named beforehand is there from the start: one that begins with its first count has no rate
+    there."""
 
     __slots__ = (
         *("admitted", "broken", "bytes", "cold_start", "events", "first_byte", "heartbeats", "held", "left"),
-        *("phase", "rejected", "responses", "retries"),
+        *("phases", "rejected", "responses", "retries"),
     )
 
-    def __init__(
-        self, held: Histogram, first_byte: Histogram, cold_start: Histogram, phase: dict[str, Histogram]
-    ) -> None:
+    def __init__(self, held: Histogram, first_byte: Histogram, cold_start: Histogram) -> None:
         self.admitted = 0
-        # From the start on, since a series that begins with its first count has no rate there.
         self.rejected: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
-        self.responses: Counter[int] = Counter({200: 0, 500: 0})
+        self.responses: Counter[int] = Counter(dict.fromkeys(STATUSES, 0))
         self.bytes = 0
         self.events = 0
         self.heartbeats = 0
@@ -38,4 +43,4 @@ class Tally:
         self.held = held
         self.first_byte = first_byte
         self.cold_start = cold_start
-        self.phase = phase
+        self.phases: dict[str, float] = dict.fromkeys(PHASES, 0.0)
