@@ -29,8 +29,8 @@ class EmbeddedServer(uvicorn.Server):
 
 
 def operations_routes(ready: Callable[[], bool], registry: RoleRegistry) -> list[Route]:
-    """/healthz, which answers while the event loop turns; /readyz, which answers 503 until `ready`; and /metrics, in the
-    format that is asked for and in gzip where that is accepted."""
+    """/healthz, which answers while the event loop turns; /readyz, which answers 503 until `ready`; and /metrics, in
+    the format that is asked for, and in gzip where that is accepted."""
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
