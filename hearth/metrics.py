@@ -114,7 +114,7 @@ class RoleRegistry(CollectorRegistry):
 
 def role_registry(role: str) -> RoleRegistry:
     """A registry with what every role tells: its build, its faults, and its process as prometheus-client tells it."""
-    disable_created_metrics()  # a series for each counter that nobody asks for
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each counter that nobody asks for
     registry = RoleRegistry()
     ProcessCollector(registry=registry)
     info = Gauge(BUILD_INFO.name, BUILD_INFO.help, BUILD_INFO.labels, registry=registry)
