@@ -6,15 +6,18 @@ figure is a state that is kept anyway, it is read when Prometheus asks, and cost
 https://prometheus.io/docs/practices/naming/
 """
 
+import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from hearth import __version__
 from hearth.faults import counted
@@ -52,6 +55,14 @@ class Metric:
         family = kind(self.name.removesuffix("_total"), self.help, labels=self.labels)
         for labels, value in samples:
             family.add_metric(labels, value)
+        return family
+
+    def of_timings(self, samples: Iterable[tuple[Sequence[str], Sequence[int], float]]) -> Family:
+        """A histogram of what was counted elsewhere: labels, counts for each of `buckets` and for those beyond, sum."""
+        family = HistogramMetricFamily(self.name, self.help, labels=self.labels)
+        bounds = [floatToGoString(bound) for bound in (*self.buckets, math.inf)]  # type: ignore[no-untyped-call]
+        for labels, counts, total in samples:
+            family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
         return family
 
     def histogram(self, registry: CollectorRegistry) -> Histogram:

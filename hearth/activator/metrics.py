@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
-from hearth.activator.lane.tally import REASONS, Tally
+from hearth.activator.lane.tally import REASONS
 from hearth.api.key import ServiceKey
 from hearth.coldstart import PHASES
 from hearth.http1.limits import Budget
@@ -137,22 +137,7 @@ class ActivatorMetrics:
         self._gates = gates
         self._now = now
         self._streams = streams
-        self._held, self._first_byte = HELD.histogram(registry), FIRST_BYTE.histogram(registry)
-        self._cold_start = COLD_START.histogram(registry)
         registry.register(Collected(self._collect))
-
-    def tally(self, key: ServiceKey) -> Tally:
-        """A new LLMService's tally."""
-        return Tally(
-            self._held.labels(*key),
-            self._first_byte.labels(*key),
-            self._cold_start.labels(*key),
-        )
-
-    def forget(self, key: ServiceKey) -> None:
-        """The LLMService is gone, and its series with it."""
-        for histogram in (self._held, self._first_byte, self._cold_start):
-            histogram.remove(*key)
 
     def _collect(self) -> Iterator[Family]:
         gates, now = list(self._gates.items()), self._now()
@@ -172,6 +157,13 @@ class ActivatorMetrics:
         )
         yield RESPONSES.of(
             ((*key, str(code)), count) for key, gate in gates for code, count in gate.tally.responses.items()
+        )
+        yield HELD.of_timings((key, gate.tally.held.counts, gate.tally.held.total) for key, gate in gates)
+        yield FIRST_BYTE.of_timings(
+            (key, gate.tally.first_byte.counts, gate.tally.first_byte.total) for key, gate in gates
+        )
+        yield COLD_START.of_timings(
+            (key, gate.tally.cold_start.counts, gate.tally.cold_start.total) for key, gate in gates
         )
         yield PHASE.of(((*key, phase), spent) for key, gate in gates for phase, spent in gate.tally.phases.items())
         yield ELAPSED.of((key, gate.cold_starts.elapsed(now)) for key, gate in gates)

@@ -149,6 +149,8 @@ class Gate:
         self.hold = Hold(policy.max_queue, policy.concurrency, policy.activation_timeout)
         self.cold_starts = ColdStarts()
         self._loop = asyncio.get_running_loop()
+        # Where it is needed: up to Python 3.11, to ask for the running loop is a system call.
+        self.now = self._loop.time
         self._heartbeats = heartbeats
         self._on_demand = on_demand
         self._failed = failed
