@@ -472,6 +472,12 @@ INFERENCE_RUNTIMES = {
         "spec.accelerator.resourceNames: found ['a.com/c']; give either resourceName or resourceNames",
         "resourceNames: give either resourceName or resourceNames",
     ),
+    "a unit of no memory": Refusal("spec.accelerator.sharing.memoryUnit='0'", _SIZE, _SIZE),
+    "a device without cores": Refusal(
+        "spec.accelerator.sharing.coresPerDevice=0",
+        "spec.accelerator.sharing.coresPerDevice: found 0; expected greater than or equal to 1",
+        "spec.accelerator.sharing.coresPerDevice",
+    ),
     "a count that no LLMService may ask for": Refusal(
         "spec.accelerator.allowedCounts=[65]",
         "spec.accelerator.allowedCounts[0]",
@@ -711,6 +717,9 @@ GOOD_LLMSERVICES = {
 }
 
 GOOD_RUNTIMES = {
+    "shares in units of their own": "spec.accelerator.sharing={supported: true, memoryUnit: 512Mi, coresPerDevice: 16, "
+    "resourceNames: {memory: a.com/memory, cores: a.com/core}}",
+    "an image that is to be given": "spec.container.image=registry.invalid/a/b:ask",
     "metrics on a named port": "spec.metrics={port: http, running: 'vllm:num_requests_running'}",
     "metrics on another port": "spec.metrics={port: 9000}",
     "a port of one letter": "spec.container.port={name: a, containerPort: 1}",

@@ -176,12 +176,23 @@ class Container(ApiModel):
     )
     port: Port = Field(default_factory=Port, description="The port of the engine's OpenAI endpoint.")
 
+    @property
+    def image_wanted(self) -> str:
+        """What is wrong where the image stands for one that somebody has to give; "" where one is given.
+
+        No registry can have a name under .invalid (RFC 6761): a runtime whose image is not public has one there.
+        """
+        host, slash, _ = self.image.partition("/")
+        if not slash or not re.fullmatch(r"([^:]*\.)?invalid(:[0-9]+)?", host):
+            return ""
+        return f"spec.container.image: found {self.image!r}, which stands for an image that you have to give; set yours"
+
 
 class SharingResources(ApiModel):
     """The extended resources that a fraction of a device is asked for with (such as HAMi's)."""
 
-    memory: ResourceName | None = Field(None, description="Resource that counts MiB of device memory.")
-    cores: ResourceName | None = Field(None, description="Resource that counts percent of a device's compute.")
+    memory: ResourceName | None = Field(None, description="Resource that counts device memory, in memoryUnit.")
+    cores: ResourceName | None = Field(None, description="Resource that counts compute, coresPerDevice a device.")
 
 
 class Sharing(ApiModel):
@@ -194,6 +205,12 @@ class Sharing(ApiModel):
 
     supported: bool = Field(False, description="Whether spec.resources.fraction may be asked for.")
     resource_names: SharingResources = Field(default_factory=SharingResources)
+    memory_unit: Quantity = Field(
+        "1Mi", description="How much memory one of resourceNames.memory is; what is asked for is rounded up to it."
+    )
+    cores_per_device: Annotated[int, Field(ge=1, le=65536)] = Field(
+        100, description="How many of resourceNames.cores a whole device has; a share is rounded up to them."
+    )
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -464,11 +481,16 @@ class Metrics(ApiModel):
     path: UrlPath = Field("/metrics", description="Where the engine tells its metrics.")
     port: PortRef | None = Field(None, description="By number or name; the container's port where not given.")
     queue_depth: MetricName | None = Field(None, description="The metric of requests that wait in the engine.")
-    kv_cache_util: MetricName | None = Field(None, description="The metric of the KV cache's use, 0 to 1.")
+    kv_cache_util: MetricName | None = Field(
+        None, description="The metric of the KV cache's use, 0 to 1. Kept for a later version: nothing reads it yet."
+    )
     running: MetricName | None = Field(
         None, description="The metric of requests that run; the drain waits until it is 0."
     )
-    ttft: MetricName | None = Field(None, description="The histogram of the time to the first token.")
+    ttft: MetricName | None = Field(
+        None,
+        description="The histogram of the time to the first token. Kept for a later version: nothing reads it yet.",
+    )
 
 
 class Prewarm(ApiModel):

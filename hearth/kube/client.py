@@ -42,12 +42,15 @@ class KubeClient:
         self._api = api
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None = None) -> "KubeClient":
-        """Use a kubeconfig file, or the pod's service account. Raises Unanswered where there is neither."""
+    async def connect(cls, kubeconfig: Path | None = None, context: str | None = None) -> "KubeClient":
+        """Use a kubeconfig file and one of its contexts (None: its current one), or the pod's service account.
+
+        Raises Unanswered where there is neither.
+        """
         configuration = client.Configuration()
         try:
             if kubeconfig is not None:
-                await config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
+                await config.load_kube_config(str(kubeconfig), context, client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         # An empty file, or one of another shape, is met by the loader as whatever it stumbles over.
@@ -97,14 +100,15 @@ class KubeClient:
         except (ClientError, TimeoutError, OSError) as error:
             raise Unanswered(f"{path}: {error or type(error).__name__}") from error
 
-    async def apply_object(self, path: str, item: KubeObject, manager: str) -> KubeObject:
-        """Server-side apply of one object at its own path; what others own and we now say is taken over.
+    async def apply_object(self, path: str, item: KubeObject, manager: str, *, dry_run: bool = False) -> KubeObject:
+        """Server-side apply of one object at its own path; what others own and we now say is taken over. With `dry_run`
+        it is only checked, by the API server and its webhooks, whether that can be done.
 
         With metadata.uid in it, only the object that has this uid is written. With metadata.resourceVersion too, only
         where it has not changed since: else Conflict or Refused, and nothing is made either.
         https://kubernetes.io/docs/reference/using-api/server-side-apply/ Raises KubeError.
         """
-        query = [("fieldManager", manager), ("force", "true")]
+        query = [("fieldManager", manager), ("force", "true"), *([("dryRun", "All")] if dry_run else [])]
         return await self._exchange("PATCH", path, query, item, "application/apply-patch+yaml")
 
     async def merge_object(self, path: str, patch: KubeObject, manager: str) -> KubeObject:
