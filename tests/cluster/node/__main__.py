@@ -22,7 +22,9 @@ async def _serve(kubeconfig: Path, image: Path, state: Path) -> None:
     stop = stop_signal()
     kube = await KubeClient.connect(kubeconfig)
     try:
-        await run_until(stop, Agent(kube, NODES, image_of((ROOT / "Dockerfile").read_text(), image), state).run())
+        await run_until(
+            stop, Agent(kube, NODES, image_of((ROOT / "tests/cluster/node/Dockerfile").read_text(), image), state).run()
+        )
     finally:
         await kube.close()
 

@@ -1,4 +1,4 @@
-"""The image of the roles, made by the steps of the Dockerfile without an engine.
+"""The image of the roles, made by the steps of the Dockerfile beside this without an engine.
 
 `python -m tests.cluster.node.image` runs the RUN steps of the first stage, each in a mount namespace where /src is the
 build context and /opt what the image will have; what came out is kept in the user's cache under the key of everything
@@ -79,7 +79,7 @@ def build(context: Path, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="hearth-image-") as folder:
         source = Path(folder) / "src"
         source.mkdir()
-        for name, value in instructions((context / "Dockerfile").read_text())[1:]:
+        for name, value in instructions((context / "tests/cluster/node/Dockerfile").read_text())[1:]:
             key.update(f"{name} {value}".encode())
             match name:
                 case "FROM":
