@@ -5,8 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXAMPLE := examples/deepseek-v3-small.yaml
 # What runs in the test bed, built once into the user's cache folder.
-TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
-  HEARTH_HELM=$$(tests/cluster/helm/build.sh) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.node.image)
+TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_NODE HEARTH_IMAGES && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
+  HEARTH_HELM=$$(tests/cluster/helm/build.sh) && HEARTH_NODE=$$(tests/cluster/node/build.sh) && HEARTH_IMAGES=$$(tests/cluster/images/build.sh)
 # Puts the package whose hot path is compiled before the sources: $(call compiled,FOLDER)
 compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
 # What is measured runs on a Python that is built with optimisation, as the image's is. A distribution's is; the first on
@@ -60,7 +60,7 @@ WORKERS := $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0
 test: .venv/installed ## Unit, component and local end-to-end tests, some modules at a time
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
+e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; a real control plane with a real KEDA and real nodes (as root; the first run builds them: 12 to 25 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)
 	@$(TEST_BED) && export HEARTH_CLIENTS && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && \
 	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/monitoring tests/cluster) --timeout=300
