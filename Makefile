@@ -5,9 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXAMPLE := examples/deepseek-v3-small.yaml
 # What runs in the test bed, built once into the user's cache folder.
-TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_ACTIONLINT HEARTH_IMAGES HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
+TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_ACTIONLINT HEARTH_NODE HEARTH_IMAGES && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
   HEARTH_HELM=$$(tests/cluster/helm/build.sh) && HEARTH_ACTIONLINT=$$(tests/cluster/actionlint/build.sh) && \
-  HEARTH_IMAGES=$$(tests/cluster/images/build.sh $(BIN)/python) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.node.image)
+  HEARTH_NODE=$$(tests/cluster/node/build.sh) && HEARTH_IMAGES=$$(tests/cluster/images/build.sh $(BIN)/python)
 # Puts the package whose hot path is compiled before the sources: $(call compiled,FOLDER)
 compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
 # What is measured runs on a Python that is built with optimisation, as the image's is. A distribution's is; the first on
@@ -61,10 +61,10 @@ WORKERS := $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0
 test: .venv/installed ## Unit, component and local end-to-end tests, some modules at a time
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; a real API server with a real KEDA (the first run builds them: 9 to 20 minutes)
+e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; a real control plane with a real KEDA and real nodes (as root; the first run builds them: 15 to 30 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)
 	@$(TEST_BED) && export HEARTH_CLIENTS && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && \
-	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/monitoring tests/cluster) --timeout=300
+	  $(if $(TESTS),tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(TESTS),tests/side-by-side $(BIN)/python "tests/clients tests/monitoring" "tests/cluster") --timeout=300 --durations=15
 
 cluster: .venv/installed ## Start such a cluster with Hearth in it, to play in; prints its KUBECONFIG
 	@$(TEST_BED) && $(BIN)/python -m tests.cluster.playground up

@@ -1,7 +1,7 @@
 """Write every generated file of the project: `make generate`. A test runs `--check` and fails if one is stale.
 
-These are the protobuf stubs in hearth/proto, from proto/*.proto; the CRDs in deploy/crds and docs/reference, from
-hearth/api; docs/metrics.md, from what the roles declare; dashboards and rules, from tools; and the Helm chart in
+These are the protobuf stubs, from proto/*.proto and those of the tests; the CRDs in deploy/crds and docs/reference,
+from hearth/api; docs/metrics.md, from what the roles declare; dashboards and rules, from tools; and the Helm chart in
 deploy/chart, from deploy/base and these CRDs.
 """
 
@@ -26,19 +26,25 @@ from tools.reference import reference
 ROOT = Path(__file__).resolve().parent.parent
 
 
+STUBS = {"hearth/proto": "proto", "tests/cluster/node/proto": "tests/cluster/node"}
+"""The package of the stubs of each folder of .proto files."""
+
+
 def generate_stubs(out: Path) -> list[Path]:
-    """Compile proto/*.proto into `out`/hearth/proto and return the files, relative to `out`."""
-    package = "hearth/proto"
-    protos = sorted(path.name for path in (ROOT / "proto").glob("*.proto"))
+    """Compile the .proto files of `STUBS` into packages in `out` and return the files, relative to `out`."""
     # The plugins of mypy-protobuf lie beside the interpreter.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # Mapping proto/ to the package's path makes the stubs import each other by package.
-    arguments = ["protoc", f"-I{package}={ROOT / 'proto'}", f"-I{files('grpc_tools') / '_proto'}"]
-    arguments += [f"--{plugin}_out={out}" for plugin in ("python", "grpc_python", "mypy", "mypy_grpc")]
-    if protoc.main([*arguments, *(f"{package}/{name}" for name in protos)]) != 0:
-        raise SystemExit("protoc failed")
-    (out / package / "__init__.py").write_text('"""Generated from proto/*.proto by `make generate`."""\n')
-    return sorted(path.relative_to(out) for path in (out / package).glob("*.py*"))
+    made = []
+    for package, folder in STUBS.items():
+        protos = sorted(path.name for path in (ROOT / folder).glob("*.proto"))
+        # Mapping a folder to its package's path makes the stubs import each other by package.
+        arguments = ["protoc", f"-I{package}={ROOT / folder}", f"-I{files('grpc_tools') / '_proto'}"]
+        arguments += [f"--{plugin}_out={out}" for plugin in ("python", "grpc_python", "mypy", "mypy_grpc")]
+        if protoc.main([*arguments, *(f"{package}/{name}" for name in protos)]) != 0:
+            raise SystemExit("protoc failed")
+        (out / package / "__init__.py").write_text(f'"""Generated from {folder}/*.proto by `make generate`."""\n')
+        made += sorted(path.relative_to(out) for path in (out / package).glob("*.py*"))
+    return made
 
 
 def generate_crds(out: Path) -> list[Path]:

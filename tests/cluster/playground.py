@@ -22,8 +22,9 @@ from hearth.logs import configure
 from hearth.process import run_until, stop_signal
 from tests.builders import ROOT
 from tests.cluster.controlplane import running
-from tests.cluster.deployed import deployed
+from tests.cluster.deployed import deployed, nodes_of
 from tests.cluster.installed import SYSTEM
+from tests.cluster.node import cgroups
 
 STATE = ROOT / "build" / "cluster"
 API_PORT, HTTP_PORT = 16443, 18080
@@ -52,7 +53,8 @@ def up() -> None:
         )
     (STATE / "pid").write_text(str(process.pid))
     print("Starting a control plane, KEDA, three nodes and Hearth, in about half a minute …", flush=True)
-    deadline = time.monotonic() + START_SECONDS
+    began = time.monotonic()
+    deadline = began + START_SECONDS
     while not (STATE / "ready").exists():
         if process.poll() is not None or time.monotonic() > deadline:
             tail = "\n".join((STATE / "log").read_text(errors="replace").splitlines()[-20:])
@@ -61,15 +63,16 @@ def up() -> None:
         time.sleep(0.2)  # another process' file has no event here
     kubectl = Path(os.environ["HEARTH_CONTROLPLANE"]) / "kubectl"
     print(
-        f"""
+        f"""Up in {time.monotonic() - began:.0f} s: {(STATE / "ready").read_text()}.
+
 export KUBECONFIG={STATE}/kubeconfig
 alias kubectl={kubectl}     # or your own
 kubectl apply -f examples/deepseek-v3-small.yaml && kubectl get llmservice -n ai-prod -w
 curl -N http://127.0.0.1:{HTTP_PORT}/v1/chat/completions -H 'Content-Type: application/json' \\
   -d '{{"model": "deepseek-v3-small", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
-Pods are processes: their logs are in {STATE}/nodes/logs (there is no kubelet for `kubectl logs`).
-make cluster-down ends it."""
+kubectl logs -n {SYSTEM} deploy/hearth-activator -f
+Logs of what runs below the pods are in {STATE}. make cluster-down ends it."""
     )
 
 
@@ -80,6 +83,8 @@ def down() -> None:
         os.kill(pid, signal.SIGKILL)  # unshare(1) takes no other signal while its child runs
         while running_pid() is not None:
             time.sleep(0.1)  # not our child: there is no event for its end
+        cgroups.sweep()
+        shutil.rmtree(STATE / "nodes", ignore_errors=True)  # images and all: large
     (STATE / "pid").unlink(missing_ok=True)
 
 
@@ -101,22 +106,42 @@ def running_pid() -> int | None:
 def serve(descriptors: list[int]) -> None:
     """Inside the namespaces: run everything until told to stop."""
     configure("json")
-    with (
-        running(Path(os.environ["HEARTH_CONTROLPLANE"]), _folder("controlplane")) as plane,
-        deployed(plane, _folder("nodes")),
-    ):
-        document = yaml.safe_load(plane.kubeconfig.read_text())
-        document["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{API_PORT}"
-        (STATE / "kubeconfig").write_text(yaml.safe_dump(document))
-        asyncio.run(_relay(descriptors))
+    times = Times()
+    with running(Path(os.environ["HEARTH_CONTROLPLANE"]), _folder("controlplane")) as plane:
+        times.note("control plane and KEDA")
+        with nodes_of(plane, _folder("nodes")) as nodes:
+            times.note("nodes")
+            with deployed(plane, nodes):
+                times.note("Hearth, with the pulls of its image")
+                document = yaml.safe_load(plane.kubeconfig.read_text())
+                document["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{API_PORT}"
+                (STATE / "kubeconfig").write_text(yaml.safe_dump(document))
+                asyncio.run(_relay(descriptors, str(times)))
 
 
-async def _relay(descriptors: list[int]) -> None:
+class Times:
+    """What took how long, in the order in which it was noted."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._noted: list[str] = []
+
+    def note(self, what: str) -> None:
+        now = time.monotonic()
+        self._noted.append(f"{what} {now - self._last:.0f} s")
+        self._last = now
+
+    def __str__(self) -> str:
+        return ", ".join(self._noted)
+
+
+async def _relay(descriptors: list[int], ready: str) -> None:
     stop = stop_signal()
     for descriptor, (host, port) in zip(descriptors, DOORS.values(), strict=True):
         door = socket.socket(fileno=descriptor)
         await asyncio.start_server(lambda r, w, host=host, port=port: _pass(r, w, host, port), sock=door)  # type: ignore[misc]
-    (STATE / "ready").touch()
+    (STATE / "ready.new").write_text(ready)
+    (STATE / "ready.new").rename(STATE / "ready")
     await run_until(stop, asyncio.Event().wait())  # type: ignore[arg-type]
 
 

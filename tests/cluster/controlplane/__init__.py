@@ -1,8 +1,8 @@
 """A real control plane with a real KEDA, as plain processes on addresses of their own.
 
 etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy, CoreDNS, KEDA's operator and metrics adapter
-run from the binaries of build.sh, inside the namespaces that `isolated` makes. There is no kubelet: pods stay pending,
-unless tests/cluster/node runs them.
+run from the binaries of build.sh, inside the namespaces that `isolated` makes. There is no node: pods stay pending,
+unless tests/cluster/node has some.
 """
 
 import contextlib
@@ -132,6 +132,9 @@ class ControlPlane:
             *[f"--advertise-address={HOST}", f"--service-cluster-ip-range={SERVICES}"],
             *[f"--tls-cert-file={pki}/apiserver.crt", f"--tls-private-key-file={pki}/apiserver.key"],
             *[f"--client-ca-file={pki}/ca.crt", "--authorization-mode=Node,RBAC"],
+            # For `kubectl logs` and `exec`; and a kubelet may change what is of its own node alone.
+            *[f"--kubelet-client-certificate={pki}/admin.crt", f"--kubelet-client-key={pki}/admin.key"],
+            *["--kubelet-preferred-address-types=InternalIP", "--enable-admission-plugins=NodeRestriction"],
             *[f"--service-account-key-file={pki}/sa.key", f"--service-account-signing-key-file={pki}/sa.key"],
             "--service-account-issuer=https://kubernetes.default.svc",
             *["--enable-aggregator-routing=true", f"--requestheader-client-ca-file={pki}/front-ca.crt"],
@@ -187,6 +190,18 @@ class ControlPlane:
         document["users"] = [{"name": "admin", "user": {"token": token}}]
         made = self.state / f"kubeconfig-{account}"
         made.write_text(yaml.safe_dump(document))
+        return made
+
+    def certificate(self, name: str, subject: str, names: str = "", authority: str = "ca") -> tuple[Path, Path]:
+        """(key, certificate) signed by one of the cluster's authorities; `names` are its alternative ones."""
+        pki = self.state / "pki"
+        made = (pki / f"{name}.key", pki / f"{name}.crt")
+        run(
+            *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", subject],
+            *["-CA", str(pki / f"{authority}.crt"), "-CAkey", str(pki / f"{authority}.key")],
+            *["-addext", f"subjectAltName={names or f'DNS:{name}'}", "-addext", "basicConstraints=critical,CA:FALSE"],
+            *["-keyout", str(made[0]), "-out", str(made[1])],
+        )
         return made
 
     def kill(self, name: str) -> None:
@@ -263,16 +278,11 @@ class ControlPlane:
         addresses = f"IP:127.0.0.1,IP:{HOST}"
         for name, authority, subject, names in (
             ("apiserver", "ca", "/CN=kube-apiserver", f"{api},{addresses}"),
-            ("front", "front-ca", "/CN=front", "DNS:front"),
-            ("admin", "ca", "/O=system:masters/CN=admin", "DNS:admin"),
+            ("front", "front-ca", "/CN=front", ""),
+            ("admin", "ca", "/O=system:masters/CN=admin", ""),
             ("keda", "ca", "/CN=keda-operator", f"{keda},DNS:localhost,{addresses}"),
         ):
-            run(
-                *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", subject],
-                *["-CA", str(pki / f"{authority}.crt"), "-CAkey", str(pki / f"{authority}.key")],
-                *["-addext", f"subjectAltName={names}", "-addext", "basicConstraints=critical,CA:FALSE"],
-                *["-keyout", str(pki / f"{name}.key"), "-out", str(pki / f"{name}.crt")],
-            )
+            self.certificate(name, subject, names, authority)
         run("openssl", "genrsa", "-out", str(pki / "sa.key"), "2048")
         for source, target in (("ca.crt", "ca.crt"), ("keda.crt", "tls.crt"), ("keda.key", "tls.key")):
             (certs / target).write_bytes((pki / source).read_bytes())

@@ -1,8 +1,6 @@
-"""The node agent of the tests: Nodes whose pods are processes, each on an address and a root file system of its own.
+"""Real nodes: a kubelet, a containerd with runc, CNI plugins and a device plugin each, as plain processes.
 
-It stands where kubelet, container engine and network plugin are in a cluster, which can't run here. What is real: the
-pods that the real scheduler bound, network namespaces, mounts, users, capabilities, tokens, probes, hooks, signals and
-restarts. What is not: images are not pulled (`hearth` is made by the steps of the Dockerfile, engines are the simulated
-engine), memory and CPU are not limited, seccomp profiles are not loaded, NetworkPolicies are not enforced, and a pod
-has one container.
+What is not real of them: there are no accelerators (the device plugin announces what nobody opens); the CPUs and the
+memory that they tell of are those of their vendors' machines, not of this one; the three share a kernel and a network
+namespace, where each has addresses of its own; and one kube-proxy serves them all. NetworkPolicies are not enforced.
 """

@@ -1,0 +1,1 @@
+"""Generated from tests/cluster/node/*.proto by `make generate`."""
