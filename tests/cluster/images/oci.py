@@ -32,16 +32,31 @@ class Layout:
         return self.folder / "blobs" / digest.replace(":", "/")
 
     def prune(self) -> None:
-        """Remove what no name leads to: an image that was pushed again leaves its blobs behind."""
+        """Remove what no name leads to: an image that was pushed again leaves its manifest and its blobs behind."""
+        index = self._index()
+        index["manifests"] = [entry for entry in index["manifests"] if _name(entry)]
+        self._file.write_text(json.dumps(index))
         manifests = set(self._named().values())
         kept = {self.blob(digest) for manifest in manifests for digest in (manifest, *self.blobs(manifest))}
         for file in (self.folder / "blobs").glob("*/*"):
             if file not in kept:
                 file.unlink()
 
+    @property
+    def _file(self) -> Path:
+        return self.folder / "index.json"
+
+    def _index(self) -> dict[str, Any]:
+        index: dict[str, Any] = json.loads(self._file.read_bytes())
+        return index
+
     def _named(self) -> dict[str, str]:
-        index: dict[str, Any] = json.loads((self.folder / "index.json").read_bytes())
-        return {entry["annotations"][_NAME]: entry["digest"] for entry in index["manifests"]}
+        return {name: entry["digest"] for entry in self._index()["manifests"] if (name := _name(entry))}
+
+
+def _name(entry: dict[str, Any]) -> str:
+    """"" for one whose name another image has now."""
+    return str(entry.get("annotations", {}).get(_NAME, ""))
 
 
 def serve(layout: Layout, manifest: str, repository: str, tag: str, storage: Path) -> None:
