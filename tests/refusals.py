@@ -472,6 +472,27 @@ INFERENCE_RUNTIMES = {
         "spec.accelerator.resourceNames: found ['a.com/c']; give either resourceName or resourceNames",
         "resourceNames: give either resourceName or resourceNames",
     ),
+    "two volumes of a runtime of one name": Refusal(
+        "spec.volumes=[{name: b, emptyDir: {}}, {name: b, hostPath: {path: /b}}]",
+        "spec.volumes[1].name: found 'b'; expected each one once",
+        "spec.volumes[1]: Duplicate value",
+    ),
+    "two mounts of a runtime at one path": Refusal(
+        "spec={family: a, vendor: a, container: {image: a}, volumes: [{name: b}, {name: c}], "
+        "volumeMounts: [{name: b, mountPath: /b}, {name: c, mountPath: /b}]}",
+        "spec.volumeMounts[1].mountPath: found '/b'; expected each one once",
+        "spec.volumeMounts[1]: Duplicate value",
+    ),
+    "two variables of a runtime of one name": Refusal(
+        "spec.container.env=[{name: b, value: a}, {name: b, value: b}]",
+        "spec.container.env[1].name: found 'b'; expected each one once",
+        "spec.container.env[1]: Duplicate value",
+    ),
+    "two claims of one name": Refusal(
+        "spec.accelerator={resourceClaims: [{name: b, resourceClaimName: a}, {name: b, resourceClaimName: c}]}",
+        "spec.accelerator.resourceClaims[1].name: found 'b'; expected each one once",
+        "spec.accelerator.resourceClaims[1]: Duplicate value",
+    ),
     "a unit of no memory": Refusal("spec.accelerator.sharing.memoryUnit='0'", _SIZE, _SIZE),
     "a device without cores": Refusal(
         "spec.accelerator.sharing.coresPerDevice=0",

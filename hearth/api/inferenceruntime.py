@@ -30,7 +30,7 @@ from hearth.api.base import (
 )
 from hearth.api.quantity import Cpu, Quantity
 from hearth.api.status import InferenceRuntimeStatus
-from hearth.api.template import OWN_PATHS_RULE, PodTemplate, check_mount_path
+from hearth.api.template import OWN_PATHS_RULE, PodTemplate, check_mount_path, listed, once
 
 MAX_PATH = 1024
 
@@ -172,9 +172,17 @@ class Container(ApiModel):
         "scaling.drainTimeout in seconds) substituted.",
     )
     env: list[EnvVar] = Field(
-        default_factory=list, max_length=MAX_ITEMS, description="Environment variables of the engine."
+        default_factory=list,
+        max_length=MAX_ITEMS,
+        description="Environment variables of the engine, each once.",
+        json_schema_extra=listed("name"),
     )
     port: Port = Field(default_factory=Port, description="The port of the engine's OpenAI endpoint.")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        once("env", "name", [variable.name for variable in self.env])
+        return self
 
     @property
     def image_wanted(self) -> str:
@@ -320,6 +328,7 @@ class Accelerator(ApiModel):
         max_length=8,
         description="Claims of devices (dynamic resource allocation). How many devices an engine gets stands in the "
         "claim; spec.resources.accelerators of an LLMService must be the same, since it goes into the arguments.",
+        json_schema_extra=listed("name"),
     )
     sharing: Sharing = Field(default_factory=Sharing, description="How a share of a device is asked for.")
     node_selector: Labels = Field(default_factory=dict, description="Labels of the nodes to run on.")
@@ -337,6 +346,7 @@ class Accelerator(ApiModel):
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
+        once("resourceClaims", "name", [claim.name for claim in self.resource_claims])
         if self.resource_name is not None and self.resource_names:
             refuse("resourceNames", self.resource_names, "give either resourceName or resourceNames")
         return self
@@ -545,9 +555,17 @@ class InferenceRuntimeSpec(ApiModel):
     container: Container
     accelerator: Accelerator = Field(default_factory=Accelerator, description="The device, and the nodes that have it.")
     resources: RuntimeResources = Field(default_factory=RuntimeResources)
-    volumes: list[Volume] = Field(default_factory=list, max_length=64, description="Kubernetes Volumes.")
+    volumes: list[Volume] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Kubernetes Volumes, each name once.",
+        json_schema_extra=listed("name"),
+    )
     volume_mounts: list[VolumeMount] = Field(
-        default_factory=list, max_length=64, description="Kubernetes VolumeMounts."
+        default_factory=list,
+        max_length=64,
+        description="Kubernetes VolumeMounts, each mountPath once.",
+        json_schema_extra=listed("mountPath"),
     )
     health: Health = Field(default_factory=Health)
     lifecycle: Lifecycle = Field(default_factory=Lifecycle, description="How an engine ends.")
@@ -571,6 +589,12 @@ class InferenceRuntimeSpec(ApiModel):
         for path, port in ports.items():
             if isinstance(port, str) and port != self.container.port.name:
                 refuse(path, port, f"{_OWN_PORT} ({self.container.port.name})")
+        return self
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        once("volumes", "name", [volume["name"] for volume in self.volumes])
+        once("volumeMounts", "mountPath", [mount["mountPath"] for mount in self.volume_mounts])
         return self
 
     @model_validator(mode="after")

@@ -59,7 +59,7 @@ async def _taken(kube: KubeClient, runtime: InferenceRuntime) -> Check:
     name = runtime.metadata.name
     what = f"{name}: apply"
     try:
-        await kube.apply_object(INFERENCE_RUNTIME.path("", name), runtime.to_manifest(), _MANAGER, dry_run=True)
+        await kube.try_object(INFERENCE_RUNTIME.path("", name), runtime.to_manifest(), _MANAGER)
     except Forbidden as error:
         return Check(
             what, False, str(error), "ask the cluster's admin to apply it: InferenceRuntimes are the cluster's"

@@ -100,16 +100,23 @@ class KubeClient:
         except (ClientError, TimeoutError, OSError) as error:
             raise Unanswered(f"{path}: {error or type(error).__name__}") from error
 
-    async def apply_object(self, path: str, item: KubeObject, manager: str, *, dry_run: bool = False) -> KubeObject:
-        """Server-side apply of one object at its own path; what others own and we now say is taken over. With `dry_run`
-        it is only checked, by the API server and its webhooks, whether that can be done.
+    async def apply_object(self, path: str, item: KubeObject, manager: str) -> KubeObject:
+        """Server-side apply of one object at its own path; what others own and we now say is taken over.
 
         With metadata.uid in it, only the object that has this uid is written. With metadata.resourceVersion too, only
         where it has not changed since: else Conflict or Refused, and nothing is made either.
         https://kubernetes.io/docs/reference/using-api/server-side-apply/ Raises KubeError.
         """
-        query = [("fieldManager", manager), ("force", "true"), *([("dryRun", "All")] if dry_run else [])]
+        query = [("fieldManager", manager), ("force", "true")]
         return await self._exchange("PATCH", path, query, item, "application/apply-patch+yaml")
+
+    async def try_object(self, path: str, item: KubeObject, manager: str) -> None:
+        """Ask what `apply_object` would be answered, by the API server and its webhooks; nothing is written.
+
+        https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run Raises KubeError.
+        """
+        query = [("fieldManager", manager), ("force", "true"), ("dryRun", "All")]
+        await self._exchange("PATCH", path, query, item, "application/apply-patch+yaml")
 
     async def merge_object(self, path: str, patch: KubeObject, manager: str) -> KubeObject:
         """JSON merge patch (RFC 7396) of one object: null removes a field, whoever owns it.

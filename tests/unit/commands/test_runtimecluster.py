@@ -143,7 +143,7 @@ class Server(FakeApi):
     def __init__(self, *, known: bool = True, answer: KubeError | None = None) -> None:
         super().__init__()
         self.known, self.answer = known, answer
-        self.applied: list[str] = []
+        self.tried: list[str] = []
 
     async def get_object(self, path: str, label_selector: str = "") -> dict[str, Any] | None:
         assert path == "/apis/serving.hearth.dev/v1alpha1"
@@ -156,14 +156,10 @@ class Server(FakeApi):
         broken = [{"metadata": {"name": "broken"}}] if path.endswith("/inferenceruntimes") else []
         return Listed(nodes + broken, "1")
 
-    async def apply_object(
-        self, path: str, item: dict[str, Any], manager: str, *, dry_run: bool = False
-    ) -> dict[str, Any]:
-        assert dry_run, "nothing is written"
-        self.applied.append(path)
+    async def try_object(self, path: str, item: dict[str, Any], manager: str) -> None:
+        self.tried.append(path)
         if self.answer is not None:
             raise self.answer
-        return item
 
 
 async def test_a_cluster_without_the_crds_is_told_that_alone() -> None:
@@ -183,6 +179,6 @@ async def test_a_cluster_without_the_crds_is_told_that_alone() -> None:
 async def test_a_dry_run_says_whether_it_can_be_applied(answer: KubeError | None, well: bool, found: str) -> None:
     server = Server(answer=answer)
     checks = {check.what: check for check in await cluster_checks(server, [made()])}
-    assert server.applied == ["/apis/serving.hearth.dev/v1alpha1/inferenceruntimes/r"]
+    assert server.tried == ["/apis/serving.hearth.dev/v1alpha1/inferenceruntimes/r"]
     assert (checks["r: apply"].well, checks["r: apply"].found) == (well, found)
     assert checks["r: device"].well
