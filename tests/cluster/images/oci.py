@@ -55,7 +55,7 @@ class Layout:
 
 
 def _name(entry: dict[str, Any]) -> str:
-    """"" for one whose name another image has now."""
+    """ "" for one whose name another image has now."""
     return str(entry.get("annotations", {}).get(_NAME, ""))
 
 
