@@ -20,6 +20,12 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 
 PHASE = Metric("gauge", "hearth_llmservice_phase", "1 for the phase that it is in.", (*SERVICE_LABELS, "phase"))
 REPLICAS = Metric("gauge", "hearth_llmservice_replicas", "Replicas that KEDA and the HPA want.", SERVICE_LABELS)
+PAUSED = Metric(
+    "gauge",
+    "hearth_llmservice_paused",
+    "1 where somebody's annotation keeps KEDA from starting replicas.",
+    SERVICE_LABELS,
+)
 READY = Metric("gauge", "hearth_llmservice_ready_replicas", "Replicas that answer.", SERVICE_LABELS)
 MINIMUM = Metric("gauge", "hearth_llmservice_min_replicas", "scaling.min.", SERVICE_LABELS)
 MAXIMUM = Metric("gauge", "hearth_llmservice_max_replicas", "scaling.max.", SERVICE_LABELS)
@@ -40,7 +46,7 @@ PRICE = Metric(
     "Of one accelerator, in your currency (--accelerator-price); not there where it is not given.",
 )
 
-METRICS = [PHASE, REPLICAS, READY, MINIMUM, MAXIMUM, TARGET, ACCELERATORS, USED, SAVED, PRICE]
+METRICS = [PHASE, PAUSED, REPLICAS, READY, MINIMUM, MAXIMUM, TARGET, ACCELERATORS, USED, SAVED, PRICE]
 
 _HOUR = 3600.0
 
@@ -56,13 +62,14 @@ class Seen:
     maximum: int
     target: float
     accelerators: float
+    paused: bool = False
 
     @classmethod
-    def of(cls, service: LLMService, phase: Phase, replicas: int, ready: int) -> "Seen":
+    def of(cls, service: LLMService, phase: Phase, replicas: int, ready: int, *, paused: bool) -> "Seen":
         """What it wants is in its spec; the rest is what is."""
         scaling = service.spec.scaling
         accelerators = service.spec.resources.accelerators
-        return cls(phase, replicas, ready, scaling.min, scaling.max, scaling.target, accelerators)
+        return cls(phase, replicas, ready, scaling.min, scaling.max, scaling.target, accelerators, paused)
 
 
 @dataclass(slots=True)
@@ -114,6 +121,7 @@ class Fleet:
         for key, seen in fleet.items():
             self._meters[key].run(seen, now)
         yield PHASE.of(((*key, phase), phase == seen.phase) for key, seen in fleet.items() for phase in PHASES)
+        yield PAUSED.of((key, seen.paused) for key, seen in fleet.items())
         yield REPLICAS.of((key, seen.replicas) for key, seen in fleet.items())
         yield READY.of((key, seen.ready) for key, seen in fleet.items())
         yield MINIMUM.of((key, seen.minimum) for key, seen in fleet.items())

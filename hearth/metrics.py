@@ -6,14 +6,18 @@ figure is a state that is kept anyway, it is read when Prometheus asks, and cost
 https://prometheus.io/docs/practices/naming/
 """
 
+import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from hearth import __version__
 from hearth.faults import counted
@@ -25,7 +29,10 @@ Sample = tuple[Sequence[str], float]
 SERVICE_LABELS = ("namespace", "service")
 """Of an LLMService that is known; a model's name that a client made up is never a label."""
 
-BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0)
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Seconds, of a request: from a warm model's first byte to one that waited for a cold start."""
+
+START_BUCKETS = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
 """Seconds, from a model in memory to a large one that is pulled first."""
 
 FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -50,13 +57,21 @@ class Metric:
             family.add_metric(labels, value)
         return family
 
+    def of_timings(self, samples: Iterable[tuple[Sequence[str], Sequence[int], float]]) -> Family:
+        """A histogram of what was counted elsewhere: labels, counts for each of `buckets` and for those beyond, sum."""
+        family = HistogramMetricFamily(self.name, self.help, labels=self.labels)
+        bounds = [floatToGoString(bound) for bound in (*self.buckets, math.inf)]  # type: ignore[no-untyped-call]
+        for labels, counts, total in samples:
+            family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
+        return family
+
     def histogram(self, registry: CollectorRegistry) -> Histogram:
         """A histogram that is observed as things happen."""
         return Histogram(self.name, self.help, self.labels, registry=registry, buckets=self.buckets)
 
 
-class Collected:
-    """Families that are made when Prometheus asks, by a function that reads a state."""
+class Collected(Collector):
+    """Families that are made when Prometheus asks, by a function that reads a state of the event loop's."""
 
     def __init__(self, families: Callable[[], Iterable[Family]]) -> None:
         self._families = families
@@ -82,9 +97,36 @@ DROPPED_LINES = Metric(
 )
 
 
-def role_registry(role: str) -> CollectorRegistry:
+class RoleRegistry(CollectorRegistry):
+    """A registry that keeps apart what is read from the event loop's state (`states`), and only there, from what any
+    thread may read (`observed`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: list[Collected] = []
+
+    def register(self, collector: Collector) -> None:
+        """Add a collector."""
+        if isinstance(collector, Collected):
+            self.states.append(collector)
+        else:
+            super().register(collector)
+
+    def observed(self) -> Iterable[Family]:
+        """What may be read in any thread."""
+        return super().collect()
+
+    def collect(self) -> Iterable[Family]:
+        """All of it; in the event loop."""
+        yield from self.observed()
+        for state in self.states:
+            yield from state.collect()
+
+
+def role_registry(role: str) -> RoleRegistry:
     """A registry with what every role tells: its build, its faults, and its process as prometheus-client tells it."""
-    registry = CollectorRegistry()
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each counter that nobody asks for
+    registry = RoleRegistry()
     ProcessCollector(registry=registry)
     info = Gauge(BUILD_INFO.name, BUILD_INFO.help, BUILD_INFO.labels, registry=registry)
     info.labels(role, __version__, platform.python_version()).set(1)

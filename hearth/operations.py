@@ -3,15 +3,19 @@
 import asyncio
 import contextlib
 import errno
+import gzip
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import Metric as Family
+from prometheus_client.exposition import choose_encoder, gzip_accepted
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+
+from hearth.metrics import Collected, RoleRegistry
 
 _NO_IPV6 = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL))
 
@@ -24,8 +28,9 @@ class EmbeddedServer(uvicorn.Server):
         yield
 
 
-def operations_routes(ready: Callable[[], bool], registry: CollectorRegistry) -> list[Route]:
-    """/healthz, which answers while the event loop turns; /readyz, which answers 503 until `ready`; and /metrics."""
+def operations_routes(ready: Callable[[], bool], registry: RoleRegistry) -> list[Route]:
+    """/healthz, which answers while the event loop turns; /readyz, which answers 503 until `ready`; and /metrics, in
+    the format that is asked for, and in gzip where that is accepted."""
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -34,13 +39,34 @@ def operations_routes(ready: Callable[[], bool], registry: CollectorRegistry) ->
         return PlainTextResponse("ok\n") if ready() else PlainTextResponse("not ready\n", 503)
 
     async def metrics(request: Request) -> Response:
-        return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+        return await exposition(registry, request.headers.get("accept", ""), request.headers.get("accept-encoding", ""))
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
 
 
+async def exposition(registry: RoleRegistry, accept: str, accept_encoding: str) -> Response:
+    """What a registry tells. States are read in the event loop, one family a turn; writing thousands of series takes a
+    tenth of a second and more, and is done in a thread of its own."""
+    families: list[Family] = []
+    for state in registry.states:
+        for family in state.collect():
+            families.append(family)
+            await asyncio.sleep(0)
+    encode, content_type = choose_encoder(accept)
+    headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}
+    coded = gzip_accepted(accept_encoding)
+    if coded:
+        headers["content-encoding"] = "gzip"
+
+    def write() -> bytes:
+        text = encode(Collected(lambda: [*registry.observed(), *families]))
+        return gzip.compress(text, 1) if coded else text
+
+    return Response(await asyncio.to_thread(write), headers=headers)
+
+
 @contextlib.asynccontextmanager
-async def operations_server(listen: str, ready: Callable[[], bool], registry: CollectorRegistry) -> AsyncIterator[int]:
+async def operations_server(listen: str, ready: Callable[[], bool], registry: RoleRegistry) -> AsyncIterator[int]:
     """These routes, and nothing else, served on host:port while the context lasts; its port is the value.
 
     Raises OSError where the address can't be bound.

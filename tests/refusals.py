@@ -472,6 +472,33 @@ INFERENCE_RUNTIMES = {
         "spec.accelerator.resourceNames: found ['a.com/c']; give either resourceName or resourceNames",
         "resourceNames: give either resourceName or resourceNames",
     ),
+    "two volumes of a runtime of one name": Refusal(
+        "spec.volumes=[{name: b, emptyDir: {}}, {name: b, hostPath: {path: /b}}]",
+        "spec.volumes[1].name: found 'b'; expected each one once",
+        "spec.volumes[1]: Duplicate value",
+    ),
+    "two mounts of a runtime at one path": Refusal(
+        "spec={family: a, vendor: a, container: {image: a}, volumes: [{name: b}, {name: c}], "
+        "volumeMounts: [{name: b, mountPath: /b}, {name: c, mountPath: /b}]}",
+        "spec.volumeMounts[1].mountPath: found '/b'; expected each one once",
+        "spec.volumeMounts[1]: Duplicate value",
+    ),
+    "two variables of a runtime of one name": Refusal(
+        "spec.container.env=[{name: b, value: a}, {name: b, value: b}]",
+        "spec.container.env[1].name: found 'b'; expected each one once",
+        "spec.container.env[1]: Duplicate value",
+    ),
+    "two claims of one name": Refusal(
+        "spec.accelerator={resourceClaims: [{name: b, resourceClaimName: a}, {name: b, resourceClaimName: c}]}",
+        "spec.accelerator.resourceClaims[1].name: found 'b'; expected each one once",
+        "spec.accelerator.resourceClaims[1]: Duplicate value",
+    ),
+    "a unit of no memory": Refusal("spec.accelerator.sharing.memoryUnit='0'", _SIZE, _SIZE),
+    "a device without cores": Refusal(
+        "spec.accelerator.sharing.coresPerDevice=0",
+        "spec.accelerator.sharing.coresPerDevice: found 0; expected greater than or equal to 1",
+        "spec.accelerator.sharing.coresPerDevice",
+    ),
     "a count that no LLMService may ask for": Refusal(
         "spec.accelerator.allowedCounts=[65]",
         "spec.accelerator.allowedCounts[0]",
@@ -711,6 +738,9 @@ GOOD_LLMSERVICES = {
 }
 
 GOOD_RUNTIMES = {
+    "shares in units of their own": "spec.accelerator.sharing={supported: true, memoryUnit: 512Mi, coresPerDevice: 16, "
+    "resourceNames: {memory: a.com/memory, cores: a.com/core}}",
+    "an image that is to be given": "spec.container.image=registry.invalid/a/b:ask",
     "metrics on a named port": "spec.metrics={port: http, running: 'vllm:num_requests_running'}",
     "metrics on another port": "spec.metrics={port: 9000}",
     "a port of one letter": "spec.container.port={name: a, containerPort: 1}",

@@ -3,9 +3,12 @@
 What users set is taken out of the manifests and becomes the chart's values, with the manifests' own figures as their
 defaults: with default values the chart is what `kubectl apply -k deploy/` applies. Everything else is copied as it is.
 
-A marker stands in a document where an expression belongs, and is put in its place in the document's text: `SET__path`
-as a value; `WITH__key__path` as a key, for a field that is there where the value is not empty; `MORE__path` as a key or
-an item, for what is added to the mapping or list that it is in.
+A marker stands in a document where an expression belongs, and is put in its place in the document's text:
+- `SET__path` as a value: the value;
+- `WITH__key__path` as a key: a field that is there where the value is not empty;
+- `ELSE__key__path` as a key: a field whose list stands where the value is empty;
+- `MORE__path` as a key or an item: what is added to the mapping or list that it is in;
+- `GRACE__n`: the activator's grace and n seconds.
 """
 
 import json
@@ -25,14 +28,29 @@ _CLUSTER_SCOPED = ("ClusterRole", "ClusterRoleBinding")
 _HEAD = "# Generated from deploy/base by `make generate`.\n"
 _NAME = '{{ include "hearth.name" $ }}'
 
-_HELPERS = """{{- /* What every object's name begins with: `hearth`, unless nameOverride says otherwise. */ -}}
+_HELPERS = """{{- /* What every object's name begins with: `hearth`, unless an override says otherwise. */ -}}
 {{- define "hearth.name" -}}
-{{ .Values.nameOverride | default "hearth" }}
+{{ .Values.fullnameOverride | default .Values.nameOverride | default "hearth" }}
 {{- end }}
 {{- define "hearth.image" -}}
+{{- with .Values.image.registry | default (dig "imageRegistry" "" (.Values.global | default dict)) -}}
+{{ . }}/
+{{- end -}}
 {{- with .Values.image -}}
 {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end }}
 {{- end }}
+{{- end }}
+{{- /* The release's pull secrets and those of all charts, whose items are names or {name: …}. */ -}}
+{{- define "hearth.pullSecrets" -}}
+{{- $secrets := list -}}
+{{- range concat .Values.imagePullSecrets (dig "imagePullSecrets" list (.Values.global | default dict)) -}}
+{{- if kindIs "string" . -}}
+{{- $secrets = append $secrets (dict "name" .) -}}
+{{- else -}}
+{{- $secrets = append $secrets . -}}
+{{- end -}}
+{{- end -}}
+{{ $secrets | uniq | toJson }}
 {{- end }}
 """
 
@@ -58,16 +76,25 @@ Whether all that Hearth needs is there: hearth doctor
 """
 
 _SAID: dict[str, str] = {
-    "image": "The image of all roles. A digest, where given, takes the place of the tag.",
+    "image": "The image of all roles: registry/repository:tag. A digest, where given, takes the place of the tag.\n"
+    "# global.imageRegistry and global.imagePullSecrets, which charts of charts set, are taken too.",
     "imagePullSecrets": "Secrets of the registry, such as [{name: registry}].",
-    "nameOverride": "What names begin with in place of `hearth`.",
+    "nameOverride": "What names begin with in place of `hearth`; fullnameOverride says the same and wins.",
     "clusterDomain": "The domain of the cluster's Services; read from the controller's resolver where empty.",
     "namespaces": "Those whose LLMServices are looked after, with rights there alone; all where empty.",
     "networkPolicy": "Who may reach which port.",
     "podMonitor": "For Prometheus' operator; labels are what it selects by.",
     "runtimes": "Bundled InferenceRuntimes to install, such as [nvidia-vllm].",
-    "activator": "extraArgs are any flags of `hearth ROLE --help`, in each of the roles.",
+    "activator": "extraArgs are any flags of `hearth ROLE --help`, in each of the roles. graceSeconds is how long\n"
+    "# answers may go on when an activator ends: its flag, its pods' grace period and the scaler's flag follow.",
 }
+
+_OWN_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/component")
+"""Of pods: what Services, policies and budgets select by."""
+_OWN_FLAGS = "^--(grace-seconds|activator-grace-seconds)(=.*)?$"
+"""Those that activator.graceSeconds sets."""
+_BEYOND_GRACE = 30
+"""Seconds of an activator's grace period beside its --grace-seconds: --drain-delay-seconds, and its own end."""
 
 
 def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
@@ -76,6 +103,7 @@ def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
         "image": _image(deploy),
         "imagePullSecrets": [],
         "nameOverride": "",
+        "fullnameOverride": "",
         "clusterDomain": "",
         "namespaces": [],
         "networkPolicy": {"enabled": True},
@@ -121,7 +149,7 @@ def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
 
 def _image(deploy: Path) -> Document:
     (image,) = yaml.safe_load((deploy / "kustomization.yaml").read_text())["images"]
-    return {"repository": image["newName"], "tag": image["newTag"], "digest": "", "pullPolicy": ""}
+    return {"registry": "", "repository": image["newName"], "tag": image["newTag"], "digest": "", "pullPolicy": ""}
 
 
 def _template(document: Document, values: Document) -> str:
@@ -149,9 +177,13 @@ def _template(document: Document, values: Document) -> str:
         case "Service" if role == "activator":
             metadata["WITH__annotations__activator.service.annotations"] = None
             document["spec"] = {"WITH__type__activator.service.type": None, **document["spec"]}
+            (http,) = [port for port in document["spec"]["ports"] if port["name"] == "http"]
+            values["activator"]["service"]["port"] = http["port"]
+            http["port"] = "SET__activator.service.port"
     text = _expressions(yaml.safe_dump(document, sort_keys=False, width=1000))
     if kind == "ClusterRoleBinding" and role in _LOOKING_AFTER:
-        metadata["namespace"] = "EACH__"
+        # Of its own name: the release's namespace may be one of these, and has a binding of the role's.
+        metadata["namespace"], metadata["name"] = "EACH__", f"{metadata['name']}-llmservices"
         each = _expressions(yaml.safe_dump({**document, "kind": "RoleBinding"}, sort_keys=False, width=1000))
         return (
             "{{- range $namespace := $.Values.namespaces }}\n"
@@ -173,32 +205,50 @@ def _deployment(document: Document, role: str, values: Document) -> None:
         "resources": container["resources"],
         "extraArgs": [],
         "env": [],
+        "extraVolumes": [],
+        "extraVolumeMounts": [],
         "nodeSelector": {},
         "tolerations": [],
         "affinity": {},
+        "topologySpreadConstraints": [],
         "priorityClassName": "",
         "podLabels": {},
-        "podAnnotations": {},
+        "podAnnotations": metadata["annotations"],
+        "podSecurityContext": pod["securityContext"],
+        "containerSecurityContext": container["securityContext"],
         "serviceAccount": {"create": True, "name": "", "annotations": {}},
     }
     if role == "activator":
-        values[role]["service"] = {"type": "", "annotations": {}}
+        at = container["args"].index("--grace-seconds") + 1
+        values[role] |= {"graceSeconds": int(container["args"][at]), "service": {"type": "", "annotations": {}}}
+        assert pod["terminationGracePeriodSeconds"] == values[role]["graceSeconds"] + _BEYOND_GRACE
+        container["args"][at] = "GRACE__0 as text"
+        pod["terminationGracePeriodSeconds"] = f"GRACE__{_BEYOND_GRACE}"
+    if role == "scaler":
+        container["args"] = [
+            re.sub("(?<=^--activator-grace-seconds=).*", f"GRACE__{_BEYOND_GRACE}", word) for word in container["args"]
+        ]
     spec["replicas"] = f"SET__{role}.replicas"
     container["resources"] = f"SET__{role}.resources"
+    container["securityContext"] = f"SET__{role}.containerSecurityContext"
     container["image"] = "IMAGE__"
     container["WITH__imagePullPolicy__image.pullPolicy"] = None
     container[f"WITH__env__{role}.env"] = None
+    container[f"WITH__volumeMounts__{role}.extraVolumeMounts"] = None
     if role == "controller":
         container["args"].append("DOMAIN__")
     if role in _LOOKING_AFTER:
         container["args"].append("NAMESPACES__")
     container["args"].append(f"MORE__{role}.extraArgs")
     metadata["labels"][f"MORE__{role}.podLabels"] = None
-    metadata["annotations"][f"MORE__{role}.podAnnotations"] = None
+    metadata["annotations"] = f"SET__{role}.podAnnotations"
     pod["serviceAccountName"] = f"ACCOUNT__{role}"
+    pod["securityContext"] = f"SET__{role}.podSecurityContext"
+    pod[f"ELSE__topologySpreadConstraints__{role}.topologySpreadConstraints"] = pod.pop("topologySpreadConstraints")
+    pod[f"WITH__volumes__{role}.extraVolumes"] = None
     for name in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
         pod[f"WITH__{name}__{role}.{name}"] = None
-    pod["WITH__imagePullSecrets__imagePullSecrets"] = None
+    pod["PULL__"] = None
 
 
 def _expressions(text: str) -> str:
@@ -212,6 +262,19 @@ def _expressions(text: str) -> str:
         text,
     )
     text = text.replace("IMAGE__", '{{ include "hearth.image" $ }}')
+    text = re.sub(
+        r"(?m)^( *)PULL__: null\n",
+        r'\1{{- with include "hearth.pullSecrets" $ | fromJsonArray }}\n'
+        r"\1imagePullSecrets: {{ toJson . }}\n\1{{- end }}\n",
+        text,
+    )
+    text = re.sub(r"GRACE__(\d+) as text", r"{{ add $.Values.activator.graceSeconds \1 | toString | toJson }}", text)
+    text = re.sub(r"GRACE__(\d+)", r"{{ add $.Values.activator.graceSeconds \1 }}", text)
+    text = re.sub(
+        r"(?m)^( *)ELSE__(\w+?)__([\w.]+):\n((?:\1[ -].*\n)+)",
+        r"\1{{- with $.Values.\3 }}\n\1\2: {{ toJson . }}\n\1{{- else }}\n\1\2:\n\4\1{{- end }}\n",
+        text,
+    )
     text = re.sub(r"SET__([\w.]+)", r"{{ toJson $.Values.\1 }}", text)
     text = re.sub(
         r"(?m)^( *)WITH__(\w+?)__([\w.]+): null\n",
@@ -247,30 +310,39 @@ def _schema(runtimes: list[str]) -> Document:
     role = {
         "replicas": {"type": "integer", "minimum": 0},
         "resources": anything,
-        "extraArgs": {"type": "array", "items": text},
+        "extraArgs": {"type": "array", "items": {**text, "not": {"pattern": _OWN_FLAGS}}},
         "env": objects,
+        "extraVolumes": objects,
+        "extraVolumeMounts": objects,
         "nodeSelector": texts,
         "tolerations": objects,
         "affinity": anything,
+        "topologySpreadConstraints": objects,
         "priorityClassName": text,
-        "podLabels": texts,
+        "podLabels": {**texts, "propertyNames": {"not": {"enum": list(_OWN_LABELS)}}},
         "podAnnotations": texts,
+        "podSecurityContext": anything,
+        "containerSecurityContext": anything,
         "serviceAccount": _object({"create": flag, "name": text, "annotations": texts}),
     }
-    service = _object({"type": {"enum": ["", "ClusterIP", "NodePort", "LoadBalancer"]}, "annotations": texts})
+    kinds = {"enum": ["", "ClusterIP", "NodePort", "LoadBalancer"]}
+    port = {"type": "integer", "minimum": 1, "maximum": 65535}
+    service = _object({"type": kinds, "annotations": texts, "port": port})
+    name = {"type": "string", "maxLength": 40, "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$"}
     digest = {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}
     pull = {"enum": ["", "Always", "IfNotPresent", "Never"]}
     top = {
-        "image": _object({"repository": filled, "tag": filled, "digest": digest, "pullPolicy": pull}),
+        "image": _object({"registry": text, "repository": filled, "tag": filled, "digest": digest, "pullPolicy": pull}),
         "imagePullSecrets": {"type": "array", "items": _object({"name": filled})},
-        "nameOverride": {"type": "string", "maxLength": 40, "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$"},
+        "nameOverride": name,
+        "fullnameOverride": name,
         "clusterDomain": text,
         "namespaces": {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}},
         "networkPolicy": _object({"enabled": flag}),
         "podMonitor": _object({"enabled": flag, "labels": texts}),
         "runtimes": {"type": "array", "items": {"enum": runtimes}, "uniqueItems": True},
         **dict.fromkeys(ROLES, _object(role)),
-        "activator": _object({**role, "service": service}),
+        "activator": _object({**role, "graceSeconds": {"type": "integer", "minimum": 0}, "service": service}),
         "global": anything,  # what helm itself adds for charts that are parts of others
     }
     return {"$schema": "http://json-schema.org/draft-07/schema#", **_object(top)}

@@ -178,8 +178,8 @@ LLMSERVICE = Dashboard(
             "What the phases of the cold starts in the time shown took on average.",
             (
                 Query(
-                    f"sum by (phase) (increase(hearth_activator_cold_start_phase_seconds_sum{S}[$__range])) / "
-                    f"sum by (phase) (increase(hearth_activator_cold_start_phase_seconds_count{S}[$__range]))",
+                    f"sum by (phase) (increase(hearth_activator_cold_start_phase_seconds_total{S}[$__range])) / "
+                    f"scalar(sum(increase(hearth_activator_cold_start_seconds_count{S}[$__range])))",
                     "{{phase}}",
                 ),
             ),

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
-from hearth.activator.lane.tally import REASONS, Tally
+from hearth.activator.lane.tally import REASONS
 from hearth.api.key import ServiceKey
 from hearth.coldstart import PHASES
 from hearth.http1.limits import Budget
-from hearth.metrics import SERVICE_LABELS, Collected, Metric
+from hearth.metrics import SERVICE_LABELS, START_BUCKETS, Collected, Metric
 
 if TYPE_CHECKING:
     from hearth.activator.lane.gate import Gate
@@ -73,11 +73,12 @@ COLD_START = Metric(
     "hearth_activator_cold_start_seconds",
     "From the first request to the first ready replica.",
     SERVICE_LABELS,
+    START_BUCKETS,
 )
 PHASE = Metric(
-    "histogram",
-    "hearth_activator_cold_start_phase_seconds",
-    f"What a cold start spent in each phase: {', '.join(PHASES)}.",
+    "counter",
+    "hearth_activator_cold_start_phase_seconds_total",
+    f"What the cold starts that `hearth_activator_cold_start_seconds` counts spent in each phase: {', '.join(PHASES)}.",
     (*SERVICE_LABELS, "phase"),
 )
 ELAPSED = Metric(
@@ -111,6 +112,14 @@ METRICS = [
 ]
 
 
+UNROUTED_CODES = (
+    *("model_not_found", "model_required", "unknown_path", "method_not_allowed", "missing_required_parameter"),
+    *("bad_request", "request_too_large", "unsupported_content_encoding", "websocket_not_supported", "head_too_large"),
+    *("request_timeout", "http_version_not_supported", "overloaded", "activator_starting", "stopping"),
+)
+"""Codes of the errors with which a request for no LLMService is answered."""
+
+
 class ActivatorMetrics:
     """Reads the gates when Prometheus asks. `unrouted` counts by the code of an error."""
 
@@ -122,31 +131,13 @@ class ActivatorMetrics:
         streams: Callable[[], int],
         budget: Budget,
     ) -> None:
-        self.unrouted: Counter[str] = Counter()
+        self.unrouted: Counter[str] = Counter(dict.fromkeys(UNROUTED_CODES, 0))
         self.turned_away = 0
         self._budget = budget
         self._gates = gates
         self._now = now
         self._streams = streams
-        self._held, self._first_byte = HELD.histogram(registry), FIRST_BYTE.histogram(registry)
-        self._cold_start, self._phase = COLD_START.histogram(registry), PHASE.histogram(registry)
         registry.register(Collected(self._collect))
-
-    def tally(self, key: ServiceKey) -> Tally:
-        """A new LLMService's tally."""
-        return Tally(
-            self._held.labels(*key),
-            self._first_byte.labels(*key),
-            self._cold_start.labels(*key),
-            {phase: self._phase.labels(*key, phase) for phase in PHASES},
-        )
-
-    def forget(self, key: ServiceKey) -> None:
-        """The LLMService is gone, and its series with it."""
-        for histogram in (self._held, self._first_byte, self._cold_start):
-            histogram.remove(*key)
-        for phase in PHASES:
-            self._phase.remove(*key, phase)
 
     def _collect(self) -> Iterator[Family]:
         gates, now = list(self._gates.items()), self._now()
@@ -167,6 +158,14 @@ class ActivatorMetrics:
         yield RESPONSES.of(
             ((*key, str(code)), count) for key, gate in gates for code, count in gate.tally.responses.items()
         )
+        yield HELD.of_timings((key, gate.tally.held.counts, gate.tally.held.total) for key, gate in gates)
+        yield FIRST_BYTE.of_timings(
+            (key, gate.tally.first_byte.counts, gate.tally.first_byte.total) for key, gate in gates
+        )
+        yield COLD_START.of_timings(
+            (key, gate.tally.cold_start.counts, gate.tally.cold_start.total) for key, gate in gates
+        )
+        yield PHASE.of(((*key, phase), spent) for key, gate in gates for phase, spent in gate.tally.phases.items())
         yield ELAPSED.of((key, gate.cold_starts.elapsed(now)) for key, gate in gates)
         yield EXPECTED.of(
             (key, expected) for key, gate in gates if (expected := gate.cold_starts.expected()) is not None

@@ -25,7 +25,7 @@ from hearth.kube.kinds import ENDPOINT_SLICE, LLMSERVICE
 from hearth.logs import fields
 from hearth.metrics import role_registry
 from hearth.operations import EmbeddedServer, bind, operations_server
-from hearth.process import announce, collect_rarely, descriptors, keep_freed_memory, stop_signal
+from hearth.process import announce, collect_rarely, descriptors, keep_freed_memory, let_the_loop_in, stop_signal
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ async def run_activator(config: ActivatorConfig) -> None:
                 known.set()
                 collect_rarely()
                 keep_freed_memory()
+                let_the_loop_in()
                 log.info("activator serving", extra=fields(services=len(list(door.directory))))
                 announce("activator", http=port, demand=demand_port, operations=operations_port)
                 await _first(stop.wait(), asyncio.shield(serving))

@@ -30,7 +30,7 @@ from hearth.api.base import (
 )
 from hearth.api.quantity import Cpu, Quantity
 from hearth.api.status import InferenceRuntimeStatus
-from hearth.api.template import OWN_PATHS_RULE, PodTemplate, check_mount_path
+from hearth.api.template import OWN_PATHS_RULE, PodTemplate, check_mount_path, listed, once
 
 MAX_PATH = 1024
 
@@ -172,16 +172,35 @@ class Container(ApiModel):
         "scaling.drainTimeout in seconds) substituted.",
     )
     env: list[EnvVar] = Field(
-        default_factory=list, max_length=MAX_ITEMS, description="Environment variables of the engine."
+        default_factory=list,
+        max_length=MAX_ITEMS,
+        description="Environment variables of the engine, each once.",
+        json_schema_extra=listed("name"),
     )
     port: Port = Field(default_factory=Port, description="The port of the engine's OpenAI endpoint.")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        once("env", "name", [variable.name for variable in self.env])
+        return self
+
+    @property
+    def image_wanted(self) -> str:
+        """What is wrong where the image stands for one that somebody has to give; "" where one is given.
+
+        No registry can have a name under .invalid (RFC 6761): a runtime whose image is not public has one there.
+        """
+        host, slash, _ = self.image.partition("/")
+        if not slash or not re.fullmatch(r"([^:]*\.)?invalid(:[0-9]+)?", host):
+            return ""
+        return f"spec.container.image: found {self.image!r}, which stands for an image that you have to give; set yours"
 
 
 class SharingResources(ApiModel):
     """The extended resources that a fraction of a device is asked for with (such as HAMi's)."""
 
-    memory: ResourceName | None = Field(None, description="Resource that counts MiB of device memory.")
-    cores: ResourceName | None = Field(None, description="Resource that counts percent of a device's compute.")
+    memory: ResourceName | None = Field(None, description="Resource that counts device memory, in memoryUnit.")
+    cores: ResourceName | None = Field(None, description="Resource that counts compute, coresPerDevice a device.")
 
 
 class Sharing(ApiModel):
@@ -194,6 +213,12 @@ class Sharing(ApiModel):
 
     supported: bool = Field(False, description="Whether spec.resources.fraction may be asked for.")
     resource_names: SharingResources = Field(default_factory=SharingResources)
+    memory_unit: Quantity = Field(
+        "1Mi", description="How much memory one of resourceNames.memory is; what is asked for is rounded up to it."
+    )
+    cores_per_device: Annotated[int, Field(ge=1, le=65536)] = Field(
+        100, description="How many of resourceNames.cores a whole device has; a share is rounded up to them."
+    )
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -303,6 +328,7 @@ class Accelerator(ApiModel):
         max_length=8,
         description="Claims of devices (dynamic resource allocation). How many devices an engine gets stands in the "
         "claim; spec.resources.accelerators of an LLMService must be the same, since it goes into the arguments.",
+        json_schema_extra=listed("name"),
     )
     sharing: Sharing = Field(default_factory=Sharing, description="How a share of a device is asked for.")
     node_selector: Labels = Field(default_factory=dict, description="Labels of the nodes to run on.")
@@ -320,6 +346,7 @@ class Accelerator(ApiModel):
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
+        once("resourceClaims", "name", [claim.name for claim in self.resource_claims])
         if self.resource_name is not None and self.resource_names:
             refuse("resourceNames", self.resource_names, "give either resourceName or resourceNames")
         return self
@@ -464,11 +491,16 @@ class Metrics(ApiModel):
     path: UrlPath = Field("/metrics", description="Where the engine tells its metrics.")
     port: PortRef | None = Field(None, description="By number or name; the container's port where not given.")
     queue_depth: MetricName | None = Field(None, description="The metric of requests that wait in the engine.")
-    kv_cache_util: MetricName | None = Field(None, description="The metric of the KV cache's use, 0 to 1.")
+    kv_cache_util: MetricName | None = Field(
+        None, description="The metric of the KV cache's use, 0 to 1. Kept for a later version: nothing reads it yet."
+    )
     running: MetricName | None = Field(
         None, description="The metric of requests that run; the drain waits until it is 0."
     )
-    ttft: MetricName | None = Field(None, description="The histogram of the time to the first token.")
+    ttft: MetricName | None = Field(
+        None,
+        description="The histogram of the time to the first token. Kept for a later version: nothing reads it yet.",
+    )
 
 
 class Prewarm(ApiModel):
@@ -523,9 +555,17 @@ class InferenceRuntimeSpec(ApiModel):
     container: Container
     accelerator: Accelerator = Field(default_factory=Accelerator, description="The device, and the nodes that have it.")
     resources: RuntimeResources = Field(default_factory=RuntimeResources)
-    volumes: list[Volume] = Field(default_factory=list, max_length=64, description="Kubernetes Volumes.")
+    volumes: list[Volume] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Kubernetes Volumes, each name once.",
+        json_schema_extra=listed("name"),
+    )
     volume_mounts: list[VolumeMount] = Field(
-        default_factory=list, max_length=64, description="Kubernetes VolumeMounts."
+        default_factory=list,
+        max_length=64,
+        description="Kubernetes VolumeMounts, each mountPath once.",
+        json_schema_extra=listed("mountPath"),
     )
     health: Health = Field(default_factory=Health)
     lifecycle: Lifecycle = Field(default_factory=Lifecycle, description="How an engine ends.")
@@ -549,6 +589,12 @@ class InferenceRuntimeSpec(ApiModel):
         for path, port in ports.items():
             if isinstance(port, str) and port != self.container.port.name:
                 refuse(path, port, f"{_OWN_PORT} ({self.container.port.name})")
+        return self
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        once("volumes", "name", [volume["name"] for volume in self.volumes])
+        once("volumeMounts", "mountPath", [mount["mountPath"] for mount in self.volume_mounts])
         return self
 
     @model_validator(mode="after")

@@ -279,7 +279,7 @@ class Cache(ApiModel):
 
     model_config = cel(
         (
-            "!self.prewarm || self.strategy in ['NodeLocalPVC', 'SharedPVC']",
+            "!(has(self.prewarm) && self.prewarm) || self.strategy in ['NodeLocalPVC', 'SharedPVC']",
             "'prewarm: needs strategy NodeLocalPVC or SharedPVC; ' + self.strategy + ' has no claim to fill'",
         ),
         (
@@ -300,7 +300,11 @@ class Cache(ApiModel):
         description=f"Size of the claim, or of strategy None's empty volume; {DEFAULT_CACHE_SIZE} where not given.",
     )
     storage_class_name: ObjectName | None = Field(None, description="The cluster's default where not given.")
-    prewarm: bool = Field(False, description="A Job downloads the model before the first request.")
+    prewarm: bool | None = Field(
+        None,
+        description="A Job downloads the model before the first request. Where not given: on a SharedPVC, so that it "
+        "has one writer, for a model that is downloaded.",
+    )
 
     @property
     def volume_size(self) -> str:
@@ -380,7 +384,7 @@ class Endpoint(ApiModel):
 class LLMServiceSpec(ApiModel):
     model_config = cel(
         (
-            "!self.cache.prewarm || self.model.source.uri.matches('^(hf|huggingface|modelscope)://')",
+            "!(has(self.cache.prewarm) && self.cache.prewarm) || self.model.source.uri.matches('^(hf|huggingface|modelscope)://')",
             "cache.prewarm: needs a source that is downloaded, hf:// or modelscope://",
         )
     )

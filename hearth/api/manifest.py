@@ -128,6 +128,21 @@ def load_runtimes(folder: str | Path) -> list[InferenceRuntime]:
     return [runtimes[name] for name in sorted(runtimes)]
 
 
+def load_each_runtime(file: str | Path) -> list[InferenceRuntime | ManifestError]:
+    """Each document of a file ("-" is standard input) as an InferenceRuntime, or everything that is wrong with it.
+
+    Raises ManifestError where the file can't be read, or is no YAML.
+    """
+    name = "<stdin>" if str(file) == "-" else str(file)
+    made: list[InferenceRuntime | ManifestError] = []
+    for number, document in _documents(file):
+        try:
+            made.append(_parse(InferenceRuntime, name, number, document))
+        except ManifestError as error:
+            made.append(error)
+    return made
+
+
 def parse_llmservice(document: object, file: str = "<object>") -> LLMService:
     """Validate one LLMService given as plain data, such as the API server's JSON.
 

@@ -79,13 +79,13 @@ _CONTAINERS_ALLOWED = f"Hearth owns the names {', '.join(_OWN_CONTAINERS)}; choo
 _INIT_ALLOWED = f"Hearth owns the names {', '.join(_OWN_INIT)}; choose another one"
 
 
-def _listed(key: str) -> dict[str, JsonValue]:
+def listed(key: str) -> dict[str, JsonValue]:
     """A list whose items are told apart by a field, as Kubernetes has it: no two are of one."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
-def _once(path: str, field: str, keys: Sequence[str]) -> None:
-    """Of two of one key the last one would win, unsaid."""
+def once(path: str, field: str, keys: Sequence[str]) -> None:
+    """Refuse a list that names a key twice: the last one would win, unsaid. Raises PydanticCustomError."""
     for index, key in enumerate(keys):
         if key in keys[:index]:
             refuse(f"{path}[{index}].{field}", key, "expected each one once")
@@ -180,7 +180,7 @@ class TemplateContainer(ApiModel):
         min_length=1, max_length=63, description="`engine` is the engine's; it takes env to securityContext of these."
     )
     env: list[TemplateEnvVar] | None = Field(
-        None, max_length=MAX_ITEMS, description="Environment, merged by name.", json_schema_extra=_listed("name")
+        None, max_length=MAX_ITEMS, description="Environment, merged by name.", json_schema_extra=listed("name")
     )
     env_from: list[FreeForm] | None = Field(None, max_length=64, description="Kubernetes EnvFromSources, added.")
     resources: ContainerResources | None = Field(None, description="Requests and limits, merged by name.")
@@ -188,7 +188,7 @@ class TemplateContainer(ApiModel):
         None,
         max_length=64,
         description="Mounts, merged by mountPath, of volumes of the pod.",
-        json_schema_extra=_listed("mountPath"),
+        json_schema_extra=listed("mountPath"),
     )
     security_context: FreeForm | None = Field(
         None, description="A SecurityContext, merged: by default no privilege escalation and no capability."
@@ -207,8 +207,8 @@ class TemplateContainer(ApiModel):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        _once("env", "name", [variable.name for variable in self.env or ()])
-        _once("volumeMounts", "mountPath", [mount.mount_path for mount in self.volume_mounts or ()])
+        once("env", "name", [variable.name for variable in self.env or ()])
+        once("volumeMounts", "mountPath", [mount.mount_path for mount in self.volume_mounts or ()])
         return self
 
     @model_validator(mode="after")
@@ -244,7 +244,7 @@ class TemplateSpec(ApiModel):
         max_length=64,
         description="Kubernetes Volumes, merged by name; `shm` is /dev/shm.",
         json_schema_extra={
-            **_listed("name"),
+            **listed("name"),
             **_rule(f"self.all(v, !(v.name in {_words(_OWN_VOLUMES)}))", _VOLUMES_ALLOWED),
         },
     )
@@ -253,7 +253,7 @@ class TemplateSpec(ApiModel):
         max_length=_MAX_CONTAINERS,
         description="Containers that run first, in engines and in the prewarm Job, merged by name.",
         json_schema_extra={
-            **_listed("name"),
+            **listed("name"),
             **_rule(f"self.all(c, !(c.name in {_words(_OWN_INIT)}))", _INIT_ALLOWED),
         },
     )
@@ -262,7 +262,7 @@ class TemplateSpec(ApiModel):
         max_length=_MAX_CONTAINERS,
         description="The engine's container and sidecars of engines, merged by name.",
         json_schema_extra={
-            **_listed("name"),
+            **listed("name"),
             **_rule(f"self.all(c, !(c.name in {_words(_OWN_CONTAINERS)}))", _CONTAINERS_ALLOWED),
         },
     )
@@ -278,9 +278,9 @@ class TemplateSpec(ApiModel):
         for index, container in enumerate(self.containers or ()):
             if container.name in _OWN_CONTAINERS:
                 refuse(f"containers[{index}].name", container.name, _CONTAINERS_ALLOWED)
-        _once("volumes", "name", [volume.name for volume in self.volumes or ()])
-        _once("initContainers", "name", [container.name for container in self.init_containers or ()])
-        _once("containers", "name", [container.name for container in self.containers or ()])
+        once("volumes", "name", [volume.name for volume in self.volumes or ()])
+        once("initContainers", "name", [container.name for container in self.init_containers or ()])
+        once("containers", "name", [container.name for container in self.containers or ()])
         return self
 
 

@@ -259,7 +259,7 @@ def _accelerators(runtimes: "list[InferenceRuntime]", vendor: str | None) -> fro
     if not matching:
         known = ", ".join(sorted({runtime.spec.vendor for runtime in runtimes}))
         refuse(f"--vendor: found {vendor!r}; the InferenceRuntimes are for: {known}")
-    return frozenset(name for runtime in matching if (name := runtime.spec.accelerator.resource_name))
+    return frozenset(name for runtime in matching for name in runtime.spec.accelerator.resources)
 
 
 # More than anybody asks for: by default no device of this machine is counted.
@@ -276,7 +276,7 @@ def _devices(runtimes: "list[InferenceRuntime]", vendor: str | None, given: list
     for runtime in runtimes:
         accelerator = runtime.spec.accelerator
         shared = accelerator.sharing.resource_names
-        for name in (accelerator.resource_name, shared.memory, shared.cores):
+        for name in (*accelerator.resources, shared.memory, shared.cores):
             if name is not None and vendor in {None, runtime.spec.vendor}:
                 devices[name] = _PLENTY
     return devices

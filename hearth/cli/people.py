@@ -1,4 +1,4 @@
-"""`hearth top`, `status`, `doctor`, `chat`: what people ask."""
+"""`hearth top`, `status`, `doctor`, `runtime check`, `chat`: what people ask."""
 
 import sys
 from pathlib import Path
@@ -9,11 +9,12 @@ import typer
 from hearth.cli.common import Kubeconfig, TableOutput, app, print_data, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from rich.console import Console
 
     from hearth.commands.access import Access
+    from hearth.commands.check import Check
 
 
 Namespace = Annotated[
@@ -92,27 +93,77 @@ def status(
 @app.command()
 def doctor(kubeconfig: Kubeconfig = None, output: DataOutput = TableOutput.table) -> None:
     """Whether a cluster has what Hearth needs; for what it has not, what to do. Exit 1 where something is missing."""
-    from rich.console import Console
-    from rich.markup import escape
-
     from hearth.commands.doctor import examine
 
     async def run(access: "Access") -> int:
         async with access.client() as kube:
-            checks = await examine(kube)
-        if output is not TableOutput.table:
-            print_data([check.to_data() for check in checks], output)
-        else:
-            console = Console()
-            for check in checks:
-                mark = "[green]✓[/]" if check.well else "[red]✗[/]"
-                line = f"{mark} [bold]{escape(check.what)}[/]  {escape(check.found)}"
-                console.print(line, highlight=False, soft_wrap=True)
-                if not check.well:
-                    console.print(f"    → {escape(check.fix)}", highlight=False, soft_wrap=True)
-        return 0 if all(check.well for check in checks) else 1
+            return _show_checks(await examine(kube), output)
 
     _ask_cluster(run, kubeconfig, None)
+
+
+runtime_app = typer.Typer(
+    name="runtime", help="InferenceRuntimes: look at one before it is applied.", no_args_is_help=True
+)
+app.add_typer(runtime_app)
+
+
+@runtime_app.command()
+def check(
+    file: Annotated[list[str], typer.Argument(help="Files of InferenceRuntimes; - is standard input.")],
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Ask kubectl's cluster too; --kubeconfig and --context do.")
+    ] = False,
+    kubeconfig: Kubeconfig = None,
+    context: Annotated[str | None, typer.Option(help="Of the kubeconfig.  [default: its current one]")] = None,
+    output: DataOutput = TableOutput.table,
+) -> None:
+    """What an InferenceRuntime lacks, in its file and in a cluster; nothing is written. Exit 1 where it lacks any."""
+    from hearth.api.manifest import ManifestError, load_each_runtime
+    from hearth.commands.runtimefile import file_checks, refused_checks
+
+    checks: list[Check] = []
+    runtimes = []
+    for each in file:
+        try:
+            found = load_each_runtime(each)
+        except ManifestError as error:
+            refuse(*map(str, error.problems))
+        for runtime in found:
+            if isinstance(runtime, ManifestError):
+                checks += refused_checks(runtime)
+            else:
+                checks += file_checks(runtime)
+                runtimes.append(runtime)
+
+    async def run(access: "Access") -> int:
+        from hearth.commands.runtimecluster import cluster_checks
+
+        async with access.client() as kube:
+            return _show_checks([*checks, *await cluster_checks(kube, runtimes)], output)
+
+    if cluster or kubeconfig is not None or context is not None:
+        _ask_cluster(run, kubeconfig, None, context)
+    elif _show_checks(checks, output):
+        raise typer.Exit(1)
+
+
+def _show_checks(checks: "Sequence[Check]", output: TableOutput) -> int:
+    """Print checks; the exit code that they are."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    if output is not TableOutput.table:
+        print_data([check.to_data() for check in checks], output)
+    else:
+        console = Console()
+        for check in checks:
+            mark = "[green]✓[/]" if check.well else "[red]✗[/]"
+            line = f"{mark} [bold]{escape(check.what)}[/]  {escape(check.found)}"
+            console.print(line, highlight=False, soft_wrap=True)
+            if not check.well:
+                console.print(f"    → {escape(check.fix)}", highlight=False, soft_wrap=True)
+    return 0 if all(check.well for check in checks) else 1
 
 
 @app.command()
@@ -158,7 +209,10 @@ def _questions(console: "Console") -> "Iterator[str]":
 
 
 def _ask_cluster(
-    run: "Callable[[Access], Coroutine[object, object, int]]", kubeconfig: Path | None, namespace: str | None
+    run: "Callable[[Access], Coroutine[object, object, int]]",
+    kubeconfig: Path | None,
+    namespace: str | None,
+    context: str | None = None,
 ) -> None:
     """Run a command that reads a cluster, and end with the exit code that it returns."""
     import asyncio
@@ -167,7 +221,7 @@ def _ask_cluster(
     from hearth.kube.errors import KubeError
 
     try:
-        code = asyncio.run(run(Access.find(kubeconfig, namespace)))
+        code = asyncio.run(run(Access.find(kubeconfig, namespace, context)))
     except KubeError as error:
         refuse(f"{error}; give --kubeconfig, or set KUBECONFIG")
     except KeyboardInterrupt:

@@ -1,7 +1,6 @@
 """`hearth doctor`: whether a cluster has what Hearth needs, and for each thing that it has not, what to do."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict, dataclass
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from hearth.api.manifest import ManifestError, read_runtime
 from hearth.api.reasons import troubles
 from hearth.commands.access import listed
+from hearth.commands.check import Check
 from hearth.devices import claimed_resources, extended_resources, is_ready
 from hearth.group import GROUP
 from hearth.kube.client import KubeClient
@@ -50,19 +50,6 @@ _RIGHTS = {
     ),
     "activator": (("list", GROUP, "llmservices", ""), ("watch", "discovery.k8s.io", "endpointslices", "")),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What was looked at, what was found; `fix` is what to do where it is not well."""
-
-    what: str
-    well: bool
-    found: str
-    fix: str = ""
-
-    def to_data(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 async def examine(kube: KubeClient) -> list[Check]:

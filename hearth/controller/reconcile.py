@@ -78,7 +78,7 @@ from hearth.kube.objects import (
     written,
 )
 from hearth.logs import fields
-from hearth.troubles import is_over
+from hearth.troubles import is_over, paused
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,9 @@ class Reconciler:
         again = sooner(again, choice.again)
         if wanted_replicas(world) > 0 or filling(world):
             again = sooner(again, LOOK_SECONDS)
-        self._fleet.see(key, Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world)))
+        kept = paused(world.scaled_object) is not None
+        seen = Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world), paused=kept)
+        self._fleet.see(key, seen)
         found = verdicts(world, choice.verdict)
         if any(verdict.reason == "NotSeen" for verdict in found):
             again = sooner(again, UNSEEN_LOOK_SECONDS)

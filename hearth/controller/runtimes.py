@@ -71,13 +71,19 @@ class Runtimes:
         item = self._items.get(ObjectKey("", name))
         if item is None:
             return
-        found = self.unreadable.get(name)
-        status = runtime_status(item, found.why if found is not None else None, datetime.now(UTC))
+        status = runtime_status(item, self._why_not(name), datetime.now(UTC))
         if status is None:
             return
         document = {**INFERENCE_RUNTIME.names, "metadata": {"name": name, "uid": uid_of(item)}, "status": status}
         with contextlib.suppress(NotFound):  # gone by now
             await self._kube.apply_object(INFERENCE_RUNTIME.path("", name, "status"), document, MANAGER)
+
+    def _why_not(self, name: str) -> str | None:
+        """What keeps LLMServices from being served by it; None where nothing does."""
+        if (found := self.unreadable.get(name)) is not None:
+            return found.why
+        runtime = self.readable.get(name)
+        return (runtime.spec.container.image_wanted or None) if runtime is not None else None
 
 
 def runtime_status(item: KubeObject, why_not: str | None, now: datetime) -> KubeObject | None:

@@ -23,10 +23,12 @@ class Family:
     stream_from_s3: tuple[str, ...] | None = None
     hub_option: tuple[str, ...] = ()  # loads from Hugging Face, and from nowhere else
     loads_folders: bool = True
+    loads_hubs: bool = True
     loads_modelscope: bool = True
 
 
-# vLLM: https://docs.vllm.ai/en/stable/cli/serve/ ; SGLang: its server arguments; llama.cpp: its server's README.
+# vLLM: https://docs.vllm.ai/en/stable/cli/serve/ ; SGLang: its server arguments; llama.cpp: its server's README;
+# MindIE: its config.json has the name and the folder, so that it has no option at all.
 FAMILIES = {
     "vllm": Family(
         served_name="--served-model-name",
@@ -45,6 +47,7 @@ FAMILIES = {
         loads_folders=False,
         loads_modelscope=False,
     ),
+    "mindie": Family(loads_hubs=False),
 }
 
 
@@ -105,6 +108,9 @@ def engine_arguments(service: LLMService, runtime: InferenceRuntime) -> list[str
 def _check_source(service: LLMService, runtime: InferenceRuntime, family: Family, given: Sequence[str]) -> None:
     """Raise RuntimeNotResolved where the engine could only fail to load the source, after its image was pulled."""
     source = service.spec.model.source.parsed
+    if source.scheme in ("hf", "modelscope") and not family.loads_hubs:
+        what = f"a {source.scheme}:// source; it loads a folder that is there, such as pvc://CLAIM/PATH"
+        raise RuntimeNotResolved("SourceNotSupported", _unsupported(service, runtime, what))
     if source.scheme == "modelscope" and not family.loads_modelscope:
         raise RuntimeNotResolved("SourceNotSupported", _unsupported(service, runtime, "a modelscope:// source"))
     if source.scheme in ("pvc", "oci"):

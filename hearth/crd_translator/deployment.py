@@ -56,7 +56,7 @@ def _template(service: LLMService, runtime: InferenceRuntime) -> dict[str, Any]:
     engine, *sidecars = spec["containers"]
     _check_ports(service, runtime, sidecars, spec.get("initContainers", []))
     spec["containers"] = [_run(service, runtime, engine), *sidecars]
-    if waits(service):
+    if waits(service, runtime):
         spec["initContainers"] = [*spec.get("initContainers", []), wait_container(service, runtime, engine)]
     spec["terminationGracePeriodSeconds"] = grace_seconds(service, runtime)
     text = json.dumps(template, sort_keys=True)

@@ -5,6 +5,7 @@ InferenceRuntime's `spec.template` is laid over what the other fields render, th
 """
 
 import math
+from fractions import Fraction
 from typing import Any
 
 from hearth.api.inferenceruntime import InferenceRuntime
@@ -156,11 +157,13 @@ def _resources(service: LLMService, runtime: InferenceRuntime) -> Part:
     if accelerator.resource_name is not None and wanted.accelerators > 0:
         devices[accelerator.resource_name] = str(wanted.accelerators)
     if wanted.fraction is not None:
-        names = accelerator.sharing.resource_names
+        sharing = accelerator.sharing
+        names = sharing.resource_names
         if wanted.fraction.memory is not None and names.memory is not None:
-            devices[names.memory] = str(math.ceil(parse_quantity(wanted.fraction.memory) / 2**20))
+            units = parse_quantity(wanted.fraction.memory) / parse_quantity(sharing.memory_unit)
+            devices[names.memory] = str(math.ceil(units))
         if wanted.fraction.cores is not None and names.cores is not None:
-            devices[names.cores] = str(wanted.fraction.cores)
+            devices[names.cores] = str(math.ceil(Fraction(wanted.fraction.cores * sharing.cores_per_device, 100)))
     # Extended resources can't be overcommitted: the request is the limit (Kubernetes, "Managing Resources").
     requests.update(devices)
     claims = [claim.model_dump(include={"name", "request"}, exclude_none=True) for claim in accelerator.resource_claims]

@@ -69,10 +69,21 @@ def render_prewarm(service: LLMService, runtime: InferenceRuntime) -> Part:
     }
 
 
-def waits(service: LLMService) -> bool:
+def prewarms(service: LLMService, runtime: InferenceRuntime) -> bool:
+    """Whether a Job fills the cache. Where nothing is said one fills a shared volume, which would have as many writers
+    as there are engines, if the runtime has something to download with."""
+    cache = service.spec.cache
+    if not has_claim(service) or cache.prewarm is False:
+        return False
+    return cache.prewarm is True or (
+        cache.strategy == "SharedPVC" and service.spec.model.source.parsed.hub and _downloads(runtime)
+    )
+
+
+def waits(service: LLMService, runtime: InferenceRuntime) -> bool:
     """Whether engines wait for the Job: on a volume of one node the hubs' clients lock files among themselves, and an
     engine that waited there could hold the device that the Job waits for."""
-    return has_claim(service) and service.spec.cache.prewarm and service.spec.cache.strategy == "SharedPVC"
+    return service.spec.cache.strategy == "SharedPVC" and prewarms(service, runtime)
 
 
 def wait_container(service: LLMService, runtime: InferenceRuntime, engine: Part) -> Part:
@@ -120,11 +131,15 @@ def _image(runtime: InferenceRuntime) -> str:
     return own.image if own is not None and own.image is not None else runtime.spec.container.image
 
 
+def _downloads(runtime: InferenceRuntime) -> bool:
+    return runtime.spec.prewarm is not None or runtime.spec.family not in _WITHOUT_PYTHON
+
+
 def _command(service: LLMService, runtime: InferenceRuntime) -> list[str]:
     own, source = runtime.spec.prewarm, service.spec.model.source.parsed
     if own is not None:
         return [substitute(word, service) for word in own.command]
-    if runtime.spec.family in _WITHOUT_PYTHON:
+    if not _downloads(runtime):
         raise RuntimeNotResolved(
             "PrewarmNotSupported",
             f"LLMService {'/'.join(service.key)}: spec.cache.prewarm: found true; the image of InferenceRuntime "

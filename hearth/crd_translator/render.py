@@ -8,7 +8,7 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator.deployment import render_deployment
 from hearth.crd_translator.facts import ClusterFacts
-from hearth.crd_translator.prewarm import render_prewarm
+from hearth.crd_translator.prewarm import prewarms, render_prewarm
 from hearth.crd_translator.resolve import resolve_runtime
 from hearth.crd_translator.scaledobject import render_scaled_object
 from hearth.crd_translator.services import render_alias_service, render_engine_service
@@ -39,7 +39,7 @@ def render_on(service: LLMService, runtime: InferenceRuntime, facts: ClusterFact
     objects: list[dict[str, Any]] = []
     if has_claim(service):
         objects.append(render_claim(service, runtime))
-        if service.spec.cache.prewarm:
+        if prewarms(service, runtime):
             objects.append(render_prewarm(service, runtime))
     alias, scaled_object = render_without_runtime(service, facts)
     objects += [render_engine_service(service, runtime), alias, render_deployment(service, runtime), scaled_object]

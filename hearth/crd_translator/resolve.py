@@ -86,7 +86,15 @@ def _resolved(service: LLMService, runtimes: Sequence[InferenceRuntime], facts: 
 
 def _fitting(service: LLMService, runtimes: list[InferenceRuntime]) -> list[InferenceRuntime]:
     """Those that can give what `spec.resources` asks for. Raises RuntimeNotResolved where none can."""
-    return _counting(service, _sharing_if_asked(service, runtimes))
+    return _counting(service, _sharing_if_asked(service, _with_an_image(service, runtimes)))
+
+
+def _with_an_image(service: LLMService, runtimes: list[InferenceRuntime]) -> list[InferenceRuntime]:
+    given = [runtime for runtime in runtimes if not runtime.spec.container.image_wanted]
+    if not given:
+        wanted = "; ".join(f"InferenceRuntime {it.metadata.name}: {it.spec.container.image_wanted}" for it in runtimes)
+        raise RuntimeNotResolved("RuntimeInvalid", f"LLMService {'/'.join(service.key)}: spec.runtime: {wanted}")
+    return given
 
 
 def _counting(service: LLMService, runtimes: list[InferenceRuntime]) -> list[InferenceRuntime]:

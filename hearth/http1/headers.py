@@ -40,6 +40,15 @@ def end_to_end(headers: Headers, dropped: frozenset[bytes] = _HOP_BY_HOP) -> Hea
     return [header for header in headers if header[0] not in dropped]
 
 
+def add_fields(words: list[bytes], headers: Headers) -> None:
+    """Add field lines to what will be joined to a head: several times as fast as to format each."""
+    for name, value in headers:
+        words.append(name)
+        words.append(b": ")
+        words.append(value)
+        words.append(b"\r\n")
+
+
 def for_upstream(
     headers: Headers, host: str, body_length: int | None, client: str, scheme: str, request_id: str
 ) -> Headers:

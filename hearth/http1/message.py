@@ -63,7 +63,10 @@ def why_refused(version: str, method: str, headers: Headers) -> Refusal | None:
         return Refusal(505, "http_version_not_supported", f"HTTP/{version} is not spoken here; use HTTP/1.1.")
     if method in {"CONNECT", "TRACE"}:  # no tunnels; and an echo of the fields would show keys (RFC 9110, 9.3.8)
         return Refusal(405, "method_not_allowed", f"{method} requests are not served here.")
-    hosts = sum(name == b"host" for name, _ in headers)
+    hosts = 0
+    for name, _ in headers:
+        if name == b"host":
+            hosts += 1
     if hosts > 1 or (hosts == 0 and version == "1.1"):  # RFC 9112, 3.2
         return Refusal(400, "bad_request", f"A request has one Host field, this one has {hosts}.")
     return None

@@ -13,7 +13,7 @@ from typing import Final
 
 from hearth.http1.chunked import chunk
 from hearth.http1.date import date_line
-from hearth.http1.headers import Headers
+from hearth.http1.headers import Headers, add_fields, get
 from hearth.http1.limits import Budget
 from hearth.http1.message import Refusal, Request
 
@@ -167,12 +167,9 @@ class TransportResponse(Response):
         if self.gone or self.started:
             return
         self.started = True
-        lines = [STATUS_LINES.get(status, b"HTTP/1.1 %d \r\n" % status)]
-        dated = False
-        for name, value in headers:
-            lines.append(b"%b: %b\r\n" % (name, value))
-            dated = dated or name == b"date"
-        if not dated:
+        lines = [STATUS_LINES[status] if status in STATUS_LINES else _status_line(status)]
+        add_fields(lines, headers)
+        if get(headers, b"date") is None:
             lines.append(date_line())
         if status in (204, 304) or status < 200:
             self._bodiless = True  # and nothing is said of one, but what a 304 says (RFC 9112, 6.3)

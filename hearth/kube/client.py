@@ -42,15 +42,18 @@ class KubeClient:
         self._api = api
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None = None) -> "KubeClient":
-        """Use a kubeconfig file, or the pod's service account. Raises Unanswered where there is neither."""
+    async def connect(cls, kubeconfig: Path | None = None, context: str | None = None) -> "KubeClient":
+        """Use a kubeconfig file and one of its contexts (None: its current one), or the pod's service account.
+
+        Raises Unanswered where there is neither.
+        """
         configuration = client.Configuration()
         # As the kubelet and kubectl look at them: Python 3.13 refuses authorities without key identifiers or usages, which
         # older clusters of EKS, GKE and MicroK8s have. https://github.com/kubernetes-client/python/issues/2394
         configuration.disable_strict_ssl_verification = True
         try:
             if kubeconfig is not None:
-                await config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
+                await config.load_kube_config(str(kubeconfig), context, client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         # An empty file, or one of another shape, is met by the loader as whatever it stumbles over.
@@ -109,6 +112,14 @@ class KubeClient:
         """
         query = [("fieldManager", manager), ("force", "true")]
         return await self._exchange("PATCH", path, query, item, "application/apply-patch+yaml")
+
+    async def try_object(self, path: str, item: KubeObject, manager: str) -> None:
+        """Ask what `apply_object` would be answered, by the API server and its webhooks; nothing is written.
+
+        https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run Raises KubeError.
+        """
+        query = [("fieldManager", manager), ("force", "true"), ("dryRun", "All")]
+        await self._exchange("PATCH", path, query, item, "application/apply-patch+yaml")
 
     async def merge_object(self, path: str, patch: KubeObject, manager: str) -> KubeObject:
         """JSON merge patch (RFC 7396) of one object: null removes a field, whoever owns it.

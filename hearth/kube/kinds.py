@@ -63,6 +63,7 @@ HPA = Kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscaler
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses")
 RESOURCE_SLICE = Kind("ResourceSlice", "resource.k8s.io/v1", "resourceslices")
+RUNTIME_CLASS = Kind("RuntimeClass", "node.k8s.io/v1", "runtimeclasses")
 API_SERVICE = Kind("APIService", "apiregistration.k8s.io/v1", "apiservices")
 ACCESS_REVIEW = Kind("SubjectAccessReview", "authorization.k8s.io/v1", "subjectaccessreviews")
 

@@ -47,7 +47,7 @@ def test_values_reach_the_objects_and_wrong_ones_are_refused(helm: Any) -> None:
     assert (activator["metadata"]["namespace"], activator["spec"]["replicas"]) == ("llm", 5)
     (container,) = made["Deployment/hearth-scaler"]["spec"]["template"]["spec"]["containers"]
     assert (container["image"], container["resources"]["limits"]["memory"]) == ("hearth:v9", "1Gi")
-    assert container["args"][-1] == "llm/hearth-activator"
+    assert "--activator-service=llm/hearth-activator" in container["args"]
     assert SYSTEM not in json.dumps(made), "another namespace than ours"
     with pytest.raises(CommandFailed, match="replica"):
         helm("template", "h", CHART, "--set", "activator.replica=5")
@@ -63,9 +63,14 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
         "nodeSelector": {"pool": "system"},
         "tolerations": [{"key": "system", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
         "priorityClassName": "system-cluster-critical",
         "podLabels": {"team": "ai"},
-        "podAnnotations": {"note": "1"},
+        "podAnnotations": {"note": "1", "prometheus.io/scrape": "false"},
+        "podSecurityContext": {"runAsUser": None, "fsGroup": 7},
+        "containerSecurityContext": {"readOnlyRootFilesystem": False},
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "corporate-ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/certs", "readOnly": True}],
         "serviceAccount": {"create": True, "name": "mine", "annotations": {"role": "arn"}},
     }
     values = {
@@ -77,7 +82,10 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
         "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "runtimes": ["nvidia-vllm", "cpu-llamacpp"],
         "controller": role,
-        "activator": {"service": {"type": "LoadBalancer", "annotations": {"lb": "internal"}}},
+        "activator": {
+            "graceSeconds": 600,
+            "service": {"type": "LoadBalancer", "annotations": {"lb": "internal"}, "port": 8080},
+        },
         "scaler": {"serviceAccount": {"create": False, "name": "theirs"}},
     }
     file = tmp_path / "values.yaml"
@@ -94,8 +102,19 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
     assert "--lease=ai/llm-controller" in container["args"]
     assert "--scaler-address=llm-scaler.ai.svc:9090" in container["args"]
     assert (container["env"], container["resources"]) == (role["env"], {**container["resources"], **role["resources"]})
-    for field in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
+    for field in ("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName"):
         assert pod[field] == role[field], field
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "fsGroup": 7,
+    }, "null takes a default away"
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert (pod["volumes"], container["volumeMounts"]) == (role["extraVolumes"], role["extraVolumeMounts"])
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
     assert template["metadata"]["labels"] == {
         "app.kubernetes.io/name": "llm-controller",
@@ -103,13 +122,24 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
         "app.kubernetes.io/component": "controller",
         "team": "ai",
     }
-    assert template["metadata"]["annotations"]["note"] == "1"
+    assert template["metadata"]["annotations"] == {
+        "note": "1",
+        "prometheus.io/scrape": "false",
+        "prometheus.io/port": "8081",
+    }
     assert made["ServiceAccount/mine"]["metadata"]["annotations"] == {"role": "arn"}
     assert pod["serviceAccountName"] == "mine"
     assert "ServiceAccount/theirs" not in made
     assert made["RoleBinding/llm-scaler"]["subjects"][0]["name"] == "theirs"
     service = made["Service/llm-activator"]
     assert (service["spec"]["type"], service["metadata"]["annotations"]) == ("LoadBalancer", {"lb": "internal"})
+    assert [port["port"] for port in service["spec"]["ports"]] == [8080, 9091]
+    activator = made["Deployment/llm-activator"]["spec"]["template"]["spec"]
+    args = activator["containers"][0]["args"]
+    assert args[args.index("--grace-seconds") + 1] == "600"
+    assert activator["terminationGracePeriodSeconds"] == 630
+    (scaler,) = made["Deployment/llm-scaler"]["spec"]["template"]["spec"]["containers"]
+    assert "--activator-grace-seconds=630" in scaler["args"], "one that is silent for as long is gone"
     monitor = made["PodMonitor/llm"]
     assert monitor["metadata"]["labels"] == {"release": "prometheus"}
     assert "llm-scaler" in monitor["spec"]["selector"]["matchExpressions"][0]["values"]
@@ -117,7 +147,44 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["runtimes={nvidia}", "image.digest=abc", "activator.service.type=Cluster", "nodeSelector.a=b"]
+    ("settings", "image", "secrets"),
+    [
+        (["image.registry=a.example"], "a.example/hearth:latest", []),
+        (["global.imageRegistry=b.example:5000"], "b.example:5000/hearth:latest", []),
+        (["image.registry=a.example", "global.imageRegistry=b.example"], "a.example/hearth:latest", []),
+        (["imagePullSecrets[0].name=a", "global.imagePullSecrets={b,a}"], "hearth:latest", ["a", "b"]),
+        (["global.imagePullSecrets[0].name=c"], "hearth:latest", ["c"]),
+    ],
+)
+def test_where_images_are_from(helm: Any, settings: list[str], image: str, secrets: list[str]) -> None:
+    made = by_name(helm("template", "h", CHART, *(word for each in settings for word in ("--set", each))))
+    pod = made["Deployment/hearth-scaler"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == image
+    assert [secret["name"] for secret in pod.get("imagePullSecrets", [])] == secrets
+
+
+def test_fullname_override_is_what_names_begin_with(helm: Any) -> None:
+    names = by_name(helm("template", "h", CHART, "--set", "fullnameOverride=own,nameOverride=other"))
+    assert "Deployment/own-activator" in names
+    assert not [name for name in names if "hearth-" in name or "other-" in name]
+
+
+def test_the_releases_own_namespace_may_be_one_of_those_that_are_looked_after(helm: Any) -> None:
+    text = helm("template", "h", CHART, "-n", "ai", "--set", "namespaces={ai,team-b}")
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    named = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in documents]
+    assert len(named) == len(set(named)), "helm would install the one over the other"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("runtimes={nvidia}", "image.digest=abc", "activator.service.type=Cluster", "nodeSelector.a=b"),
+        *("activator.service.port=0", "scaler.graceSeconds=5"),
+        "controller.podLabels.app\\.kubernetes\\.io/name=mine",
+        "activator.extraArgs={--grace-seconds=600}",
+        "scaler.extraArgs={--activator-grace-seconds,600}",
+    ],
 )
 def test_a_value_that_means_nothing_is_refused(helm: Any, wrong: str) -> None:
     with pytest.raises(CommandFailed, match="schema"):
@@ -167,7 +234,7 @@ def test_of_some_namespaces_the_rights_are_there_alone(helm: Any) -> None:
     for role in ("controller", "activator"):
         assert ("ClusterRoleBinding", f"hearth-{role}", None) not in bound
         for namespace in ("ai-prod", "team-b"):
-            assert ("RoleBinding", f"hearth-{role}", namespace) in bound
+            assert ("RoleBinding", f"hearth-{role}-llmservices", namespace) in bound
         (container,) = by_name(text)[f"Deployment/hearth-{role}"]["spec"]["template"]["spec"]["containers"]
         assert [word for word in container["args"] if word.startswith("--namespace")] == [
             "--namespace=ai-prod",

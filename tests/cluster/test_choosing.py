@@ -53,8 +53,15 @@ def replicas(cluster: Cluster, name: str, count: int) -> None:
     cluster.plane.kubectl("scale", "deployment", name, "-n", NAMESPACE, f"--replicas={count}")
 
 
-def pods(cluster: Cluster, name: str) -> int:
-    return len(cluster.items("pods", f"serving.hearth.dev/llmservice={name}"))
+def pods(cluster: Cluster, name: str) -> list[str]:
+    """The uids of its engines."""
+    return [pod["metadata"]["uid"] for pod in cluster.items("pods", f"serving.hearth.dev/llmservice={name}")]
+
+
+def one_pod(cluster: Cluster, name: str) -> list[str]:
+    """Wait until one engine is there."""
+    found: list[str] = cluster.until(lambda: len(known := pods(cluster, name)) == 1 and known, "an engine")
+    return found
 
 
 def delete(cluster: Cluster, *names: str) -> None:
@@ -69,7 +76,7 @@ def test_a_device_plugin_that_restarts_moves_nothing_and_one_that_stays_away_doe
     before = cluster.get("deployment", "twelve")
     claim = cluster.get("pvc", "twelve-cache-nvidia")["metadata"]["uid"]
     replicas(cluster, "twelve", 1)
-    cluster.until(lambda: pods(cluster, "twelve") == 1, "an engine")
+    one_pod(cluster, "twelve")
 
     devices(cluster, gpu=0, npu=8)
     cluster.until(lambda: next_of(cluster, "twelve").get("runtime") == "ascend-vllm", "what would be chosen now")
@@ -97,7 +104,7 @@ def test_a_runtime_that_is_replaced_by_force_ends_no_engine(cluster: Cluster, ch
     cluster.apply(choice, name="force")
     cluster.until(lambda: cluster.status("force").get("phase") == "ScaledToZero", "made")
     replicas(cluster, "force", 1)
-    cluster.until(lambda: pods(cluster, "force") == 1, "an engine")
+    engine = one_pod(cluster, "force")
     before = cluster.get("deployment", "force")
     runtime = cluster.plane.kubectl("get", "infr", "nvidia-vllm", "-o", "json")
     cluster.plane.kubectl("delete", "infr", "nvidia-vllm")
@@ -111,7 +118,7 @@ def test_a_runtime_that_is_replaced_by_force_ends_no_engine(cluster: Cluster, ch
     cluster.until(lambda: cluster.condition("RuntimeResolved", "force")["status"] == "True", "back")
     after = cluster.get("deployment", "force")
     assert after["spec"]["template"] == before["spec"]["template"]
-    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+    assert pods(cluster, "force") == engine
     delete(cluster, "force")
 
 
@@ -120,7 +127,8 @@ def test_a_typo_in_a_runtime_ends_no_engine_and_is_told_on_both(cluster: Cluster
     cluster.apply(EITHER, name="typo")
     cluster.until(lambda: cluster.status("typo").get("phase") == "ScaledToZero", "made")
     replicas(cluster, "typo", 1)
-    before = cluster.until(lambda: pods(cluster, "typo") == 1 and cluster.get("deployment", "typo"), "an engine")
+    engine = one_pod(cluster, "typo")
+    before = cluster.get("deployment", "typo")
 
     def volumes(*value: dict[str, Any]) -> None:
         patch = json.dumps({"spec": {"volumes": value}})
@@ -140,7 +148,8 @@ def test_a_typo_in_a_runtime_ends_no_engine_and_is_told_on_both(cluster: Cluster
     volumes()
     cluster.until(lambda: cluster.condition("RuntimeResolved", "typo")["status"] == "True", "mended")
     cluster.plane.kubectl("wait", "--for=condition=Accepted", "infr", "nvidia-vllm", "--timeout=30s")
-    assert cluster.get("deployment", "typo")["metadata"]["generation"] == before["metadata"]["generation"]
+    assert cluster.get("deployment", "typo")["spec"]["template"] == before["spec"]["template"]
+    assert pods(cluster, "typo") == engine
     delete(cluster, "typo")
 
 

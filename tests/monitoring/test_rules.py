@@ -33,10 +33,65 @@ EXPECTED = f"hearth_activator_cold_start_expected_seconds{{{QWEN}}}"
 DEPTH, REPLICAS = f"hearth_scaler_queue_depth{{{QWEN}}}", f"hearth_llmservice_replicas{{{QWEN}}}"
 STREAMS = f"hearth_scaler_streams{{{QWEN}}}"
 FULL = f'hearth_activator_rejected_requests_total{{{QWEN},reason="queue_full"}}'
+ANSWERS = {code: f'hearth_activator_responses_total{{{QWEN},code="{code}"}}' for code in (200, 429, 500, 503)}
+BROKEN = f"hearth_activator_broken_answers_total{{{QWEN}}}"
+LATE = f'hearth_activator_rejected_requests_total{{{QWEN},reason="activation_timeout"}}'
+READY = f"hearth_llmservice_ready_replicas{{{QWEN}}}"
+PAUSED = f"hearth_llmservice_paused{{{QWEN}}}"
+ERRORS = 'hearth_controller_reconcile_errors_total{instance="a"}'
 FAULTS = 'hearth_faults_total{role="controller",where="object",instance="a"}'
 DEGRADED = f'hearth_llmservice_phase{{{QWEN},phase="Degraded"}}'
 
 CASES: dict[str, list[Case]] = {
+    "HearthErrorShare": [
+        Case({ANSWERS[200]: "0+90x30", ANSWERS[503]: "0+10x30", BROKEN: "0x30"}, (SERVICE,), value="10%"),
+        # Answers that had begun are no errors by their status.
+        Case({ANSWERS[200]: "0+100x30", ANSWERS[503]: "0x30", BROKEN: "0+10x30"}, (SERVICE,), value="10%"),
+        # By several activators, and one of them restarts.
+        Case(
+            {
+                **{series.replace("{", '{instance="a",'): "0+45x10 0+45x20" for series in (ANSWERS[200],)},
+                **{series.replace("{", '{instance="b",'): "0+45x30" for series in (ANSWERS[200],)},
+                **{series.replace("{", '{instance="b",'): "0+10x30" for series in (ANSWERS[503],)},
+                BROKEN: "0x30",
+            },
+            (SERVICE,),
+            value="10.47%",
+        ),
+        Case({ANSWERS[200]: "0+99x30", ANSWERS[503]: "0+1x30", BROKEN: "0x30"}),
+        Case({ANSWERS[200]: "0x30", ANSWERS[503]: "0x10 1x20", BROKEN: "0x30"}, at="12m"),  # one request of the night
+        Case({ANSWERS[200]: "0+90x30", ANSWERS[429]: "0+90x30", ANSWERS[503]: "0x30", BROKEN: "0x30"}),
+        # A minute of it, told for ten minutes more, and not for ever.
+        Case({ANSWERS[200]: "0+90x60", ANSWERS[503]: "0x10 900x50", BROKEN: "0x60"}, (SERVICE,), "14m", "50%"),
+        Case({ANSWERS[200]: "0+90x60", ANSWERS[503]: "0x10 900x50", BROKEN: "0x60"}, at="35m"),
+    ],
+    "HearthRequestsTimeOut": [
+        Case({LATE: "0x10 3x30"}, (SERVICE,), "12m"),
+        Case({LATE: "0x30"}),
+        Case({LATE: "7x30"}),  # of long ago
+        Case({LATE: "0x10 3x50"}, at="35m"),
+    ],
+    "HearthReplicasMissing": [
+        Case({REPLICAS: "3x60", READY: "1x60"}, (SERVICE,), "45m", "3"),
+        Case({REPLICAS: "3x60", READY: "1x20 3x40"}, at="45m"),
+        Case({REPLICAS: "0x60", READY: "0x60"}, at="45m"),
+    ],
+    "HearthReconcileErrors": [
+        Case({ERRORS: "0+1x60"}, ({},), "40m"),
+        Case({ERRORS: "0x5 2x55"}, at="10m"),  # twice, and then it worked
+        Case({ERRORS: "0x60"}),
+    ],
+    "HearthTwoLeaders": [
+        Case({'hearth_controller_leader{instance="a"}': ON, 'hearth_controller_leader{instance="b"}': ON}, ({},)),
+        Case({'hearth_controller_leader{instance="a"}': ON, 'hearth_controller_leader{instance="b"}': "0x30"}),
+        # One of each of two clusters.
+        Case(
+            {
+                'hearth_controller_leader{cluster="x",instance="a"}': ON,
+                'hearth_controller_leader{cluster="y",instance="b"}': ON,
+            }
+        ),
+    ],
     "HearthColdStartOverdue": [
         Case({ELAPSED: "0+60x30", EXPECTED: "100x30"}, (SERVICE,), "6m", "6m 0s"),
         Case({ELAPSED: "0+60x30", EXPECTED: "3000x30"}),
@@ -48,10 +103,13 @@ CASES: dict[str, list[Case]] = {
     "HearthDemandBlind": [
         Case({'hearth_scaler_blind{instance="a"}': "0x30", 'hearth_scaler_blind{instance="b"}': "0x10 1x20"}, ({},)),
         Case({'hearth_scaler_blind{instance="a"}': "0x10 1 0x20"}, at="11m"),
+        Case({'hearth_scaler_blind{instance="a"}': "0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0"}, ({},)),  # it flaps
     ],
     "HearthKedaNotActing": [
         Case({DEPTH: "5x30", REPLICAS: "0x30"}, (SERVICE,), value="5"),
         Case({DEPTH: "5x30", REPLICAS: "1x30"}),
+        Case({DEPTH: "5x30", REPLICAS: "0x30", PAUSED: "1x30"}),  # on purpose
+        Case({DEPTH: "5x30", REPLICAS: "0x30", PAUSED: "0x30"}, (SERVICE,), value="5"),
         Case({DEPTH: "0x30", REPLICAS: "0x30"}),
     ],
     "HearthKedaNotListening": [
@@ -66,12 +124,15 @@ CASES: dict[str, list[Case]] = {
         Case({STREAMS: "0x30", REPLICAS: "2x30"}),  # the HPA asks by itself
     ],
     "HearthQueueFull": [
-        Case({FULL: "0+3x30"}, (SERVICE,)),
-        Case({FULL: "7x30"}),
+        Case({FULL: "0+3x30", ANSWERS[200]: "0+30x30"}, (SERVICE,)),
+        Case({FULL: "0+3x30", ANSWERS[200]: "0+3000x30"}),  # one of a thousand is how a limit works
+        Case({FULL: "0x10 1x20", ANSWERS[200]: "0x30"}, at="12m"),
+        Case({FULL: "7x30", ANSWERS[200]: "0x30"}),
     ],
     "HearthEngineCrashLoop": [
         Case({DEGRADED: ON}, (SERVICE,)),
         Case({DEGRADED: "0x18 1x10"}, at="19m"),
+        Case({DEGRADED: "0 0 1 1 0 0 1 1 0 0 1 1 0 0 1 1 0 0 1 1 0 0 1 1"}, (SERVICE,)),  # between two restarts
     ],
     "HearthActivatorDown": [
         Case({'hearth_build_info{role="scaler"}': ON}, ({"role": "activator"},)),

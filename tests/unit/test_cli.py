@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from hearth import __version__
 from hearth.cli import app
-from tests.builders import ROOT, SEED, llmservice_manifest
+from tests.builders import ROOT, SEED, llmservice_manifest, runtime_manifest
 
 COMMANDS = ["render", "up", "demo", "activator", "scaler", "controller", "top", "status", "doctor", "chat"]
 
@@ -31,7 +31,9 @@ def run(*arguments: str, stdin: str = "") -> Result:
     return CliRunner().invoke(app, list(arguments), input=stdin)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["runtime", "check", "--help"], *([command, "--help"] for command in COMMANDS)]
+)
 def test_help_everywhere(arguments: list[str]) -> None:
     result = run(*arguments)
     assert result.exit_code == 0
@@ -79,6 +81,45 @@ class TestRender:
         result = run("render", "-f", str(SEED), *more)
         assert result.exit_code == 0
         assert runtime["spec"]["container"]["image"] in result.stdout
+
+
+class TestRuntimeCheck:
+    def test_a_file_that_lacks_nothing_is_0(self) -> None:
+        result = run("runtime", "check", str(ROOT / "runtimes" / "nvidia-vllm.yaml"))
+        assert result.exit_code == 0
+        assert "✓ nvidia-vllm: device  nvidia.com/gpu\n" in result.stdout
+        assert "✗" not in result.stdout
+
+    def test_what_is_lacking_is_1_with_what_to_do(self) -> None:
+        result = run("runtime", "check", str(ROOT / "runtimes" / "vendors" / "biren-vllm.yaml"))
+        assert result.exit_code == 1
+        assert "✗ biren-vllm: image  spec.container.image: found 'registry.invalid/biren/vllm" in result.stdout
+        assert "    → put the vendor's image into spec.container.image\n" in result.stdout
+
+    @pytest.mark.parametrize("output", ["json", "yaml"])
+    def test_as_data_with_every_document_and_what_is_refused(self, output: str) -> None:
+        documents = [runtime_manifest(name="a"), runtime_manifest("spec.pirority=1", name="b"), {"kind": "Pod"}]
+        result = run("runtime", "check", "-", "-o", output, stdin=yaml.safe_dump_all(documents))
+        assert result.exit_code == 1
+        checks = yaml.safe_load(result.stdout)
+        assert checks[0] == {"what": "a: image", "well": True, "found": "nvidia:1", "fix": ""}
+        refused, foreign = checks[-2:]
+        assert (refused["what"], refused["well"]) == ("InferenceRuntime b", False)
+        assert refused["found"].startswith("spec.pirority: found an unknown field (did you mean 'priority'?)")
+        assert (foreign["what"], foreign["found"]) == ("Pod", "kind: found 'Pod'; expected 'InferenceRuntime'")
+
+    @pytest.mark.parametrize(("text", "says"), [("{", "broken YAML"), ("", "found no document")])
+    def test_what_is_no_manifest_is_2(self, text: str, says: str) -> None:
+        result = run("runtime", "check", "-", stdin=text)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert says in result.stderr
+
+    @pytest.mark.parametrize("option", [["--kubeconfig", "/nowhere"], ["--cluster"], ["--context", "own"]])
+    def test_a_cluster_that_cannot_be_asked_is_2(self, option: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KUBECONFIG", "/nowhere")
+        result = run("runtime", "check", str(ROOT / "runtimes" / "nvidia-vllm.yaml"), *option)
+        assert result.exit_code == 2
+        assert "/nowhere" in result.stderr
 
 
 BROKEN = {

@@ -43,6 +43,9 @@ def test_an_hour_asleep_and_half_an_hour_of_three_replicas(clock: Clock, registr
     assert value(registry, "hearth_llmservice_accelerator_hours_saved_total") == pytest.approx(2)
     assert value(registry, "hearth_llmservice_phase", phase="Ready") == 1
     assert value(registry, "hearth_llmservice_phase", phase="ScaledToZero") == 0
+    assert value(registry, "hearth_llmservice_paused") == 0
+    fleet.see(KEY, replace(ASLEEP, paused=True))
+    assert value(registry, "hearth_llmservice_paused") == 1
 
 
 def test_nothing_is_saved_where_the_minimum_is_on(clock: Clock, registry: CollectorRegistry) -> None:

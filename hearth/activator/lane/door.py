@@ -22,6 +22,7 @@ from hearth.activator.lane.gate import Gate
 from hearth.activator.lane.heartbeat import Heartbeats
 from hearth.activator.lane.hold import Hold
 from hearth.activator.lane.inference import Inference
+from hearth.activator.lane.tally import Tally
 from hearth.activator.looks import Looks
 from hearth.activator.metrics import ActivatorMetrics
 from hearth.activator.origins import Origins
@@ -267,12 +268,11 @@ class Door:
                     self._pool.forget(address)
                 del self.gates[key]
                 self._board.remove(key)
-                self._metrics.forget(key)
                 self.feed.changed(key)
             return
         before: frozenset[str] = frozenset()
         if gate is None:
-            gate = Gate(entry, self._heartbeats, self._demand, self._metrics.tally(key), self.failed)
+            gate = Gate(entry, self._heartbeats, self._demand, Tally(), self.failed)
             self.gates[key] = gate
             self._board.put(key, gate.hold)
         else:

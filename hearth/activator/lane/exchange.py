@@ -3,7 +3,6 @@
 A task is made only where a new connection to an engine must be opened.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -16,7 +15,7 @@ from hearth.activator.lane.gate import Gate, Held
 from hearth.activator.lane.inference import Inference
 from hearth.activator.lane.relay import Relay
 from hearth.activator.paths import Dialect
-from hearth.http1.headers import Headers, for_upstream
+from hearth.http1.headers import Headers, add_fields, for_upstream
 from hearth.http1.response import Response
 from hearth.http1.upstream import Pool, UpstreamConnection, UpstreamError
 from hearth.logs import fields
@@ -135,9 +134,10 @@ class Exchange(Held):
         if self._journey is not None and (ours := self._journey.traceparent) is not None:
             headers = [field for field in headers if field[0] != b"traceparent"]
             headers.append((b"traceparent", ours))
-        lines = [b"%b %b HTTP/1.1" % (request.method.encode(), asked.target())]
-        lines += [b"%b: %b" % field for field in headers]
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+        words = [request.method.encode(), b" ", asked.target(), b" HTTP/1.1\r\n"]
+        add_fields(words, headers)
+        words.append(b"\r\n")
+        return b"".join(words)
 
     def _over(self, error: UpstreamError | None) -> None:
         """The engine's part is over: answered, or failed before its first byte reached the client."""
@@ -182,7 +182,7 @@ class Exchange(Held):
 
     def _client_gone(self) -> None:
         """The engine must not work for nobody."""
-        silent = self.state == "asked" and asyncio.get_running_loop().time() - self.sent_at >= PATIENCE_SECONDS
+        silent = self.state == "asked" and self._gate.now() - self.sent_at >= PATIENCE_SECONDS
         self.step("left")
         self._gate.tally.left += 1
         self._drop()

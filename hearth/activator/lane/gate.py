@@ -149,6 +149,8 @@ class Gate:
         self.hold = Hold(policy.max_queue, policy.concurrency, policy.activation_timeout)
         self.cold_starts = ColdStarts()
         self._loop = asyncio.get_running_loop()
+        # Where it is needed: up to Python 3.11, to ask for the running loop is a system call.
+        self.now = self._loop.time
         self._heartbeats = heartbeats
         self._on_demand = on_demand
         self._failed = failed
@@ -191,7 +193,7 @@ class Gate:
         if took is not None:
             self.tally.cold_start.observe(sum(took.values()))
             for phase, seconds in took.items():
-                self.tally.phase[phase].observe(seconds)
+                self.tally.phases[phase] += seconds
 
     def admit(self, held: Held) -> None:
         """Count a request as waiting, in this turn of the event loop; it may be sent on in the same turn.

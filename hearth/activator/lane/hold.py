@@ -38,20 +38,23 @@ class QueueFull(Exception):
     """The LLMService has maxQueue requests waiting or in flight."""
 
 
-@dataclass(slots=True, eq=False)
 class Ticket:
     """One admitted request. `endpoint` is where it was sent, or None while it waits; `affinity` is what requests that
     should meet at one replica have in common. `deliveries`: replicas that had it whole and did not answer; `avoid`: the
     last of them, as it was then; `hopeless_at`: when it is given up if there is no other."""
 
-    number: int
-    arrived: float
-    waiting: bool = True
-    endpoint: str | None = None
-    affinity: bytes | None = None
-    deliveries: int = 0
-    avoid: "tuple[str, int] | None" = None
-    hopeless_at: float = 0.0
+    # No dataclass: one is made for each request, and a dataclass leaves its `__init__` to the interpreter.
+    __slots__ = ("affinity", "arrived", "avoid", "deliveries", "endpoint", "hopeless_at", "number", "waiting")
+
+    def __init__(self, number: int, arrived: float, affinity: bytes | None = None) -> None:
+        self.number = number
+        self.arrived = arrived
+        self.waiting = True
+        self.endpoint: str | None = None
+        self.affinity = affinity
+        self.deliveries = 0
+        self.avoid: tuple[str, int] | None = None
+        self.hopeless_at = 0.0
 
 
 @dataclass(slots=True)
@@ -94,7 +97,7 @@ class Hold:
             raise QueueFull
         self.ask(now)
         self._numbers += 1
-        ticket = Ticket(self._numbers, now, affinity=affinity)
+        ticket = Ticket(self._numbers, now, affinity)
         heapq.heappush(self._line, (ticket.number, ticket))
         self.waiting += 1
         return ticket
@@ -234,17 +237,18 @@ class Hold:
 
     def _replica_for(self, ticket: Ticket, now: float) -> str | None:
         """The replica that a request goes to; None where none has room."""
-        free = {
-            address: Load(endpoint.outstanding, endpoint.turn)
+        free = [
+            (address, endpoint)
             for address, endpoint in self._endpoints.items()
             if endpoint.ready
             and endpoint.outstanding < self.concurrency
             and endpoint.ejected_until <= now
             and (ticket.avoid is None or ticket.avoid != (address, endpoint.life))
-        }
+        ]
         if len(free) > 1:
-            return choose(free, ticket.affinity)
-        return next(iter(free), None)
+            loads = {address: Load(endpoint.outstanding, endpoint.turn) for address, endpoint in free}
+            return choose(loads, ticket.affinity)
+        return free[0][0] if free else None
 
     def next_dispatch(self, now: float) -> float | None:
         """When a resting replica may be tried again, if anybody waits for one."""

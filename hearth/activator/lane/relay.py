@@ -3,7 +3,6 @@
 Everything here runs in the event loop's callbacks.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -114,7 +113,7 @@ class Relay:
             if name == b"x-request-id" and asked.given_id:
                 continue  # who named the request gets its own name back
             passed.append((name, self._our_location(value) if name == b"location" else value))
-        own = held.own_headers(asyncio.get_running_loop().time())
+        own = held.own_headers(self._gate.now())
         if not asked.given_id and get(passed, b"x-request-id") is not None:
             own = [field for field in own if field[0] != b"x-request-id"]
         return [*passed, *own, *held.origin]
@@ -233,7 +232,7 @@ class Relay:
         if self._journey is not None:
             self._journey.first_byte = time.time_ns()
         self._tally.responses[self.status] += 1
-        self._tally.first_byte.observe(asyncio.get_running_loop().time() - held.ticket.arrived)
+        self._tally.first_byte.observe(self._gate.now() - held.ticket.arrived)
 
     def _as_event(self, body: bytes) -> bytes:
         """The engine's error as the event that the SDKs raise on."""

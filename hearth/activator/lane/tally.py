@@ -3,9 +3,11 @@
 Plain numbers, since they are counted in front of every token: Prometheus reads them when it asks.
 """
 
+from bisect import bisect_left
 from collections import Counter
 
-from prometheus_client import Histogram
+from hearth.coldstart import PHASES
+from hearth.metrics import BUCKETS, START_BUCKETS
 
 REASONS = (
     *("queue_full", "activation_timeout", "model_starting", "model_asleep", "model_deleted", "activator_stopping"),
@@ -13,29 +15,49 @@ REASONS = (
 )
 """Codes of the errors with which a request of a known LLMService is rejected."""
 
+STATUSES = (200, 400, 404, 429, 500, 502, 503)
+"""Of answers that an LLMService's requests get: the engine's usual ones, and those of Hearth's own errors."""
+
+
+class Timings:
+    """What something took, in seconds: how often up to each of `bounds` and more than the one before it, last those
+    that took longer than all."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """It took so long once more."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
 
 class Tally:
-    """`held`, `first_byte`, `cold_start` (seconds) and `phase` (seconds, labelled by phase) are histograms."""
+    """`held` and `first_byte` are of requests, `cold_start` of starts; `phases` are seconds of starts by phase.
+
+    Every series that can be named beforehand is there from the start: one that begins with its first count has no rate
+    there."""
 
     __slots__ = (
         *("admitted", "broken", "bytes", "cold_start", "events", "first_byte", "heartbeats", "held", "left"),
-        *("phase", "rejected", "responses", "retries"),
+        *("phases", "rejected", "responses", "retries"),
     )
 
-    def __init__(
-        self, held: Histogram, first_byte: Histogram, cold_start: Histogram, phase: dict[str, Histogram]
-    ) -> None:
+    def __init__(self) -> None:
         self.admitted = 0
-        # From the start on, since a series that begins with its first count has no rate there.
         self.rejected: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
-        self.responses: Counter[int] = Counter({200: 0, 500: 0})
+        self.responses: Counter[int] = Counter(dict.fromkeys(STATUSES, 0))
         self.bytes = 0
         self.events = 0
         self.heartbeats = 0
         self.retries = 0
         self.broken = 0
         self.left = 0
-        self.held = held
-        self.first_byte = first_byte
-        self.cold_start = cold_start
-        self.phase = phase
+        self.held = Timings(BUCKETS)
+        self.first_byte = Timings(BUCKETS)
+        self.cold_start = Timings(START_BUCKETS)
+        self.phases: dict[str, float] = dict.fromkeys(PHASES, 0.0)

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
-from prometheus_client import CollectorRegistry, Histogram
-
 from hearth.activator.directory import Directory, Entry
 from hearth.activator.errors import ApiError
 from hearth.activator.lane.gate import Gate, Held
@@ -15,7 +13,6 @@ from hearth.activator.lane.inference import Inference
 from hearth.activator.lane.tally import Tally
 from hearth.activator.paths import PATHS
 from hearth.api.key import ServiceKey
-from hearth.coldstart import PHASES
 from hearth.http1.headers import Headers
 from hearth.http1.limits import Budget
 from hearth.http1.message import Request
@@ -109,10 +106,7 @@ class Lane:
         self.beats = Beats()
         self.told: list[ServiceKey] = []
         self.failures: list[tuple[str, BaseException]] = []
-        registry = CollectorRegistry()
-        held, first_byte, cold_start = (Histogram(f"h{n}", "…", registry=registry) for n in range(3))
-        phases = {phase: Histogram(f"p{n}", "…", registry=registry) for n, phase in enumerate(PHASES)}
-        self.tally = Tally(held, first_byte, cold_start, phases)
+        self.tally = Tally()
         self.entry = replace(entry(*assignments), ready=frozenset(ready))
         self.gate = Gate(
             self.entry, self.beats, self.told.append, self.tally, lambda *failure: self.failures.append(failure)

@@ -367,10 +367,10 @@ class TestEnds:
     async def test_only_who_waited_counts_as_held(self) -> None:
         lane = Lane(ready=(E1,))
         lane.admit()
-        assert lane.tally.held._sum.get() == 0.0
+        assert lane.tally.held.total == 0.0
         cold = Lane()
         cold.admit()
         cold.clock.advance(7)
         cold.ready(E1)
-        assert cold.tally.held._sum.get() == pytest.approx(7)
-        assert cold.tally.cold_start._sum.get() == pytest.approx(7)
+        assert cold.tally.held.total == pytest.approx(7)
+        assert cold.tally.cold_start.total == pytest.approx(7)

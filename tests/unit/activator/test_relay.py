@@ -239,7 +239,7 @@ class TestFailures:
         assert endpoint.failures == 0
         assert (answer.client.response.held, bytes(answer.client.asked.request.body)) == (0, b"")
         assert answer.relay.answered
-        assert answer.lane.tally.first_byte._sum.get() != 0.0
+        assert answer.lane.tally.first_byte.total != 0.0
 
 
 def document(*ends: str) -> bytes:

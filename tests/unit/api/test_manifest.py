@@ -36,7 +36,7 @@ def test_the_seed_manifest_is_accepted_with_the_defaults_of_the_api() -> None:
         "drainTimeout": "2m",
         "schedules": [],
     }
-    assert spec["cache"] == {"strategy": "NodeLocalPVC", "prewarm": False}
+    assert spec["cache"] == {"strategy": "NodeLocalPVC"}
     assert spec["endpoint"]["coldStart"]["heartbeatInterval"] == "10s"
 
 

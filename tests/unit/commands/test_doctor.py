@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from hearth.commands.doctor import Check, accelerator_checks, rights, service_check, version_of
+from hearth.commands.check import Check
+from hearth.commands.doctor import accelerator_checks, rights, service_check, version_of
 from hearth.devices import extended_resources
 from hearth.kube.client import Listed
 from tests.builders import runtime_manifest

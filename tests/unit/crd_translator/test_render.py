@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from hearth.api.inferenceruntime import InferenceRuntime
+from hearth.api.template import WAIT
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_path, render
 from hearth.crd_translator.storage import claim_name
 from tests.builders import bundled_runtimes, llmservice, runtime
@@ -253,6 +254,29 @@ def test_a_prewarm_lands_where_the_engine_can_run_and_reaches_what_it_reaches() 
 def test_a_prewarm_of_a_shared_cache_takes_no_device() -> None:
     (download,) = prewarm_pod("spec.cache.strategy=SharedPVC", by=TEMPLATED)["spec"]["containers"]
     assert download["resources"] == {"requests": {"cpu": "4", "memory": "16Gi"}, "limits": {"memory": "16Gi"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "jobs"),
+    [
+        ("spec.cache={strategy: SharedPVC}", 1),
+        ("spec.cache={strategy: SharedPVC, prewarm: false}", 0),
+        ("spec.cache={strategy: NodeLocalPVC}", 0),
+    ],
+)
+def test_a_shared_cache_has_one_writer_where_nothing_else_is_said(given: str, jobs: int) -> None:
+    rendered = render(llmservice("spec.runtime={name: templated}", given), [TEMPLATED])
+    assert len(rendered.of_kind("Job")) == jobs
+    waiting = [c for c in engine_pod(given, by=TEMPLATED)["spec"].get("initContainers", []) if c["name"] == WAIT]
+    assert len(waiting) == jobs, "and engines wait for it"
+
+
+def test_a_shared_cache_of_what_is_there_or_can_not_be_downloaded_by_a_job_has_none() -> None:
+    llama = runtime("llama", family="llamacpp")
+    shared = "spec.cache={strategy: SharedPVC}"
+    for by, source in ((TEMPLATED, "s3://bucket/m"), (llama, "hf://org/m")):
+        given = [f"spec.runtime={{name: {by.metadata.name}}}", f"spec.model.source.uri={source}", shared]
+        assert not render(llmservice(*given), [by]).of_kind("Job"), source
 
 
 def test_a_runtime_names_what_its_prewarm_runs() -> None:
