@@ -39,7 +39,7 @@ class Deployed:
     def uninstall(self) -> None:
         """First the LLMServices, then Hearth, as docs/install.md says."""
         self.plane.kubectl("delete", "llmservice", "--all", "-A")
-        self.plane.kubectl("delete", "-k", str(ROOT / "deploy"))
+        self.plane.kubectl("delete", "-k", str(ROOT / "deploy"), "--ignore-not-found")
 
     def engines(self, **arguments: list[str]) -> None:
         """Arguments of the simulated engines that start from now on, by LLMService (`-` written as `_`)."""

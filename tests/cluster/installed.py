@@ -41,7 +41,7 @@ class Installed:
     def uninstall(self) -> None:
         """As docs say: first the LLMServices, then Hearth."""
         self.plane.kubectl("delete", "namespace", NAMESPACE)
-        self.plane.kubectl("delete", "-k", str(ROOT / "deploy"))
+        self.plane.kubectl("delete", "-k", str(ROOT / "deploy"), "--ignore-not-found")
         self.plane.kubectl("delete", "node", *NODES)
 
     @contextlib.contextmanager

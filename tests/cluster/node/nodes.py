@@ -81,7 +81,7 @@ class Node:
         self.devices.stop()
         if self._namespaces is not None:
             self._namespaces.kill()
-            self._namespaces.wait()
+            self._namespaces.communicate()
             self._namespaces = None
         for process in self._running.values():
             process.kill()
