@@ -5,8 +5,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXAMPLE := examples/deepseek-v3-small.yaml
 # What runs in the test bed, built once into the user's cache folder.
-TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_ACTIONLINT HEARTH_NODE HEARTH_IMAGES && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
+TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_ACTIONLINT HEARTH_IMAGES HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
   HEARTH_HELM=$$(tests/cluster/helm/build.sh) && HEARTH_ACTIONLINT=$$(tests/cluster/actionlint/build.sh) && \
+  HEARTH_IMAGES=$$(tests/cluster/images/build.sh $(BIN)/python) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.agent.image)
+# Nodes that are real: kubelet, containerd, runc.
+NODES = export HEARTH_CONTROLPLANE HEARTH_NODE HEARTH_IMAGES && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
   HEARTH_NODE=$$(tests/cluster/node/build.sh) && HEARTH_IMAGES=$$(tests/cluster/images/build.sh $(BIN)/python)
 # Puts the package whose hot path is compiled before the sources: $(call compiled,FOLDER)
 compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
@@ -15,7 +18,7 @@ compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
 BENCH_PYTHON ?= $(or $(firstword $(foreach python,/usr/bin/python3 $(PYTHON),$(shell \
   $(python) -c 'import ensurepip, os, sys, sysconfig as s; sys.exit(sys.version_info < (3, 11) or not os.path.exists(s.get_path("include") + "/Python.h"))' 2>/dev/null && echo $(python)))),$(PYTHON))
 
-.PHONY: help up demo test e2e cluster cluster-down image sbom lint format generate pictures bench fuzz mutants constraints clean
+.PHONY: help up demo test e2e e2e-nodes cluster cluster-down image sbom lint format generate pictures bench fuzz mutants constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,13 +64,16 @@ WORKERS := $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0
 test: .venv/installed ## Unit, component and local end-to-end tests, some modules at a time
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; a real control plane with a real KEDA and real nodes (as root; the first run builds them: 15 to 30 minutes)
+e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; the image; a real control plane with a real KEDA (as root; the first run builds them: 12 to 25 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)
 	@$(TEST_BED) && export HEARTH_CLIENTS && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && \
-	  $(if $(TESTS),tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(TESTS),tests/side-by-side $(BIN)/python "tests/clients tests/monitoring" "tests/cluster") --timeout=300 --durations=15
+	  $(if $(TESTS),tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(TESTS),tests/side-by-side $(BIN)/python "tests/clients tests/monitoring" "tests/cluster --ignore=tests/cluster/real") --timeout=300 --durations=15
 
-cluster: .venv/installed ## Start such a cluster with Hearth in it, to play in; prints its KUBECONFIG
-	@$(TEST_BED) && $(BIN)/python -m tests.cluster.playground up
+e2e-nodes: .venv/installed ## Pods on real nodes: kubelet, containerd, runc, CNI (as root; the first run builds them)
+	@$(NODES) && tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/real --timeout=300
+
+cluster: .venv/installed ## Start a control plane, KEDA and real nodes with Hearth on them, to play in; prints its KUBECONFIG
+	@$(NODES) && $(BIN)/python -m tests.cluster.playground up
 
 cluster-down: .venv/installed ## End it
 	@$(BIN)/python -m tests.cluster.playground down

@@ -48,8 +48,8 @@ class KubeClient:
         Raises Unanswered where there is neither.
         """
         configuration = client.Configuration()
-        # As the kubelet and kubectl look at them: Python 3.13 refuses authorities without key identifiers or usages, which
-        # older clusters of EKS, GKE and MicroK8s have. https://github.com/kubernetes-client/python/issues/2394
+        # As the kubelet and kubectl look at them: Python 3.13 refuses authorities without key identifiers or usages, as
+        # older clusters of EKS, GKE and MicroK8s have. See https://github.com/kubernetes-client/python/issues/2394
         configuration.disable_strict_ssl_verification = True
         try:
             if kubeconfig is not None:

@@ -22,9 +22,9 @@ from hearth.logs import configure
 from hearth.process import run_until, stop_signal
 from tests.builders import ROOT
 from tests.cluster.controlplane import running
-from tests.cluster.deployed import deployed, nodes_of
 from tests.cluster.installed import SYSTEM
 from tests.cluster.node import cgroups
+from tests.cluster.real.deployed import deployed, nodes_of
 
 STATE = ROOT / "build" / "cluster"
 API_PORT, HTTP_PORT = 16443, 18080

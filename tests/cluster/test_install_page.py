@@ -1,5 +1,6 @@
 """docs/install.md, as a person types it: its commands in its order, on a cluster that has nothing of Hearth's."""
 
+import json
 import os
 import re
 import shlex
@@ -11,8 +12,7 @@ import yaml
 
 from tests.builders import ROOT
 from tests.cluster.controlplane import CommandFailed, ControlPlane, run
-from tests.cluster.deployed import nodes_of
-from tests.cluster.installed import SYSTEM
+from tests.cluster.installed import NODES, SYSTEM, Installed
 from tests.cluster.kubectl import NAME, NAMESPACE, Cluster
 
 CRDS = ROOT / "deploy" / "crds"
@@ -49,21 +49,34 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def nodes(plane: ControlPlane, tmp_path: Path) -> Iterator[None]:
-    with nodes_of(plane, tmp_path):
-        yield
+def nodes(plane: ControlPlane) -> Iterator[None]:
+    for name, resource in NODES.items():
+        plane.kubectl(
+            "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+        )
+        patch = json.dumps({"status": {"allocatable": {resource: "8"}, "capacity": {resource: "8"}}})
+        plane.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", patch)
+    yield
+    plane.kubectl("delete", "node", *NODES)
 
 
 @pytest.mark.usefixtures("here", "nodes")
-def test_step_by_step_with_kubectl(plane: ControlPlane) -> None:
-    for words in asked("Install", "kubectl"):
-        said = plane.kubectl(*words)
-    assert said.splitlines()[0].split() == ["NAME", "PHASE", "READY", "REASON", "REPLICAS", "RUNTIME", "AGE"]
-    assert said.splitlines()[1].split()[:5] == [NAME, "ScaledToZero", "True", "ScaledToZero", "0"]
-    services, hearth = asked("Uninstall", "kubectl")
-    plane.kubectl(*services)
-    left = ("get", "deploy,scaledobject,pvc", "-n", NAMESPACE, "-o", "name")
-    Cluster(plane).until(lambda: plane.kubectl(*left) == "", "nothing left of the LLMService")
+def test_step_by_step_with_kubectl(plane: ControlPlane, tmp_path: Path) -> None:
+    steps = asked("Install", "kubectl")
+    model = next(number for number, words in enumerate(steps) if words[0] == "create")
+    for words in steps[:model]:
+        plane.kubectl(*words)
+    installed = Installed(plane, tmp_path)
+    # No node runs the pods of deploy/ here: the roles run beside it, with its accounts.
+    with installed.looked_after():
+        for words in steps[model:]:
+            said = plane.kubectl(*words)
+        assert said.splitlines()[0].split() == ["NAME", "PHASE", "READY", "REASON", "REPLICAS", "RUNTIME", "AGE"]
+        assert said.splitlines()[1].split()[:5] == [NAME, "ScaledToZero", "True", "ScaledToZero", "0"]
+        services, hearth = asked("Uninstall", "kubectl")
+        plane.kubectl(*services)
+        left = ("get", "deploy,scaledobject,pvc", "-n", NAMESPACE, "-o", "name")
+        Cluster(plane).until(lambda: plane.kubectl(*left) == "", "nothing left of the LLMService")
     plane.kubectl(*hearth)
     plane.kubectl("delete", "namespace", NAMESPACE)
     assert "llmservices" not in plane.kubectl("get", "crd", "-o", "name")

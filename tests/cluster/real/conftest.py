@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.deployed import Deployed, deployed, nodes_of
+from tests.cluster.real.deployed import Deployed, deployed, nodes_of
 
 
 @pytest.fixture(scope="package")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.deployed import Deployed
 from tests.cluster.e2e.conversation import Conversation, new_client
 from tests.cluster.kubectl import NAMESPACE
+from tests.cluster.real.deployed import Deployed
 
 NAME = "filled"
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.deployed import Deployed
 from tests.cluster.e2e.conversation import Conversation, new_client
 from tests.cluster.kubectl import NAMESPACE
+from tests.cluster.real.deployed import Deployed
 
 HOLD = "spec.endpoint.coldStart.heartbeatInterval=200ms"
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.deployed import Deployed
 from tests.cluster.e2e.conversation import Conversation, new_client
 from tests.cluster.kubectl import NAMESPACE
+from tests.cluster.real.deployed import Deployed
 
 SLOW = ["--start-seconds=0.2", "--load-seconds=0.5", "--tokens-per-second=10"]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.controlplane import CommandFailed
-from tests.cluster.deployed import ROLES, Deployed
 from tests.cluster.e2e.conversation import Conversation, new_client
 from tests.cluster.installed import SYSTEM
 from tests.cluster.kubectl import Cluster
+from tests.cluster.real.deployed import ROLES, Deployed
 
 NAME, NAMESPACE = "confined", "restricted"
 # As docs/install.md has it, and the root file system closed.
