@@ -67,7 +67,7 @@ test: .venv/installed ## Unit, component and local end-to-end tests, some module
 e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; the image; a real control plane with a real KEDA (as root; the first run builds them: 12 to 25 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)
 	@$(TEST_BED) && export HEARTH_CLIENTS && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && \
-	  $(if $(TESTS),tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(TESTS),tests/side-by-side $(BIN)/python "tests/clients tests/monitoring" "tests/cluster --ignore=tests/cluster/real") --timeout=300 --durations=15
+	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/monitoring tests/cluster --ignore=tests/cluster/real) --timeout=300 --durations=15
 
 e2e-nodes: .venv/installed ## Pods on real nodes: kubelet, containerd, runc, CNI (as root; the first run builds them)
 	@$(NODES) && tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/real --timeout=300

@@ -244,8 +244,9 @@ def _arguments(role: str, config: UpConfig, cluster: LocalCluster) -> list[str]:
         case "scaler":
             return [*common, "--listen", "127.0.0.1:0", "--activator-service", f"{NAMESPACE}/hearth-activator"]
         case _:
+            # No Lease: there is one, and a machine that slept, or is busy, must not end it for a Lease that ran out.
             price = [] if config.accelerator_price is None else ["--accelerator-price", str(config.accelerator_price)]
-            return [*common, "--lease", f"{NAMESPACE}/hearth-controller", *price]
+            return [*common, *price]
 
 
 def _settled(item: KubeObject) -> bool:
