@@ -43,7 +43,7 @@ class Scripted(DemandServicer):
 @pytest.fixture
 def failures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float, float]]:
     """What is asked of the back-off. Nobody waits for it."""
-    monkeypatch.setattr(module, "_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(module, "_SILENCE_SECONDS", 2.0)  # more than a busy machine takes to connect
     return noted_backoffs(monkeypatch, module)
 
 
