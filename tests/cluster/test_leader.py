@@ -43,6 +43,6 @@ def test_a_killed_leader_is_followed_when_its_lease_ends_and_one_that_stops_soon
             followed = time.monotonic() - began
     print(f"handed over in {handed:.1f} s, followed a killed one in {followed:.1f} s")
     # A Lease of 10 s, asked for each second: who waits for it must, who is given it need not.
-    assert 5 < followed
+    assert followed > 5
     assert handed < followed
     assert cluster.plane.kubectl("get", "llmservice", "-n", NAMESPACE, "-o", "name").count("/") == 2
