@@ -28,6 +28,7 @@ from hearth.emulators.refusals import Refusal, bad_request, expired, forbidden, 
 from hearth.emulators.selectors import BadSelector, Predicate, field_selector, label_selector
 from hearth.emulators.store import Event, Gone, ObjectStore, timestamp
 from hearth.emulators.writes import Admission, DeleteOptions, Target, WriteOptions, Writes, admit_everything, scale_of
+from hearth.kube.local import LOCAL_VERSION
 
 BOOKMARK_SECONDS = 60.0
 WATCH_SECONDS = 300.0
@@ -125,6 +126,8 @@ class _Server:
     async def _answer(self, request: Request) -> Response:
         place = place_of(request.url.path)
         user = self._user(request)
+        if request.url.path == "/version" and request.method == "GET":
+            return _json({"gitVersion": LOCAL_VERSION})
         if place is None:
             return _page_not_found()
         if place.group == EXTERNAL_METRICS and request.method == "GET":
