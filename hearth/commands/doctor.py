@@ -10,6 +10,7 @@ from hearth.api.reasons import troubles
 from hearth.commands.access import listed
 from hearth.commands.check import Check
 from hearth.devices import claimed_resources, extended_resources, is_ready
+from hearth.emulators.version import is_local
 from hearth.group import GROUP
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import Forbidden, KubeError, Unanswered, Unavailable
@@ -25,7 +26,6 @@ from hearth.kube.kinds import (
     RESOURCE_SLICE,
     SCALED_OBJECT,
 )
-from hearth.kube.local import is_local
 from hearth.kube.objects import (
     KubeObject,
     condition,

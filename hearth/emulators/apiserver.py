@@ -27,8 +27,8 @@ from hearth.emulators.rbac import Accounts, Attributes
 from hearth.emulators.refusals import Refusal, bad_request, expired, forbidden, not_found
 from hearth.emulators.selectors import BadSelector, Predicate, field_selector, label_selector
 from hearth.emulators.store import Event, Gone, ObjectStore, timestamp
+from hearth.emulators.version import LOCAL_VERSION
 from hearth.emulators.writes import Admission, DeleteOptions, Target, WriteOptions, Writes, admit_everything, scale_of
-from hearth.kube.local import LOCAL_VERSION
 
 BOOKMARK_SECONDS = 60.0
 WATCH_SECONDS = 300.0
