@@ -801,6 +801,12 @@ class BreaksOne:
         if journey.request_id == "bad":
             journey.traceparent = cast("bytes", 7)
 
+    def sent(self, journey: Journey) -> None:
+        pass
+
+    def failed(self, journey: Journey, why: str) -> None:
+        pass
+
     def over(self, journey: Journey) -> None:
         pass
 

@@ -71,8 +71,8 @@ class Exchange(Held):
     def go(self, address: str) -> None:
         """Ask this replica."""
         self._address = address
-        if self._journey is not None:
-            self._journey.sent, self._journey.address = time.time_ns(), address
+        if self._journey is not None and self._journeys is not None:
+            self._journeys.sent(self._journey, address)
         connection = self._pool.idle(address)
         if connection is not None:
             self._send(connection)
@@ -174,9 +174,8 @@ class Exchange(Held):
         if error.why == "exhausted":  # a fault of this process, for which no replica rests
             self._gate.reject(self, errors.exhausted(service))
             return
-        if self._journey is not None:
-            self._journey.retries += 1
-            self._journey.sent = self._journey.connected = 0
+        if self._journey is not None and self._journeys is not None:
+            self._journeys.failed(self._journey, error.why)
         self.step("failed")
         self._gate.back(self, error, delivered=delivered)
 

@@ -183,17 +183,9 @@ class Gate:
             self.cold_starts.enter(entry.cold_start_phase, now)
         if self.hold.ready and not was_ready:
             log.info("replica ready", extra=fields(service=self.name, waiting=self.hold.waiting))
-            self._started(now)
+            self.cold_starts.ready(now)
         self._cold_start(now)
         self._turn()
-
-    def _started(self, now: float) -> None:
-        """The first replica is ready."""
-        took = self.cold_starts.ready(now)
-        if took is not None:
-            self.tally.cold_start.observe(sum(took.values()))
-            for phase, seconds in took.items():
-                self.tally.phases[phase] += seconds
 
     def admit(self, held: Held) -> None:
         """Count a request as waiting, in this turn of the event loop; it may be sent on in the same turn.
@@ -217,6 +209,7 @@ class Gate:
             raise self.rejected(errors.queue_full(self.name, self.hold.max_queue, self.retry_after())) from None
         held.step("admitted")
         self.tally.admitted += 1
+        self.tally.cold += held.cold
         self._held[held.ticket] = held
         self._cold_start(now)
         self._turn()

@@ -3,11 +3,9 @@
 Plain numbers, since they are counted in front of every token: Prometheus reads them when it asks.
 """
 
-from bisect import bisect_left
 from collections import Counter
 
-from hearth.coldstart import PHASES
-from hearth.metrics import BUCKETS, START_BUCKETS
+from hearth.metrics import BUCKETS, Timings
 
 REASONS = (
     *("queue_full", "activation_timeout", "model_starting", "model_asleep", "model_deleted", "activator_stopping"),
@@ -19,36 +17,20 @@ STATUSES = (200, 400, 404, 429, 500, 502, 503)
 """Of answers that an LLMService's requests get: the engine's usual ones, and those of Hearth's own errors."""
 
 
-class Timings:
-    """What something took, in seconds: how often up to each of `bounds` and more than the one before it, last those
-    that took longer than all."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """It took so long once more."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.total += seconds
-
-
 class Tally:
-    """`held` and `first_byte` are of requests, `cold_start` of starts; `phases` are seconds of starts by phase.
+    """`cold` are requests that were let in while no replica was ready; `held` and `first_byte` are of requests.
 
     Every series that can be named beforehand is there from the start: one that begins with its first count has no rate
     there."""
 
     __slots__ = (
-        *("admitted", "broken", "bytes", "cold_start", "events", "first_byte", "heartbeats", "held", "left"),
-        *("phases", "rejected", "responses", "retries"),
+        *("admitted", "broken", "bytes", "cold", "events", "first_byte", "heartbeats", "held", "left"),
+        *("rejected", "responses", "retries"),
     )
 
     def __init__(self) -> None:
         self.admitted = 0
+        self.cold = 0
         self.rejected: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self.responses: Counter[int] = Counter(dict.fromkeys(STATUSES, 0))
         self.bytes = 0
@@ -59,5 +41,3 @@ class Tally:
         self.left = 0
         self.held = Timings(BUCKETS)
         self.first_byte = Timings(BUCKETS)
-        self.cold_start = Timings(START_BUCKETS)
-        self.phases: dict[str, float] = dict.fromkeys(PHASES, 0.0)

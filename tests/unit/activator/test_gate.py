@@ -373,4 +373,4 @@ class TestEnds:
         cold.clock.advance(7)
         cold.ready(E1)
         assert cold.tally.held.total == pytest.approx(7)
-        assert cold.tally.cold_start.total == pytest.approx(7)
+        assert (lane.tally.cold, cold.tally.cold) == (0, 1)
