@@ -8,13 +8,20 @@ from prometheus_client.core import Metric as Family
 from hearth.metrics import FAST_BUCKETS, Collected, Metric
 
 RECONCILE = Metric(
-    "histogram", "hearth_controller_reconcile_seconds", "What one look at one LLMService took.", buckets=FAST_BUCKETS
+    "histogram",
+    "hearth_controller_reconcile_seconds",
+    "Seconds that the controller took to look at one LLMService and write what it lacked.",
+    buckets=FAST_BUCKETS,
 )
 ERRORS = Metric(
-    "counter", "hearth_controller_reconcile_errors_total", "Looks that failed, and are repeated after a while."
+    "counter",
+    "hearth_controller_reconcile_errors_total",
+    "Looks at an LLMService that failed; the controller repeats each after a while.",
 )
-QUEUE = Metric("gauge", "hearth_controller_queue_length", "LLMServices that are to be looked at.")
-LEADER = Metric("gauge", "hearth_controller_leader", "1 for the one that works, 0 for one that waits for the Lease.")
+QUEUE = Metric("gauge", "hearth_controller_queue_length", "LLMServices that wait for the controller to look at them.")
+LEADER = Metric(
+    "gauge", "hearth_controller_leader", "1 in the controller that works, 0 in one that waits for the Lease."
+)
 
 METRICS = [RECONCILE, ERRORS, QUEUE, LEADER]
 
