@@ -23,22 +23,35 @@ LEADER = Metric(
     "gauge", "hearth_controller_leader", "1 in the controller that works, 0 in one that waits for the Lease."
 )
 
-METRICS = [RECONCILE, ERRORS, QUEUE, LEADER]
+KEDA = Metric(
+    "gauge",
+    "hearth_controller_keda_running",
+    "1 while KEDA's operator renews its Lease, or has none, 0 while it does not; told by the controller that works.",
+)
+
+METRICS = [RECONCILE, ERRORS, QUEUE, LEADER, KEDA]
 
 
 class ControllerMetrics:
-    """`queue_length` and `leading` are read when Prometheus asks; `errors` is counted up by who sees one."""
+    """`queue_length`, `leading` and `keda_running` are read when Prometheus asks; `errors` is counted up by who sees
+    one."""
 
     def __init__(
-        self, registry: CollectorRegistry, queue_length: Callable[[], int], leading: Callable[[], bool]
+        self,
+        registry: CollectorRegistry,
+        queue_length: Callable[[], int],
+        leading: Callable[[], bool],
+        keda_running: Callable[[], bool],
     ) -> None:
         self.reconcile = RECONCILE.histogram(registry)
         self.errors = 0
         self._queue_length = queue_length
         self._leading = leading
+        self._keda_running = keda_running
         registry.register(Collected(self._collect))
 
     def _collect(self) -> Iterator[Family]:
         yield ERRORS.of([((), self.errors)])
         yield QUEUE.of([((), self._queue_length())])
         yield LEADER.of([((), self._leading())])
+        yield KEDA.of([((), self._keda_running())] if self._leading() else [])

@@ -104,7 +104,9 @@ class Controller:
         hpas = self._informers(HPA, partial(self._scaler_changed, HPA.name))
         scaled = self._informers(SCALED_OBJECT, self._scaled_object_changed)
         self._fleet = Fleet(time.monotonic, config.accelerator_price).register(registry)
-        self._metrics = ControllerMetrics(registry, lambda: len(self.queue), lambda: self._watching)
+        self._metrics = ControllerMetrics(
+            registry, lambda: len(self.queue), lambda: self._watching, lambda: self._keda_away is None
+        )
         self._reconciler = Reconciler(
             kube,
             self._services,
