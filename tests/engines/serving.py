@@ -48,6 +48,18 @@ class Served:
         """Ask the activator."""
         return await self.client.post(f"{self.hearth.url}{path}", json={"model": self.name, **body})
 
+    async def past(self, path: str, **body: Any) -> httpx.Response:
+        """Ask the one engine itself."""
+        return await self.client.post(f"{self.engine}{path}", json={"model": self.name, **body})
+
+    async def said(self, says: str, tokens: int = 16) -> str:
+        """What the engine itself says to it: a model this small knows little, and says the same each time."""
+        asks: dict[str, Any] = {"messages": [{"role": "user", "content": says}], "temperature": 0, "max_tokens": tokens}
+        answer = (await self.past("/v1/chat/completions", **asks)).raise_for_status().json()
+        text: str = answer["choices"][0]["message"]["content"]
+        assert text, answer
+        return text
+
     def conversation(self, says: str = "Hello", tokens: int = 16, **more: Any) -> Conversation:
         """A streaming chat that `run` begins."""
         asks = {"messages": [{"role": "user", "content": says}], "temperature": 0, **more}
