@@ -4,7 +4,7 @@ Pure state, fed with objects as the API server has them.
 """
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -94,6 +94,7 @@ class Directory:
         self._entries: dict[ServiceKey, Entry] = {}
         self._by_name: dict[str, set[ServiceKey]] = defaultdict(set)
         self._oldest: dict[str, Entry] = {}  # of those that are listed, who has a name by itself
+        self._more_paths: Counter[str] = Counter()  # what runtimes add, by the number of LLMServices that have it
         self._answered: dict[ServiceKey, frozenset[str]] = {}  # who starts, and is ready in its own words
         self._slices: dict[tuple[str, str], tuple[ServiceKey, tuple[Endpoint, ...]]] = {}
 
@@ -109,7 +110,8 @@ class Directory:
         key = ServiceKey(*at)
         if item is None:
             self._answered.pop(key, None)
-            if self._entries.pop(key, None) is not None:
+            if (gone := self._entries.pop(key, None)) is not None:
+                self._more_paths -= Counter(gone.paths)
                 self._by_name[key[1]].discard(key)
                 self._note_oldest(key, None)
                 self._on_change(key, None)
@@ -201,7 +203,15 @@ class Directory:
         """What a client writes as `model`: the name, or namespace/name where an older LLMService has the name."""
         return entry.key[1] if self._oldest.get(entry.key[1]) is entry else "/".join(entry.key)
 
+    def serves(self, path: str) -> bool:
+        """Whether any LLMService's runtime adds this path."""
+        return path in self._more_paths
+
     def _set(self, entry: Entry) -> None:
+        before = self._entries.get(entry.key)
+        if before is None or before.paths != entry.paths:
+            self._more_paths += Counter(entry.paths)
+            self._more_paths -= Counter(before.paths if before is not None else ())
         self._entries[entry.key] = entry
         self._note_oldest(entry.key, entry)
         self._on_change(entry.key, entry)

@@ -72,14 +72,14 @@ RESERVED: Final = frozenset(("v1", "v2", "hearth", "healthz", "readyz", "metrics
 """First segments of paths that are the API's own, whatever a namespace is called."""
 
 
-def path_of(path: str, more: frozenset[str] = frozenset()) -> Path | None:
-    """What is known of a path; None: it is not served. `more`: what an InferenceRuntime adds."""
+def path_of(path: str, *, more: bool = False) -> Path | None:
+    """What is known of a path; None: it is not served. `more`: an InferenceRuntime adds it."""
     known = PATHS.get(path)
     if known is not None:
         return known
     if _RESPONSES.fullmatch(path):
         return _RESPONSE
-    return Path(document=False) if path in more else None
+    return Path(document=False) if more else None
 
 
 def route_of(path: str, prefix: str) -> str:

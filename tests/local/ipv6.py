@@ -81,10 +81,15 @@ async def main(folder: Path) -> None:
         assert answer.json()["choices"][0]["message"]["content"]
         stream = http.stream("POST", "http://[::1]:8080/v1/chat/completions", json=LONG)
         async with stream as answering, grpc.aio.insecure_channel("[::1]:9090") as channel:
+            assert answering.status_code == 200, await answering.aread()
             assert await anext(answering.aiter_lines())
-            async with asyncio.timeout(PATIENCE):
-                while not await is_active(channel):
-                    await asyncio.sleep(0.02)  # until the activator is heard
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    while not await is_active(channel):
+                        await asyncio.sleep(0.02)  # until the activator is heard
+            except TimeoutError as error:
+                logs = {path.name: path.read_text() for path in folder.glob("*.log")}
+                raise AssertionError(f"the scaler does not say that somebody is answered: {logs}") from error
 
 
 async def is_active(channel: grpc.aio.Channel) -> bool:

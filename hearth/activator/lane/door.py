@@ -130,7 +130,9 @@ class Door:
             raise errors.no_websocket()
         host = fields.get(b"host", b"").decode("latin-1")
         entry, path, prefix = self.addressed(request.path, host)
-        known = _known(request.method, path, entry)
+        # A path that only some runtimes serve is whose the body says: it is looked at again when that is known.
+        serves = directory.serves(path) if entry is None else path in entry.paths
+        known = _known(request.method, path, entry, serves)
         asked = Inference(request, path, prefix, known)
         words = asked.read_words()
         if entry is None:
@@ -138,6 +140,8 @@ class Door:
             entry = named or directory.by_short_host(host)
         if entry is None:
             raise errors.no_model() if asked.model is None else errors.model_not_found(asked.model)
+        if serves and path not in entry.paths:
+            _known(request.method, path, entry, serves=False)
         if not entry.ready and not asked.asks:  # an engine that is there says so itself; none is woken to say it
             raise errors.asks_nothing(known.needs)
         if entry.policy.prefix_affinity:
@@ -289,9 +293,10 @@ def is_coded(request: Request) -> bool:
     return request.fields.get(b"content-encoding", b"").lower() not in _IDENTITY
 
 
-def _known(method: str, path: str, entry: Entry | None) -> Path:
-    """What is known of a path. Raises ApiError for one that is not served, or not so."""
-    known = path_of(path, entry.paths if entry is not None else frozenset())
+def _known(method: str, path: str, entry: Entry | None, serves: bool) -> Path:
+    """What is known of a path. `serves`: the runtime of the LLMService adds it. Raises ApiError for one that is not
+    served, or not so."""
+    known = path_of(path, more=serves)
     if known is None:
         if is_own(path) and method not in GET:
             raise errors.method_not_allowed(method, GET)
