@@ -88,8 +88,12 @@ async def main(folder: Path) -> None:
                     while not await is_active(channel):
                         await asyncio.sleep(0.02)  # until the activator is heard
             except TimeoutError as error:
-                logs = {path.name: path.read_text() for path in folder.glob("*.log")}
-                raise AssertionError(f"the scaler does not say that somebody is answered: {logs}") from error
+                raise AssertionError(f"the scaler does not say that somebody is answered: {said(folder)}") from error
+
+
+def said(folder: Path) -> dict[str, str]:
+    """What each role wrote."""
+    return {path.name: path.read_text() for path in folder.glob("*.log")}
 
 
 async def is_active(channel: grpc.aio.Channel) -> bool:
