@@ -11,7 +11,7 @@ from hearth.metrics import BUCKETS, START_BUCKETS
 
 REASONS = (
     *("queue_full", "activation_timeout", "model_starting", "model_asleep", "model_deleted", "activator_stopping"),
-    *("engine_failed", "overloaded", "internal_error"),
+    *("engine_failed", "overloaded", "internal_error", "rate_limit_exceeded", "cold_starts_limited"),
 )
 """Codes of the errors with which a request of a known LLMService is rejected."""
 
@@ -37,14 +37,15 @@ class Timings:
 
 
 class Tally:
-    """`held` and `first_byte` are of requests, `cold_start` of starts; `phases` are seconds of starts by phase.
+    """`held` and `first_byte` are of requests, `cold_start` of starts, `starts` of those that a request asked for;
+    `phases` are seconds of starts by phase.
 
     Every series that can be named beforehand is there from the start: one that begins with its first count has no rate
     there."""
 
     __slots__ = (
         *("admitted", "broken", "bytes", "cold_start", "events", "first_byte", "heartbeats", "held", "left"),
-        *("phases", "rejected", "responses", "retries"),
+        *("phases", "rejected", "responses", "retries", "starts"),
     )
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class Tally:
         self.events = 0
         self.heartbeats = 0
         self.retries = 0
+        self.starts = 0
         self.broken = 0
         self.left = 0
         self.held = Timings(BUCKETS)
