@@ -39,7 +39,7 @@ def main() -> None:
     write(figures, FILE)
     machine = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
     date = datetime.now(UTC).strftime("%Y-%m-%d")
-    PAGE.write_text(page(figures, date=date, machine=machine, rounds=datapath.ROUNDS, held=datapath.HELD))
+    PAGE.write_text(page(figures, date=date, machine=machine, rounds=datapath.ROUNDS, held=datapath.held_clients()))
     PICTURE.write_text(picture(figures, datapath.YARDSTICK))
     console.print(f"[dim]written to {FILE} and {PAGE}[/]", highlight=False)
 
