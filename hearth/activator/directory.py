@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from hearth.activator.keyring import KeySource
 from hearth.activator.paths import RESERVED
 from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL
@@ -40,6 +41,9 @@ class Policy:
     concurrency: int
     prefix_affinity: bool
     listed: bool
+    cold_starts_per_hour: int | None = None
+    keys: KeySource | None = None
+    """Where its own API keys are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def policy_of(service: LLMService) -> Policy:
     """The part of an LLMService's spec that the activator acts on."""
     endpoint, scaling = service.spec.endpoint, service.spec.scaling
     cold = endpoint.cold_start
+    keys = endpoint.authentication.secret_ref if endpoint.authentication is not None else None
     return Policy(
         mode=cold.mode,
         heartbeat_interval=cold.heartbeat_interval.total_seconds(),
@@ -83,6 +88,8 @@ def policy_of(service: LLMService) -> Policy:
         concurrency=endpoint.concurrency,
         prefix_affinity=endpoint.balancing == "prefix",
         listed=endpoint.open_ai_compatible,
+        cold_starts_per_hour=cold.max_per_hour,
+        keys=KeySource(service.metadata.namespace, keys.name, keys.entry) if keys is not None else None,
     )
 
 

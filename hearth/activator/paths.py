@@ -125,12 +125,20 @@ def unknown_service(path: str) -> str | None:
     return "/".join(parts[1:3]) if len(parts) == 4 and path_of(f"/{parts[3]}") is not None else None
 
 
+def addressed_service(path: str) -> str | None:
+    """NAMESPACE/NAME of a path that begins as an LLMService's do, whatever follows."""
+    parts = path.split("/", 3)
+    return "/".join(parts[1:3]) if len(parts) == 4 and parts[1] not in RESERVED else None
+
+
 def dialect_of(path: str) -> Dialect:
     """Whose API a path speaks, however it ends."""
     return "anthropic" if "/v1/messages" in path else "openai"
 
 
-_OWN: Final = frozenset(("/", "*", "/healthz", "/readyz", "/v1/models", "/v1/models/"))
+PROBES: Final = frozenset(("/healthz", "/readyz"))
+"""For who looks whether it is well, which needs no key."""
+_OWN: Final = frozenset((*PROBES, "/", "*", "/v1/models", "/v1/models/"))
 
 
 def is_own(path: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from hearth.activator import errors
 from hearth.activator.errors import ApiError
 from hearth.activator.journeys import Journey, Journeys, Outcome
+from hearth.activator.keyring import Grant
 from hearth.activator.lane.gate import Gate, Held
 from hearth.activator.lane.inference import Inference
 from hearth.activator.lane.relay import Relay
@@ -57,16 +58,26 @@ class Exchange(Held):
         self._cancel: Callable[[], object] | None = None
 
     def begin(self) -> None:
-        """Enter the gate. Raises ApiError where it does not let the request in."""
+        """Enter the gate. Raises ApiError where it, or the request's API key, does not let the request in."""
         self.response.attach(self._client_gone)
         if self._journeys is not None:
             self._journey = self._journeys.begin(self._gate.name, self.asked)
         try:
+            if self.asked.grant is not None:
+                self._enter(self.asked.grant)
             self._gate.admit(self)
         except ApiError as error:
             self.step("refused")
             self._observe_end("rejected", error.status)
             raise
+
+    def _enter(self, grant: Grant) -> None:
+        """Raises ApiError where the API key has reached a limit of its own."""
+        try:
+            grant.allowance.enter(self._gate.now())
+        except ApiError as error:
+            self.asked.grant = None  # it has nothing to give back
+            raise self._gate.rejected(error) from None
 
     def go(self, address: str) -> None:
         """Ask this replica."""
