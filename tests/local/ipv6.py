@@ -82,7 +82,8 @@ async def main(folder: Path) -> None:
         stream = http.stream("POST", "http://[::1]:8080/v1/chat/completions", json=LONG)
         async with stream as answering, grpc.aio.insecure_channel("[::1]:9090") as channel:
             assert answering.status_code == 200, await answering.aread()
-            assert await anext(answering.aiter_lines())
+            lines = answering.aiter_lines()  # one that nobody holds is closed, and the answer with it
+            assert await anext(lines)
             try:
                 async with asyncio.timeout(PATIENCE):
                     while not await is_active(channel):
