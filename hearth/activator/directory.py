@@ -41,6 +41,10 @@ class Policy:
     concurrency: int
     prefix_affinity: bool
     listed: bool
+    first_byte_timeout: float = 0.0
+    """0: none."""
+    idle_timeout: float = 0.0
+    """0: none."""
     cold_starts_per_hour: int | None = None
     keys: KeySource | None = None
     """Where its own API keys are."""
@@ -88,6 +92,8 @@ def policy_of(service: LLMService) -> Policy:
         concurrency=endpoint.concurrency,
         prefix_affinity=endpoint.balancing == "prefix",
         listed=endpoint.open_ai_compatible,
+        first_byte_timeout=endpoint.timeouts.first_byte.total_seconds(),
+        idle_timeout=endpoint.timeouts.idle.total_seconds(),
         cold_starts_per_hour=cold.max_per_hour,
         keys=KeySource(service.metadata.namespace, keys.name, keys.entry) if keys is not None else None,
     )

@@ -307,6 +307,16 @@ def engine_failed(service: str, reason: str) -> ApiError:
     )
 
 
+def engine_silent(service: str, field: str, seconds: float) -> ApiError:
+    """`field` of endpoint.timeouts."""
+    return ApiError(
+        504,
+        f"LLMService {service}: nothing came for {seconds:g} s of an answer to this request (endpoint.timeouts.{field}).",
+        "server_error",
+        "engine_timeout",
+    )
+
+
 def exhausted(service: str) -> ApiError:
     return ApiError(
         503,

@@ -78,6 +78,14 @@ class Held:
     def cut(self) -> None:
         raise NotImplementedError
 
+    def overdue(self, now: float) -> bool:
+        """Whether nothing has come of it for longer than its LLMService allows. To be asked often."""
+        raise NotImplementedError
+
+    def time_out(self) -> None:
+        """It is overdue: it ends."""
+        raise NotImplementedError
+
     def may_be_told(self) -> bool:
         """Whether something can be put in front of what the engine has sent so far."""
         raise NotImplementedError
@@ -370,15 +378,23 @@ class Gate:
             self._heartbeats.add(held, due)
 
     def _look_for_silence(self) -> None:
-        """Let those beat whose replica says nothing: their clients must hear something before a proxy cuts them off."""
+        """Let those beat whose replica says nothing: their clients must hear something before a proxy cuts them off.
+        And end those of which nothing has come for too long."""
         self._sweep = None
-        soon = self._loop.time() + SWEEP_SECONDS
+        now = self._loop.time()
+        soon, overdue = now + SWEEP_SECONDS, []
         for held in self._held.values():
+            if held.overdue(now):
+                overdue.append(held)
+                continue
             if not held.beating and not held.spoken and held.may_be_told():
                 due = held.first_beat()
                 if due is not None and due <= soon:
                     held.beating = True
                     self._heartbeats.add(held, due)
+        for held in overdue:
+            if held.state != "over":  # who ended before it may have taken it along
+                held.time_out()
         if self._held:
             self._sweep = self._loop.call_later(SWEEP_SECONDS, self._look_for_silence)
 

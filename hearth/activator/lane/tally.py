@@ -9,11 +9,11 @@ from hearth.metrics import BUCKETS, Timings
 
 REASONS = (
     *("queue_full", "activation_timeout", "model_starting", "model_asleep", "model_deleted", "activator_stopping"),
-    *("engine_failed", "overloaded", "internal_error", "rate_limit_exceeded", "cold_starts_limited"),
+    *("engine_failed", "engine_timeout", "overloaded", "internal_error", "rate_limit_exceeded", "cold_starts_limited"),
 )
 """Codes of the errors with which a request of a known LLMService is rejected."""
 
-STATUSES = (200, 400, 404, 429, 500, 502, 503)
+STATUSES = (200, 400, 404, 429, 500, 502, 503, 504)
 """Of answers that an LLMService's requests get: the engine's usual ones, and those of Hearth's own errors."""
 
 
