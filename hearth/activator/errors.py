@@ -311,7 +311,7 @@ def engine_silent(service: str, field: str, seconds: float) -> ApiError:
     """`field` of endpoint.timeouts."""
     return ApiError(
         504,
-        f"LLMService {service}: nothing came for {seconds:g} s of an answer to this request (endpoint.timeouts.{field}).",
+        f"LLMService {service}: nothing of an answer came for {seconds:g} s (endpoint.timeouts.{field}).",
         "server_error",
         "engine_timeout",
     )
