@@ -33,12 +33,11 @@ def top(
     output: DataOutput = TableOutput.table,
 ) -> None:
     """Every LLMService: replicas, queue, what is in its way. Live on a terminal; once elsewhere, and as data."""
-    from rich.console import Console
-
+    from hearth.commands.console import PipedConsole
     from hearth.commands.top import rows, table, watch
 
     async def run(access: "Access") -> int:
-        console = Console()
+        console = PipedConsole()
         async with access.client() as kube:
             # What can't move its cursor would be shown nothing before the end.
             if output is TableOutput.table and console.is_terminal and not console.is_dumb_terminal:
@@ -49,7 +48,7 @@ def top(
         else:
             from collections import defaultdict, deque
 
-            plain = console if console.is_terminal else Console(width=1000)  # nothing is folded in a file
+            plain = console if console.is_terminal else PipedConsole(width=1000)  # nothing is folded in a file
             plain.print(table(found, defaultdict(deque), plain.width))
         return 0
 
@@ -65,9 +64,9 @@ def status(
     output: DataOutput = TableOutput.table,
 ) -> None:
     """What one LLMService is doing, and why: down to KEDA, the HPA and its pods. Exit 1 where somebody has to act."""
-    from rich.console import Console
     from rich.markup import escape
 
+    from hearth.commands.console import PipedConsole
     from hearth.commands.status import explain, find
 
     within, separator, alone = name.rpartition("/")
@@ -84,7 +83,7 @@ def status(
         if output is not TableOutput.table:
             print_data(explanation.to_data(), output)
         else:
-            console = Console()
+            console = PipedConsole()
             for depth, link in enumerate(explanation.links):
                 mark = "[green]✓[/]" if link.well else "[red]✗[/]"
                 indent = "  " * min(depth, 4)
@@ -157,13 +156,14 @@ def check(
 
 def _show_checks(checks: "Sequence[Check]", output: TableOutput) -> int:
     """Print checks; the exit code that they are."""
-    from rich.console import Console
     from rich.markup import escape
+
+    from hearth.commands.console import PipedConsole
 
     if output is not TableOutput.table:
         print_data([check.to_data() for check in checks], output)
     else:
-        console = Console()
+        console = PipedConsole()
         for check in checks:
             mark = "[green]✓[/]" if check.well else "[red]✗[/]"
             line = f"{mark} [bold]{escape(check.what)}[/]  {escape(check.found)}"
@@ -187,12 +187,12 @@ def chat(
 ) -> None:
     """Talk to a model: its cold start is shown as it goes, then its words as they come."""
     import httpx
-    from rich.console import Console
 
     from hearth.commands.chat import ChatFailed, Conversation, show
+    from hearth.commands.console import PipedConsole
 
     conversation = Conversation(url.rstrip("/").removesuffix("/v1"), model, key)
-    out, err = Console(), Console(stderr=True)
+    out, err = PipedConsole(), PipedConsole(stderr=True)
     # A held request is silent for a heartbeat's time at most; the largest interval that can be set is a minute.
     with httpx.Client(timeout=httpx.Timeout(10, read=90), trust_env=False) as client:
         for question in message if message is not None else _questions(err):

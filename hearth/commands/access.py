@@ -41,7 +41,10 @@ class Access:
             if context is not None:
                 raise Unanswered(f"context {context}: there is no kubeconfig that could have it")
             return cls((), namespace or "default")
-        documents = [_read(file) for file in files]
+        # One that says nothing, such as /dev/null, is no obstacle; the client library stumbles over it.
+        read = {file: _read(file) for file in files}
+        files = [file for file, document in read.items() if document] or files
+        documents = [*read.values()]
         wanted = context or next(filter(None, (text(document, "current-context") for document in documents)), "")
         contexts = [each for document in documents for each in mappings(document, "contexts")]
         found = next((mapping(each, "context") for each in contexts if each.get("name") == wanted), None)

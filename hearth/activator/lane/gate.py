@@ -345,8 +345,15 @@ class Gate:
         if made is not None and now - made[0] < _CHUNK_SECONDS:
             return made[1]
         starts = self.cold_starts
-        phase = "queued" if self.hold.ready else starts.phase
-        data = beat_chunk(kind, self.entry.key[1], phase, starts.elapsed(now), self._remaining(now))
+        ready = self.hold.ready
+        data = beat_chunk(
+            kind,
+            self.entry.key[1],
+            "queued" if ready else starts.phase,
+            starts.elapsed(now),
+            self._remaining(now),
+            None if ready else self.entry.trouble,
+        )
         self._chunks[kind] = (now, data)
         return data
 

@@ -59,6 +59,23 @@ async def test_of_several_files_the_first_that_says_something_counts(
     assert Access.find(None, None, "c").namespace == "team-c"
 
 
+async def test_a_file_that_says_nothing_is_no_obstacle(
+    kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_the_context = tmp_path / "current"
+    only_the_context.write_text(
+        "apiVersion: v1\nkind: Config\nclusters: null\ncontexts: null\ncurrent-context: b\nusers: null\n"
+    )
+    monkeypatch.setenv("KUBECONFIG", f"/dev/null:{only_the_context}:{kubeconfig}")
+    found = Access.find(None, None)
+    assert (found.kubeconfigs, found.context) == ((only_the_context, kubeconfig), "b")
+    kube = await KubeClient.connect(found.kubeconfigs, found.context)
+    assert kube._api.configuration.host == "http://config-b:1"
+    await kube.close()
+    with pytest.raises(KubeError, match="no current-context; its contexts: none"):
+        Access.find(Path("/dev/null"), None)
+
+
 def test_a_namespace_that_is_given_counts(kubeconfig: Path) -> None:
     assert Access.find(kubeconfig, "mine").namespace == "mine"
 
