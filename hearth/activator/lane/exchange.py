@@ -68,6 +68,8 @@ class Exchange(Held):
                 self._enter(self.asked.grant)
             self._gate.admit(self)
         except ApiError as error:
+            if self.asked.grant is not None:
+                self.asked.grant.allowance.refund(self._gate.now())
             self.step("refused")
             self._observe_end("rejected", error.status)
             raise
