@@ -213,10 +213,25 @@ LLMSERVICES = {
         "catalogRef: not supported yet: there is no catalog",
         "catalogRef: not supported yet: there is no catalog",
     ),
-    "keys": Refusal(
-        "spec.endpoint.authentication={secretRef: {name: a, key: b}}",
-        "authentication: not supported yet",
-        "authentication: not supported yet",
+    "keys of no Secret": Refusal(
+        "spec.endpoint.authentication={}",
+        "authentication.secretRef: required, and not given",
+        "authentication.secretRef: Required value",
+    ),
+    "keys of a Secret without a name": Refusal(
+        "spec.endpoint.authentication={secretRef: {key: keys}}",
+        "secretRef.name: required, and not given",
+        "secretRef.name: Required value",
+    ),
+    "keys of a Secret with another name": Refusal(
+        "spec.endpoint.authentication={secretRef: {name: Keys}}",
+        "secretRef.name: found 'Keys'; expected a Kubernetes object name",
+        "authentication.secretRef.name",
+    ),
+    "keys in an entry that none can be": Refusal(
+        "spec.endpoint.authentication={secretRef: {name: a, key: b/c}}",
+        "secretRef.key: found 'b/c'; expected the name of a Secret's entry",
+        "authentication.secretRef.key",
     ),
     "failover": Refusal(
         "spec.failover={url: 'https://example.com'}", "failover: not supported yet", "failover: not supported yet"
@@ -692,6 +707,8 @@ INFERENCE_RUNTIMES |= {
 }
 
 GOOD_LLMSERVICES = {
+    "keys": "spec.endpoint.authentication={secretRef: {name: hearth-api-keys}}",
+    "keys in an entry of their own": "spec.endpoint.authentication={secretRef: {name: team.keys, key: qwen_1.txt}}",
     "a part that is null": "spec.scaling=null",
     "a field that is null": "spec.scaling={max: null, target: 3}",
     "days by name": _window("0 8 * * MON-FRI"),

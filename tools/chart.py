@@ -8,7 +8,8 @@ A marker stands in a document where an expression belongs, and is put in its pla
 - `WITH__key__path` as a key: a field that is there where the value is not empty;
 - `ELSE__key__path` as a key: a field whose list stands where the value is empty;
 - `MORE__path` as a key or an item: what is added to the mapping or list that it is in;
-- `GRACE__n`: the activator's grace and n seconds.
+- `GRACE__n`: the activator's grace and n seconds;
+- `KEYSECRETS__`, `KEYSOFALL__`, `KEYREADER__`: flags about API keys.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from hearth.api.keys import DEFAULT_KEYS_SECRET
 from tools.alerts import RUNBOOKS
 
 Document = dict[str, Any]
@@ -26,6 +28,7 @@ NAMESPACE = "hearth-system"
 ROLES = ("controller", "activator", "scaler")
 _LOOKING_AFTER = ("controller", "activator")  # the LLMServices of all namespaces, or of some
 _NAMESPACED_NAMES = re.compile(rf"hearth-({'|'.join((*ROLES, 'view', 'edit', 'engines'))})\b")
+_ACCOUNT = "hearth-system/hearth-activator"
 _CLUSTER_SCOPED = ("ClusterRole", "ClusterRoleBinding")
 _HEAD = "# Generated from deploy/base by `make generate`.\n"
 _NAME = '{{ include "hearth.name" $ }}'
@@ -120,20 +123,24 @@ _SAID: dict[str, str] = {
     "nameOverride": "What names begin with in place of `hearth`; fullnameOverride says the same and wins.",
     "clusterDomain": "The domain of the cluster's Services; read from the controller's resolver where empty.",
     "namespaces": "Those whose LLMServices are looked after, with rights there alone; all where empty.",
+    "apiKeySecrets": "Names of the Secrets, in any namespace, that activators may be let read for API keys.",
     "networkPolicy": "Who may reach which port.",
     "podMonitor": "For Prometheus' operator: it scrapes the roles, and with `engines` the engines too. labels are\n"
     "# what it selects by; kube-prometheus-stack selects by {release: THE NAME OF ITS RELEASE}.",
     "prometheusRule": "The alerts, for Prometheus' operator. runbookUrl is where the folder of the runbooks is read.",
     "dashboards": "ConfigMaps with Grafana's dashboards; labels are what its sidecar selects by.",
     "runtimes": "Bundled InferenceRuntimes to install, such as [nvidia-vllm].",
-    "activator": "extraArgs are any flags of `hearth ROLE --help`, in each of the roles. graceSeconds is how long\n"
-    "# answers may go on when an activator ends: its flag, its pods' grace period and the scaler's flag follow.",
+    "activator": "apiKeys is NAME or NAME/KEY of a Secret in the release's namespace, one of apiKeySecrets: its keys\n"
+    "# open every LLMService that has none of its own; where it is empty, those need no key. extraArgs are any flags\n"
+    "# of `hearth ROLE --help`, in each of the roles. graceSeconds is how long answers may go on when an activator\n"
+    "# ends: its flag, its pods' grace period and the scaler's flag follow.",
 }
 
 _OWN_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/component")
 """Of pods: what Services, policies and budgets select by."""
-_OWN_FLAGS = "^--(grace-seconds|activator-grace-seconds)(=.*)?$"
-"""Those that activator.graceSeconds sets."""
+_OWN_FLAGS = "^--(grace-seconds|activator-grace-seconds|api-keys|api-key-secret|activator-account)(=.*)?$"
+"""Those that activator.graceSeconds, activator.apiKeys and apiKeySecrets set."""
+_OBJECT_NAME = "^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _BEYOND_GRACE = 30
 """Seconds of an activator's grace period beside its --grace-seconds: --drain-delay-seconds, and its own end."""
 
@@ -148,6 +155,7 @@ def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
         "fullnameOverride": "",
         "clusterDomain": "",
         "namespaces": [],
+        "apiKeySecrets": [DEFAULT_KEYS_SECRET],
         "networkPolicy": {"enabled": True},
         "podMonitor": {"enabled": False, "engines": True, "labels": {}},
         "prometheusRule": {"enabled": False, "labels": {}, "runbookUrl": RUNBOOKS},
@@ -210,6 +218,9 @@ def _template(document: Document, values: Document) -> str:
     condition = None
     if kind not in _CLUSTER_SCOPED:
         metadata["namespace"] = NAMESPACE
+    for rule in document.get("rules") or []:
+        if rule.get("resourceNames") == [DEFAULT_KEYS_SECRET] and rule["resources"] == ["secrets"]:
+            rule["resourceNames"] = "SET__apiKeySecrets"
     match kind:
         case "Deployment":
             _deployment(document, role, values)
@@ -276,6 +287,8 @@ def _deployment(document: Document, role: str, values: Document) -> None:
         values[role] |= {"graceSeconds": int(container["args"][at]), "service": {"type": "", "annotations": {}}}
         assert pod["terminationGracePeriodSeconds"] == values[role]["graceSeconds"] + _BEYOND_GRACE
         container["args"][at] = "GRACE__0 as text"
+        container["args"].append("KEYSOFALL__")
+        values[role]["apiKeys"] = ""
         pod["terminationGracePeriodSeconds"] = f"GRACE__{_BEYOND_GRACE}"
     if role == "scaler":
         container["args"] = [
@@ -289,7 +302,12 @@ def _deployment(document: Document, role: str, values: Document) -> None:
     container[f"WITH__env__{role}.env"] = None
     container[f"WITH__volumeMounts__{role}.extraVolumeMounts"] = None
     if role == "controller":
-        container["args"].append("DOMAIN__")
+        made = {
+            f"--api-key-secret={DEFAULT_KEYS_SECRET}": "KEYSECRETS__",
+            f"--activator-account={_ACCOUNT}": "KEYREADER__",
+        }
+        assert made.keys() <= set(container["args"])
+        container["args"] = [made.get(word, word) for word in container["args"]] + ["DOMAIN__"]
     if role in _LOOKING_AFTER:
         container["args"].append("NAMESPACES__")
     container["args"].append(f"MORE__{role}.extraArgs")
@@ -308,12 +326,13 @@ def _expressions(text: str) -> str:
     """The text with its markers made expressions, our namespace the release's, our names those that were asked for."""
     text = _NAMESPACED_NAMES.sub(rf"{_NAME}-\1", text).replace("name: hearth\n", f"name: {_NAME}\n")
     text = text.replace(NAMESPACE, "{{ $.Release.Namespace }}")
-    text = re.sub(
-        r"ACCOUNT__(\w+)",
-        r'{{ $.Values.\1.serviceAccount.name | default (ternary (printf "%s-\1" (include "hearth.name" $)) "default" '
-        r"$.Values.\1.serviceAccount.create) | toJson }}",
-        text,
+    account = (
+        r'$.Values.\1.serviceAccount.name | default (ternary (printf "%s-\1" (include "hearth.name" $)) "default" '
+        r"$.Values.\1.serviceAccount.create)"
     )
+    text = text.replace("KEYREADER__", "--activator-account={{ $.Release.Namespace }}/READER__activator")
+    text = re.sub(r"READER__(\w+)", rf"{{{{ {account} }}}}", text)
+    text = re.sub(r"ACCOUNT__(\w+)", rf"{{{{ {account} | toJson }}}}", text)
     text = text.replace("IMAGE__", '{{ include "hearth.image" $ }}')
     text = re.sub(
         r"(?m)^( *)PULL__: null\n",
@@ -342,6 +361,16 @@ def _expressions(text: str) -> str:
     text = re.sub(
         r"(?m)^( *)- DOMAIN__\n",
         r'\1{{- with $.Values.clusterDomain }}\n\1- {{ printf "--cluster-domain=%s" . | toJson }}\n\1{{- end }}\n',
+        text,
+    )
+    text = re.sub(
+        r"(?m)^( *)- KEYSECRETS__\n",
+        r"\1{{- range $.Values.apiKeySecrets }}\n\1- --api-key-secret={{ . }}\n\1{{- end }}\n",
+        text,
+    )
+    text = re.sub(
+        r"(?m)^( *)- KEYSOFALL__\n",
+        r"\1{{- with $.Values.activator.apiKeys }}\n\1- --api-keys={{ $.Release.Namespace }}/{{ . }}\n\1{{- end }}\n",
         text,
     )
     text = re.sub(
@@ -388,6 +417,7 @@ def _schema(runtimes: list[str]) -> Document:
     service = _object({"type": kinds, "annotations": texts, "port": port})
     name = {"type": "string", "maxLength": 40, "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$"}
     digest = {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}
+    keys = {"type": "string", "pattern": rf"^({_OBJECT_NAME[1:-1]}(/[-._a-zA-Z0-9]+)?)?$"}
     pull = {"enum": ["", "Always", "IfNotPresent", "Never"]}
     top = {
         "image": _object({"registry": text, "repository": filled, "tag": filled, "digest": digest, "pullPolicy": pull}),
@@ -396,6 +426,8 @@ def _schema(runtimes: list[str]) -> Document:
         "fullnameOverride": name,
         "clusterDomain": text,
         "namespaces": {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}},
+        # A right without names would be one on every Secret.
+        "apiKeySecrets": {"type": "array", "items": {"type": "string", "pattern": _OBJECT_NAME}, "minItems": 1},
         "networkPolicy": _object({"enabled": flag}),
         "podMonitor": _object({"enabled": flag, "engines": flag, "labels": texts}),
         "prometheusRule": _object(
@@ -404,7 +436,9 @@ def _schema(runtimes: list[str]) -> Document:
         "dashboards": _object({"enabled": flag, "labels": texts, "annotations": texts}),
         "runtimes": {"type": "array", "items": {"enum": runtimes}, "uniqueItems": True},
         **dict.fromkeys(ROLES, _object(role)),
-        "activator": _object({**role, "graceSeconds": {"type": "integer", "minimum": 0}, "service": service}),
+        "activator": _object(
+            {**role, "graceSeconds": {"type": "integer", "minimum": 0}, "service": service, "apiKeys": keys}
+        ),
         "global": anything,  # what helm itself adds for charts that are parts of others
     }
     return {"$schema": "http://json-schema.org/draft-07/schema#", **_object(top)}

@@ -42,6 +42,10 @@ class ApiError(Exception):
     param: str | None = None
     retry_after: float | None = None
     allow: tuple[str, ...] = ()
+    more: tuple[tuple[bytes, bytes], ...] = ()
+    """Header fields of this answer alone."""
+    limit: bool = False
+    """Whether it is a limit that says exactly when there is room: sooner it would be asked for nothing."""
 
     def body(self, dialect: Dialect = "openai") -> bytes:
         if dialect == "anthropic":
@@ -57,18 +61,26 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        headers = [(b"content-type", b"application/json")]
+        headers = [(b"content-type", b"application/json"), *self.more]
         if self.allow:
             headers.append((b"allow", ", ".join(self.allow).encode()))  # RFC 9110, 15.5.6
+        if self.status == 401:
+            headers.append((b"www-authenticate", b'Bearer realm="hearth"'))  # RFC 9110, 15.5.2; RFC 6750, 3
         if self.status == 415:
             headers.append((b"accept-encoding", b"gzip, deflate, zstd"))  # RFC 9110, 15.5.16
         if self.retry_after is not None:
-            headers.append((b"retry-after", b"%d" % min(max(1, math.ceil(self.retry_after)), MAX_RETRY_AFTER_SECONDS)))
+            seconds = max(1, math.ceil(self.retry_after))
+            if seconds > MAX_RETRY_AFTER_SECONDS and self.limit:
+                headers.append((b"x-should-retry", b"false"))  # OpenAI's and Anthropic's SDKs raise at once
+            elif seconds > MAX_RETRY_AFTER_SECONDS:
+                seconds = MAX_RETRY_AFTER_SECONDS
+            headers.append((b"retry-after", b"%d" % seconds))
         return headers
 
 
 EVERY_METHOD = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 
+_KEYS_SECONDS = 5.0  # how often a Secret that can't be read is asked for
 _SHOWN = 200  # characters of a client's own words that an error says back
 
 
@@ -82,7 +94,7 @@ def of_refusal(refusal: Refusal) -> ApiError:
     kind = "invalid_request_error" if status < 500 or status == 505 else "server_error"
     return ApiError(
         *(status, refusal.text, kind, refusal.code),
-        retry_after=1.0 if status == 503 else None,
+        retry_after=_KEYS_SECONDS if refusal.code == "keys_unreadable" else 1.0 if status == 503 else None,
         allow=EVERY_METHOD if status == 405 else (),
     )
 
@@ -94,6 +106,62 @@ def model_not_found(model: str, hint: str = "") -> ApiError:
         "invalid_request_error",
         "model_not_found",
         "model",
+    )
+
+
+def unauthorized(given: bool) -> ApiError:
+    """`given`: the request had a key."""
+    said = "Incorrect API key provided" if given else "No API key was provided"
+    return ApiError(
+        401,
+        f"{said}: send one that is for this model, as `Authorization: Bearer KEY` or `x-api-key: KEY`.",
+        "invalid_request_error",
+        "invalid_api_key",
+    )
+
+
+def limited(limit: str, wait: float, more: tuple[tuple[bytes, bytes], ...] = ()) -> ApiError:
+    """A key's own limit. `wait`: seconds until there is room; `more`: what OpenAI's clients read of it."""
+    return ApiError(
+        429,
+        f"Rate limit reached for this API key: {limit}; try again in {math.ceil(wait)} s.",
+        "rate_limit_error",
+        "rate_limit_exceeded",
+        retry_after=wait,
+        limit=True,
+        more=more,
+    )
+
+
+def starts_limited(service: str, limit: int, whose: str, wait: float) -> ApiError:
+    """`whose`: of whom there may be no more cold starts an hour."""
+    return ApiError(
+        429,
+        f"LLMService {service} has no replica, and a cold start for this request would be one more than the {limit} an "
+        f"hour {whose}; try again in {math.ceil(wait)} s.",
+        "rate_limit_error",
+        "cold_starts_limited",
+        retry_after=wait,
+        limit=True,
+    )
+
+
+def origin_not_allowed() -> ApiError:
+    return ApiError(
+        403,
+        "A web page of another origin may not ask here: let it in by --cors-origin, and send JSON as application/json.",
+        "invalid_request_error",
+        "origin_not_allowed",
+    )
+
+
+def keys_unreadable() -> ApiError:
+    return ApiError(
+        503,
+        "The API keys can't be read just now, so that nobody is let in; the LLMService's status says why. Try again.",
+        "server_error",
+        "keys_unreadable",
+        retry_after=_KEYS_SECONDS,
     )
 
 
@@ -245,6 +313,16 @@ def engine_failed(service: str, reason: str) -> ApiError:
         f"No replica of LLMService {service} answered this request: {reason}.",
         "server_error",
         "engine_failed",
+    )
+
+
+def engine_silent(service: str, field: str, seconds: float) -> ApiError:
+    """`field` of endpoint.timeouts."""
+    return ApiError(
+        504,
+        f"LLMService {service}: nothing of an answer came for {seconds:g} s (endpoint.timeouts.{field}).",
+        "server_error",
+        "engine_timeout",
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
+from hearth.activator.allowance import REASONS as KEY_REASONS
+from hearth.activator.allowance import KeyCounts
 from hearth.activator.lane.tally import REASONS
 from hearth.api.key import ServiceKey
 from hearth.http1.limits import Budget
@@ -57,7 +59,7 @@ REJECTED = Metric(
 UNROUTED = Metric(
     "counter",
     "hearth_activator_unrouted_requests_total",
-    "Requests that belong to no LLMService that is known; `reason` is the code of the error that they got.",
+    "Requests that belong to no LLMService that is known, or lack a key for it; `reason` is the code of their error.",
     ("reason",),
 )
 RESPONSES = Metric(
@@ -114,6 +116,12 @@ FIRST_BYTE = Metric(
     "Seconds from a request's arrival to the first byte of the engine's answer.",
     SERVICE_LABELS,
 )
+STARTS = Metric(
+    "counter",
+    "hearth_activator_cold_starts_asked_total",
+    "Cold starts that a request asked for: those that budgets count.",
+    SERVICE_LABELS,
+)
 ELAPSED = Metric(
     "gauge",
     "hearth_activator_cold_start_elapsed_seconds",
@@ -125,6 +133,23 @@ EXPECTED = Metric(
     "hearth_activator_cold_start_expected_seconds",
     "Seconds that a cold start takes, learned from earlier ones; not there before the first one.",
     SERVICE_LABELS,
+)
+_KEY_LABELS = ("namespace", "secret", "key")
+KEY_REQUESTS = Metric(
+    "counter",
+    "hearth_activator_key_requests_total",
+    "Requests let in by an API key; `namespace` and `secret` are where the key stands, `key` is the beginning of its "
+    "name's SHA-256 (`printf %s NAME | sha256sum | head -c 12`), `unnamed` for those without a name.",
+    _KEY_LABELS,
+)
+KEY_TOKENS = Metric(
+    "counter", "hearth_activator_key_tokens_total", "Tokens that the requests of an API key took.", _KEY_LABELS
+)
+KEY_LIMITED = Metric(
+    "counter",
+    "hearth_activator_key_limited_requests_total",
+    f"Requests refused for a limit of their API key; `reason` is the limit's name: {', '.join(KEY_REASONS)}.",
+    (*_KEY_LABELS, "reason"),
 )
 BUFFERED = Metric(
     "gauge", "hearth_activator_buffered_bytes", "Bytes of requests' bodies that the activator has in memory."
@@ -160,7 +185,7 @@ METRICS = [
         HEARTBEATS,
     ),
     *(RETRIES, BROKEN, LEFT, HELD, FIRST_BYTE, ELAPSED, EXPECTED, STREAMS, BUFFERED, BUDGET),
-    *(OVER_BUDGET, TURNED_AWAY),
+    *(OVER_BUDGET, TURNED_AWAY, STARTS, KEY_REQUESTS, KEY_TOKENS, KEY_LIMITED),
 ]
 
 
@@ -168,6 +193,7 @@ UNROUTED_CODES = (
     *("model_not_found", "model_required", "unknown_path", "method_not_allowed", "missing_required_parameter"),
     *("bad_request", "request_too_large", "unsupported_content_encoding", "websocket_not_supported", "head_too_large"),
     *("request_timeout", "http_version_not_supported", "overloaded", "activator_starting", "stopping"),
+    *("invalid_api_key", "keys_unreadable", "origin_not_allowed"),
 )
 """Codes of the errors with which a request for no LLMService is answered."""
 
@@ -182,10 +208,12 @@ class ActivatorMetrics:
         now: Callable[[], float],
         streams: Callable[[], int],
         budget: Budget,
+        keys: "Mapping[tuple[str, str, str], KeyCounts]",
     ) -> None:
         self.unrouted: Counter[str] = Counter(dict.fromkeys(UNROUTED_CODES, 0))
         self.turned_away = 0
         self._budget = budget
+        self._keys = keys
         self._gates = gates
         self._now = now
         self._streams = streams
@@ -204,6 +232,7 @@ class ActivatorMetrics:
         yield HEARTBEATS.of((key, gate.tally.heartbeats) for key, gate in gates)
         yield RETRIES.of((key, gate.tally.retries) for key, gate in gates)
         yield BROKEN.of((key, gate.tally.broken) for key, gate in gates)
+        yield STARTS.of((key, gate.tally.starts) for key, gate in gates)
         yield LEFT.of((key, gate.tally.left) for key, gate in gates)
         yield REJECTED.of(
             ((*key, reason), count) for key, gate in gates for reason, count in gate.tally.rejected.items()
@@ -223,3 +252,9 @@ class ActivatorMetrics:
         yield BUDGET.of([((), self._budget.limit)])
         yield OVER_BUDGET.of([((), self._budget.refused)])
         yield TURNED_AWAY.of([((), self.turned_away)])
+        keys = list(self._keys.items())
+        yield KEY_REQUESTS.of((series, counts.requests) for series, counts in keys)
+        yield KEY_TOKENS.of((series, counts.tokens) for series, counts in keys)
+        yield KEY_LIMITED.of(
+            ((*series, reason), count) for series, counts in keys for reason, count in counts.limited.items()
+        )

@@ -1,11 +1,18 @@
 """Which web pages may read the activator's answers: CORS, https://fetch.spec.whatwg.org/#http-cors-protocol.
 
-Off unless origins are given. Starlette's middleware answers preflights; here is what the lane's answers say.
+Off unless origins are given. Starlette's middleware answers preflights; here is what the lane's answers say. And which
+requests a page sends without a preflight: browsers ask nobody for a form or plain text, and a page that can't read the
+answer could still have a model started by everybody who looks at it.
 """
 
 from collections.abc import Sequence
 
 from hearth.http1.headers import Headers
+
+# What a browser sends without a preflight: https://fetch.spec.whatwg.org/#cors-safelisted-request-header
+_SIMPLE = frozenset((b"", b"text/plain", b"application/x-www-form-urlencoded", b"multipart/form-data"))
+_OWN_SITE = frozenset((b"same-origin", b"none"))
+_DEFAULT_PORTS = (b":80", b":443")
 
 
 class Origins:
@@ -16,6 +23,22 @@ class Origins:
         self._all = "*" in self.allowed
         self._known = frozenset(origin.encode() for origin in self.allowed)
 
+    def unasked(self, method: str, fields: dict[bytes, bytes]) -> bool:
+        """Whether a page of another origin, which is not allowed, had a browser send this without a preflight.
+
+        Browsers say where a request comes from, and no page can make them say something else: Sec-Fetch-Site, else
+        Origin, which is compared with the host that was asked: https://www.w3.org/TR/fetch-metadata/
+        """
+        origin, site = fields.get(b"origin", b""), fields.get(b"sec-fetch-site", b"")
+        if method != "POST" or self._all or origin in self._known or site in _OWN_SITE or not (origin or site):
+            return False
+        if fields.get(b"content-type", b"").partition(b";")[0].strip().lower() not in _SIMPLE:
+            return False
+        if site:
+            return True
+        page = _host(origin.partition(b"://")[2])
+        return not page or page not in {_host(fields.get(name, b"")) for name in (b"host", b"x-forwarded-host")}
+
     def headers(self, fields: dict[bytes, bytes]) -> Headers:
         """What lets the page that asks read the answer to a request with these fields."""
         if not self._known or (origin := fields.get(b"origin")) is None:
@@ -25,3 +48,10 @@ class Origins:
         if origin not in self._known:
             return [(b"vary", b"Origin")]
         return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+
+
+def _host(authority: bytes) -> bytes:
+    authority = authority.strip().lower()
+    for port in _DEFAULT_PORTS:
+        authority = authority.removesuffix(port)
+    return authority

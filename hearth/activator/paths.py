@@ -72,14 +72,14 @@ RESERVED: Final = frozenset(("v1", "v2", "hearth", "healthz", "readyz", "metrics
 """First segments of paths that are the API's own, whatever a namespace is called."""
 
 
-def path_of(path: str, more: frozenset[str] = frozenset()) -> Path | None:
-    """What is known of a path; None: it is not served. `more`: what an InferenceRuntime adds."""
+def path_of(path: str, *, more: bool = False) -> Path | None:
+    """What is known of a path; None: it is not served. `more`: an InferenceRuntime adds it."""
     known = PATHS.get(path)
     if known is not None:
         return known
     if _RESPONSES.fullmatch(path):
         return _RESPONSE
-    return Path(document=False) if path in more else None
+    return Path(document=False) if more else None
 
 
 def route_of(path: str, prefix: str) -> str:
@@ -125,12 +125,20 @@ def unknown_service(path: str) -> str | None:
     return "/".join(parts[1:3]) if len(parts) == 4 and path_of(f"/{parts[3]}") is not None else None
 
 
+def addressed_service(path: str) -> str | None:
+    """NAMESPACE/NAME of a path that begins as an LLMService's do, whatever follows."""
+    parts = path.split("/", 3)
+    return "/".join(parts[1:3]) if len(parts) == 4 and parts[1] not in RESERVED else None
+
+
 def dialect_of(path: str) -> Dialect:
     """Whose API a path speaks, however it ends."""
     return "anthropic" if "/v1/messages" in path else "openai"
 
 
-_OWN: Final = frozenset(("/", "*", "/healthz", "/readyz", "/v1/models", "/v1/models/"))
+PROBES: Final = frozenset(("/healthz", "/readyz"))
+"""For who looks whether it is well, which needs no key."""
+_OWN: Final = frozenset((*PROBES, "/", "*", "/v1/models", "/v1/models/"))
 
 
 def is_own(path: str) -> bool:

@@ -13,8 +13,11 @@ import uvicorn
 
 from hearth.activator.demand import Demand, DemandBoard
 from hearth.activator.journeys import AccessLog, Journeys, Observer
+from hearth.activator.keyring import Keyring, KeySource
+from hearth.activator.keywatch import KeyWatch
 from hearth.activator.lane.door import BUDGET_BYTES, Door
 from hearth.activator.origins import Origins
+from hearth.activator.starts import AddressStarts
 from hearth.activator.web.app import create_app
 from hearth.api.labels import ENGINE_SELECTOR
 from hearth.http1.connection import Connection
@@ -34,13 +37,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KEPT_DESCRIPTORS = 128
+_KEYS_SECONDS = 5.0  # how long the first requests wait for API keys that can't be read
 
 
 @dataclass(frozen=True, slots=True)
 class ActivatorConfig:
     """`listen` (clients), `demand_listen` (scalers) and `operations_listen` (probes, Prometheus) are host:port; without
     `kubeconfig`, the pod's account. `otlp_endpoint` is a URL; without one nothing is traced. LLMServices of
-    `namespaces` are served, of all where there are none."""
+    `namespaces` are served, of all where there are none. `keys` has the API keys of all that have none of their own.
+    `cold_starts_per_address` is how many a client's address may ask for in an hour."""
 
     listen: str
     demand_listen: str
@@ -54,6 +59,8 @@ class ActivatorConfig:
     drain_delay_seconds: float = 0.0
     grace_seconds: float = 120.0
     namespaces: tuple[str, ...] = ()
+    keys: KeySource | None = None
+    cold_starts_per_address: int | None = None
 
 
 def http_server(door: Door, ready: Callable[[], bool], grace_seconds: float) -> EmbeddedServer:
@@ -82,20 +89,20 @@ async def run_activator(config: ActivatorConfig) -> None:
     kube = await KubeClient.connect(config.kubeconfig)
     board = DemandBoard()
     registry = role_registry("activator")
-    observers: list[Observer] = [AccessLog()] if config.access_log else []
     tracing = _tracing(config)
-    observers += [tracing] if tracing is not None else []
+    observers: list[Observer] = [*([AccessLog()] if config.access_log else []), *([tracing] if tracing else [])]
     door = Door(
         *(board, registry, within_descriptors(config.limits), Budget(config.buffer_bytes)),
-        *(Journeys(*observers), Origins(config.origins)),
+        *(Journeys(*observers), Origins(config.origins), Keyring(config.keys)),
+        addresses=AddressStarts(config.cold_starts_per_address),
     )
+    keys = KeyWatch(kube, door.keyring)
     services = [Informer(kube, path, door.directory.put_service) for path in LLMSERVICE.paths(config.namespaces)]
     slices = [
         Informer(kube, path, door.directory.put_slice, ENGINE_SELECTOR)
         for path in ENDPOINT_SLICE.paths(config.namespaces)
     ]
-    ready, known = False, asyncio.Event()
-    door.starting = True
+    ready, known, door.starting = False, asyncio.Event(), True
     listening = bind(config.listen)
     http = http_server(door, lambda: ready, config.grace_seconds)
     demand, demand_port = _demand_server(config.demand_listen, Demand(board, known))
@@ -109,7 +116,7 @@ async def run_activator(config: ActivatorConfig) -> None:
             port = listening.getsockname()[1]
             log.info("activator listening", extra=fields(port=port, demand_port=demand_port))
             watches = [group.create_task(informer.run()) for informer in (*services, *slices)]
-            await _first(stop.wait(), _synced(*services, *slices), asyncio.shield(serving))
+            await _first(stop.wait(), _synced(keys, *services, *slices), asyncio.shield(serving))
             if not stop.is_set() and not serving.done():
                 ready, door.starting = True, False
                 known.set()
@@ -129,6 +136,7 @@ async def run_activator(config: ActivatorConfig) -> None:
             for watch in watches:
                 watch.cancel()
     finally:
+        await keys.stop()
         board.close()
         await demand.stop(1.0)
         door.close()
@@ -163,9 +171,11 @@ def within_descriptors(limits: Limits) -> Limits:
     return replace(limits, connections=min(limits.connections, max(16, (descriptors() - _KEPT_DESCRIPTORS) // 2)))
 
 
-async def _synced(*informers: Informer) -> None:
+async def _synced(keys: KeyWatch, *informers: Informer) -> None:
     for informer in informers:
         await informer.synced.wait()
+    keys.start()
+    await keys.settled(_KEYS_SECONDS)
 
 
 async def _first(*awaitables: Awaitable[object]) -> None:

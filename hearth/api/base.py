@@ -236,6 +236,14 @@ class ObjectMeta(ApiModel):
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
+SecretKey = Annotated[
+    str,
+    Field(max_length=253),
+    Matches("^[-._a-zA-Z0-9]+$", "the name of a Secret's entry: A-Z, a-z, 0-9, '-', '_', '.'"),
+]
+"""An entry of a Secret: https://kubernetes.io/docs/concepts/configuration/secret/#restriction-names-data"""
+
+
 class SecretRef(ApiModel):
     """A Secret in the LLMService's namespace."""
 

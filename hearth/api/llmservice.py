@@ -17,6 +17,7 @@ from hearth.api.base import (
     ObjectName,
     Positive,
     Resource,
+    SecretKey,
     SecretRef,
     Value,
     cel,
@@ -25,6 +26,7 @@ from hearth.api.base import (
 from hearth.api.cron import ASCENDING, ASCENDING_CEL, RULES, cron_problem, plain, plain_cel
 from hearth.api.cron import MAX_TEXT as MAX_CRON
 from hearth.api.key import ServiceKey
+from hearth.api.keys import DEFAULT_KEYS_ENTRY
 from hearth.api.modelsource import SHAPES, UP_PATTERN, UP_PROBLEM, URI_PATTERN, ModelURI, parse_model_uri
 from hearth.api.names import ENGINE_SUFFIX
 from hearth.api.quantity import Cpu, Duration, Quantity, format_duration
@@ -34,7 +36,6 @@ from hearth.api.template import PodTemplate
 # Fields that api.md names and this release cannot serve yet. They are refused by name, never accepted and ignored.
 NOT_BUILT: dict[str, str] = {
     "spec.model.catalogRef": "there is no catalog; write the model's uri in spec.model.source",
-    "spec.endpoint.authentication": "keys are not checked yet; restrict access with a NetworkPolicy or a gateway",
     "spec.endpoint.resources": "one activator serves all LLMServices; its resources are those of its Deployment",
     "spec.scaling.externalScaler": "KEDA's way to the scaler is the same for all; restrict it with a NetworkPolicy",
     "spec.failover": "requests are never sent outside the cluster",
@@ -347,6 +348,11 @@ class ColdStart(ApiModel):
         timedelta(seconds=25),
         description="Non-streaming requests: silence before the first keep-alive byte; 0s: always silent.",
     )
+    max_per_hour: Positive | None = Field(
+        None,
+        description="Cold starts that requests at one activator may ask for in an hour; over it 429 until a replica is "
+        "there for another reason. Where not given, any number.",
+    )
     progress: Progress = Field(
         "chunk",
         description="How a streaming client of /v1/chat/completions or /v1/completions learns of the wait: chunk (an "
@@ -363,6 +369,46 @@ class ColdStart(ApiModel):
         return self
 
 
+class KeysRef(SecretRef):
+    """An entry of a Secret in the LLMService's namespace."""
+
+    # No default in the CRD: it would stay behind, and nothing be taken, where server-side apply takes the rest away.
+    key: SecretKey | None = Field(
+        None, description=f"The Secret's entry: API keys, one a line; `{DEFAULT_KEYS_ENTRY}` where not given."
+    )
+
+    @property
+    def entry(self) -> str:
+        """The entry that is meant."""
+        return self.key or DEFAULT_KEYS_ENTRY
+
+
+class Authentication(ApiModel):
+    """Who may use the service."""
+
+    secret_ref: KeysRef = Field(
+        description="API keys, one a line or `name=key`, with limits behind it; clients send one as bearer token or "
+        "x-api-key. The controller lets activators read Secrets of the names that it is told, `hearth-api-keys` by "
+        "default. docs/how-to/api-keys.md has it all."
+    )
+
+
+class Timeouts(ApiModel):
+    """How long nothing may come of a request that a replica has. In front of a hung engine a request would stay for
+    ever, and keep the replica."""
+
+    first_byte: Duration = Field(
+        timedelta(hours=1),
+        description="From when a replica has the request to its answer's first byte; the whole answer, where it is not "
+        "streamed. Then 504. 0s: never.",
+    )
+    idle: Duration = Field(
+        timedelta(minutes=10),
+        description="Between two pieces of an answer, whoever of replica and client is slow; then the answer is broken "
+        "off. 0s: never.",
+    )
+
+
 class Endpoint(ApiModel):
     """How the service is reached."""
 
@@ -374,10 +420,16 @@ class Endpoint(ApiModel):
         1000, description="Requests that one activator admits at a time, waiting and in flight; over it 429."
     )
     concurrency: Positive = Field(256, description="Requests that one activator sends to one replica at a time.")
+    timeouts: Timeouts = Field(default_factory=Timeouts)
     balancing: Literal["leastOutstanding", "prefix"] = Field(
         "leastOutstanding",
         description="leastOutstanding: the replica with the fewest requests; prefix: the one that has seen what the "
         "prompt begins with, so that engines' prefix caches hit, unless it has too many.",
+    )
+    authentication: Authentication | None = Field(
+        None,
+        description="Whose requests are served; where not given, those of the activator's own keys (--api-keys), else "
+        "everybody's.",
     )
 
 

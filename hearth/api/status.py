@@ -9,14 +9,14 @@ from hearth.coldstart import MAX_SECONDS, StartPhase
 
 Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
 ConditionType = Literal[
-    "Ready", "RuntimeResolved", "ScaledObjectReady", "PodsHealthy", "UpToDate", "ModelCached", "Stalled"
+    "Ready", "RuntimeResolved", "ScaledObjectReady", "PodsHealthy", "UpToDate", "ModelCached", "KeysReady", "Stalled"
 ]
 
 MAX_MESSAGE = 4096
 """Characters of a message; who writes one cuts it."""
 MAX_STARTS = 16
 MAX_CONDITIONS = 64
-"""Ours are seven at most; others may say theirs beside them."""
+"""Ours are eight at most; others may say theirs beside them."""
 
 Message = Annotated[str, Field(max_length=MAX_MESSAGE)]
 Took = Annotated[
@@ -110,8 +110,8 @@ class LLMServiceStatus(StatusModel):
         default_factory=list,
         max_length=MAX_CONDITIONS,
         description="Ready, RuntimeResolved, ScaledObjectReady, PodsHealthy; UpToDate: whether all replicas run the "
-        "present template; ModelCached, with cache.prewarm: whether the cache has been filled; Stalled where time "
-        "mends nothing.",
+        "present template; ModelCached, with cache.prewarm: whether the cache has been filled; KeysReady, with "
+        "endpoint.authentication: whether its API keys can be read; Stalled where time mends nothing.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
 

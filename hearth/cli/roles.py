@@ -13,6 +13,8 @@ from hearth.cli.common import AcceleratorPrice, app, refuse
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from hearth.activator.keyring import KeySource
+
 
 class LogFormatChoice(enum.StrEnum):
     auto = "auto"
@@ -55,6 +57,20 @@ def activator(
     ] = 0.0,
     grace_seconds: Annotated[float, typer.Option(min=0, help="For answers under way after SIGTERM.")] = 120.0,
     namespace: Namespaces = None,
+    api_keys: Annotated[
+        str | None,
+        typer.Option(
+            help="NAMESPACE/NAME[/KEY] of a Secret whose API keys open every LLMService that has none of its own. "
+            " [default: those need no key]"
+        ),
+    ] = None,
+    cold_starts_per_address: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Cold starts that the requests of one client's address may ask for in an hour.  [default: no limit]",
+        ),
+    ] = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="A line of log for each request.")] = False,
     otlp_endpoint: Annotated[
         str | None,
@@ -84,6 +100,8 @@ def activator(
         drain_delay_seconds=drain_delay_seconds,
         grace_seconds=grace_seconds,
         namespaces=tuple(dict.fromkeys(namespace or ())),
+        keys=_key_source("--api-keys", api_keys),
+        cold_starts_per_address=cold_starts_per_address,
     )
     _run_role(run_activator(config), log_format, log_level)
 
@@ -145,6 +163,16 @@ def controller(
     operations_listen: OperationsListen = "[::]:8081",
     accelerator_price: AcceleratorPrice = None,
     namespace: Namespaces = None,
+    api_key_secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name of Secrets with API keys that activators may be let read. Repeat for more; the controller's "
+            "account needs the right for each.  [default: hearth-api-keys]"
+        ),
+    ] = None,
+    activator_account: Annotated[
+        str, typer.Option(help="NAMESPACE/NAME of the activators' ServiceAccount.")
+    ] = "hearth-system/hearth-activator",
     lease: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")
     ] = None,
@@ -155,6 +183,8 @@ def controller(
     """Apply what LLMServices become in a cluster, and write their status."""
     import uuid
 
+    from hearth.api.keys import DEFAULT_KEYS_SECRET
+    from hearth.controller.keys import KeyAccess
     from hearth.controller.server import ControllerConfig, run_controller
     from hearth.kube.clusterdomain import cluster_domain as found
     from hearth.kube.clusterdomain import in_domain
@@ -166,6 +196,10 @@ def controller(
     config = ControllerConfig(
         *(kubeconfig, scaler_address, activator_host, operations_listen, held, identity, accelerator_price),
         namespaces=tuple(dict.fromkeys(namespace or ())),
+        key_access=KeyAccess(
+            _namespaced("--activator-account", activator_account) or ("", ""),
+            tuple(dict.fromkeys(api_key_secret or (DEFAULT_KEYS_SECRET,))),
+        ),
     )
     _run_role(run_controller(config), log_format, log_level)
 
@@ -178,6 +212,19 @@ def _namespaced(option: str, given: str | None) -> tuple[str, str] | None:
     if not (namespace and name):
         refuse(f"{option}: found {given!r}; expected NAMESPACE/NAME")
     return namespace, name
+
+
+def _key_source(option: str, given: str | None) -> "KeySource | None":
+    """The Secret's entry given as NAMESPACE/NAME or NAMESPACE/NAME/KEY."""
+    from hearth.activator.keyring import KeySource
+    from hearth.api.keys import DEFAULT_KEYS_ENTRY
+
+    if given is None:
+        return None
+    parts = given.split("/")
+    if len(parts) not in (2, 3) or not all(parts):
+        refuse(f"{option}: found {given!r}; expected NAMESPACE/NAME or NAMESPACE/NAME/KEY of a Secret")
+    return KeySource(parts[0], parts[1], parts[2] if len(parts) == 3 else DEFAULT_KEYS_ENTRY)
 
 
 def _run_role(role: "Coroutine[object, object, None]", log_format: LogFormatChoice, log_level: str) -> None:

@@ -24,6 +24,8 @@ from hearth.controller.belongings import Belongings
 from hearth.controller.choosing import Choice, choose, recorded
 from hearth.controller.coldstart import by_others, ended
 from hearth.controller.events import transitions
+from hearth.controller.keyaccess import Keys
+from hearth.controller.keys import with_keys
 from hearth.controller.ownership import (
     CREATOR,
     MANAGER,
@@ -114,8 +116,8 @@ class KedaMissing(Exception):
 
 class Reconciler:
     """`services`, `belongings`, `scalers`, `runtimes` and `facts` say what the informers know now; `identity` is this
-    process' name in Events; `fleet` is told what each service is like; `keda_away` says why KEDA does nothing; `now` is
-    the clock's time."""
+    process' name in Events; `fleet` is told what each service is like; `keda_away` says why KEDA does nothing; `keys`
+    lets activators read API keys, and says what is wrong with them; `now` is the clock's time."""
 
     def __init__(
         self,
@@ -128,6 +130,7 @@ class Reconciler:
         identity: str,
         fleet: Fleet,
         keda_away: Callable[[], str | None] = lambda: None,
+        keys: Keys | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._kube = kube
@@ -139,6 +142,7 @@ class Reconciler:
         self._identity = identity
         self._fleet = fleet
         self._keda_away = keda_away
+        self._keys = keys
         self._now = now
         self._nudged: dict[ServiceKey, float] = {}
         self._settled: dict[ServiceKey, tuple[str, tuple[KubeObject, ...], list[Mark]]] = {}
@@ -153,10 +157,13 @@ class Reconciler:
             self._nudged.pop(key, None)
             self._settled.pop(key, None)
             self._fleet.forget(key)
+            if self._keys is not None:
+                await self._keys.settle(key.namespace)
             return None  # what it owned goes with it: the garbage collector follows the owner references
         service: LLMService | None = None
         choice: Choice | None = None
         again: float | None = None
+        keys = await self._keys.look(key) if self._keys is not None else None
         try:
             service = parse_llmservice(item, "API server")
             choice = self._choose(service, item)
@@ -183,10 +190,12 @@ class Reconciler:
             if choice is not None:
                 refused = verdicts(world, choice.verdict, refused=str(error))
             self._see(key, service, world, refused)
-            await self._write_status(key, item, world, refused, choice)
+            await self._write_status(key, item, world, with_keys(refused, keys), choice)
             raise
         self._see(key, service, world, found)
-        await self._write_status(key, item, world, found, choice)
+        if keys is not None and keys.reason == "KeysNotAllowed":
+            again = sooner(again, NAME_LOOK_SECONDS)
+        await self._write_status(key, item, world, with_keys(found, keys), choice)
         return again
 
     def _see(self, key: ServiceKey, service: LLMService | None, world: World, found: Sequence[Verdict]) -> None:

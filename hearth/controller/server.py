@@ -4,8 +4,10 @@ import asyncio
 import logging
 import time
 from collections import ChainMap
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -15,6 +17,8 @@ from hearth.api.labels import LLMSERVICE_LABEL, POD_SELECTOR
 from hearth.backoff import backoff
 from hearth.controller.belongings import Belongings
 from hearth.controller.kedalease import LEASE_NAME, KedaLease
+from hearth.controller.keyaccess import KINDS, Keys
+from hearth.controller.keys import ACCESS, KeyAccess, KeyUsers, counted
 from hearth.controller.leader import Election
 from hearth.controller.metrics import ControllerMetrics
 from hearth.controller.reconcile import Reconciler
@@ -38,6 +42,7 @@ from hearth.kube.kinds import (
     RENDERED,
     RESOURCE_SLICE,
     SCALED_OBJECT,
+    SECRET,
     Kind,
 )
 from hearth.kube.objects import KubeObject, ObjectKey, labels_of, mapping, name_of
@@ -61,7 +66,8 @@ class ControllerConfig:
     """Without `kubeconfig`, the pod's account. `scaler_address` (host:port) and `activator_host` go into what is
     rendered. `operations_listen` (host:port) is where probes and Prometheus ask. With a `lease` (namespace, name),
     only its holder works; `identity` is this process' name on it. `accelerator_price` is that of an hour. LLMServices
-    of `namespaces` are looked after, of all where there are none."""
+    of `namespaces` are looked after, of all where there are none. `key_access`: who may read which Secrets of API keys.
+    """
 
     kubeconfig: Path | None
     scaler_address: str
@@ -71,6 +77,7 @@ class ControllerConfig:
     identity: str = ""
     accelerator_price: float | None = None
     namespaces: tuple[str, ...] = ()
+    key_access: KeyAccess = field(default_factory=lambda: KeyAccess(("hearth-system", "hearth-activator")))
 
 
 class Controller:
@@ -103,6 +110,18 @@ class Controller:
         self._scalers = Scalers()
         hpas = self._informers(HPA, partial(self._scaler_changed, HPA.name))
         scaled = self._informers(SCALED_OBJECT, self._scaled_object_changed)
+        self._users = KeyUsers()
+        names = config.key_access.secrets
+        rights = [self._informers(kind, self._key_right_changed, by_name=ACCESS) for kind in KINDS]
+        secrets = [
+            each for name in names for each in self._informers(SECRET, self._keys_changed, by_name=name, kept=counted)
+        ]
+        self._keys = Keys(
+            *(kube, config.key_access, self._users),
+            [ChainMap(*(informer.objects for informer in informers)) for informers in rights],
+            ChainMap(*(informer.objects for informer in secrets)),
+            lambda: all(informer.synced.is_set() for informer in secrets),
+        )
         self._fleet = Fleet(time.monotonic, config.accelerator_price).register(registry)
         self._metrics = ControllerMetrics(
             registry, lambda: len(self.queue), lambda: self._watching, lambda: self._keda_away is None
@@ -117,17 +136,27 @@ class Controller:
             config.identity,
             self._fleet,
             lambda: self._keda_away,
+            self._keys,
         )
 
-        # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for. Nor are HPAs.
+        # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for. Nor are HPAs,
+        # nor what an account that an earlier version's manifests gave its rights may not see.
         self._needed = (*services, self._runtimes, self._nodes, *children)
-        self._informed = (*self._needed, *scaled, *hpas)
+        self._informed = (*self._needed, *scaled, *hpas, *chain(*rights), *secrets)
         self._watching = False
 
-    def _informers(self, kind: Kind, on_change: OnChange, label_selector: str = "") -> list[Informer]:
-        """One for each namespace that is looked after."""
+    def _informers(
+        self,
+        kind: Kind,
+        on_change: OnChange,
+        label_selector: str = "",
+        by_name: str = "",
+        kept: Callable[[KubeObject], KubeObject] = lambda item: item,
+    ) -> list[Informer]:
+        """One for each namespace that is looked after; `by_name`: of the objects with this name alone."""
         paths = kind.paths(self._config.namespaces)
-        return [Informer(self._kube, path, on_change, label_selector) for path in paths]
+        named = f"metadata.name={by_name}" if by_name else ""
+        return [Informer(self._kube, path, on_change, label_selector, named, kept) for path in paths]
 
     @property
     def ready(self) -> bool:
@@ -234,7 +263,17 @@ class Controller:
         )
 
     def _service_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        self._users.put(ServiceKey(*key), item)
         self.queue.add(ServiceKey(*key))
+
+    def _keys_changed(self, secret: ObjectKey, item: KubeObject | None) -> None:
+        for name, use in self._users.of(secret.namespace).items():
+            if use.secret == secret.name:
+                self.queue.add(ServiceKey(secret.namespace, name))
+
+    def _key_right_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        # Of all its users each one's look does the same; where there is none any more, anybody's does.
+        self.queue.add(ServiceKey(key.namespace, next(iter(self._users.of(key.namespace)), ACCESS)))
 
     def _child_changed(self, kind: str, key: ObjectKey, item: KubeObject | None) -> None:
         for service in self._belongings.put(kind, key, item):

@@ -22,9 +22,9 @@ from starlette.routing import Route
 
 from hearth import yamljson
 from hearth.emulators.events import to_core, to_events_v1
-from hearth.emulators.kinds import EVENTS_V1, Kind, KindTable, KubeObject
+from hearth.emulators.kinds import EVENTS_V1, RBAC, Kind, KindTable, KubeObject
 from hearth.emulators.rbac import Accounts, Attributes
-from hearth.emulators.refusals import Refusal, bad_request, expired, forbidden, not_found
+from hearth.emulators.refusals import Refusal, bad_request, escalation, expired, forbidden, not_found
 from hearth.emulators.selectors import BadSelector, Predicate, field_selector, label_selector
 from hearth.emulators.store import Event, Gone, ObjectStore, timestamp
 from hearth.emulators.version import LOCAL_VERSION
@@ -202,6 +202,8 @@ class _Server:
             request.query_params.get("dryRun") == "All",
             lambda: self._authorize(user, place, "create"),
         )
+        if kind.api_version == RBAC and request.method != "DELETE" and isinstance(body, dict):
+            self._held(user, place, kind, body)
         if place.api_version == EVENTS_V1 and isinstance(body, dict) and request.method != "DELETE":
             body = to_core(body)
         match request.method, bool(place.name):
@@ -252,6 +254,20 @@ class _Server:
                 place = Place(owner.api_version, owner.resource, namespace, reference["name"], "finalizers")
                 self._authorize(user, place, "update")
         return body
+
+    def _held(self, user: str | None, place: Place, kind: Kind, body: KubeObject) -> None:
+        """Who gives rights has them himself. Raises Refusal."""
+        accounts = self._options.accounts
+        if accounts is None or user is None:
+            return
+        name = place.name or (body.get("metadata") or {}).get("name", "")
+        stored = self._store.get(kind.resource, place.namespace, name) or {}
+        if kind.name == "Role":
+            rules = body.get("rules") or []
+        else:
+            rules = accounts.rbac.rules_of(body.get("roleRef") or stored.get("roleRef") or {}, place.namespace)
+        if missing := accounts.rbac.not_held(user, rules, place.namespace):
+            raise escalation(kind, name, user, missing)
 
     async def _external(self, place: Place, request: Request, user: str | None) -> Response:
         if self._options.external_metrics is None or not place.namespace or place.name:

@@ -57,6 +57,7 @@ _POD_FIELDS = frozenset(
 )
 
 HEARTH, KEDA = "serving.hearth.dev/v1alpha1", "keda.sh/v1alpha1"
+RBAC = "rbac.authorization.k8s.io/v1"
 EVENTS_V1 = "events.k8s.io/v1"
 """The second name of Events: the same objects, with fields called otherwise."""
 
@@ -65,6 +66,7 @@ KINDS = (
     Kind("nodes", "Node", "v1", namespaced=False, generation=False),
     Kind("pods", "Pod", "v1", graceful=True, field_labels=_POD_FIELDS),
     Kind("services", "Service", "v1", generation=False),
+    Kind("secrets", "Secret", "v1", status=False, generation=False),
     Kind(
         *("persistentvolumeclaims", "PersistentVolumeClaim", "v1"),
         generation=False,
@@ -73,6 +75,8 @@ KINDS = (
     Kind("events", "Event", "v1", status=False, generation=False, field_labels=_EVENT_FIELDS),
     Kind("deployments", "Deployment", "apps/v1", scale=("spec", "replicas"), immutable=(("spec", "selector"),)),
     Kind("jobs", "Job", "batch/v1", immutable=(("spec", "template"), ("spec", "selector"))),
+    Kind("roles", "Role", RBAC, status=False, generation=False),
+    Kind("rolebindings", "RoleBinding", RBAC, status=False, generation=False, immutable=(("roleRef",),)),
     Kind("leases", "Lease", "coordination.k8s.io/v1", status=False, generation=False, unconditional_update=False),
     Kind("horizontalpodautoscalers", "HorizontalPodAutoscaler", "autoscaling/v2", generation=False),
     Kind("endpointslices", "EndpointSlice", "discovery.k8s.io/v1", status=False),

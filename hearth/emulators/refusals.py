@@ -3,6 +3,7 @@
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,6 +94,22 @@ def forbidden(user: str, verb: str, kind: str, group: str, where: str, name: str
     subject = f'{qualified} "{name}" is forbidden' if name else f"{qualified} is forbidden"
     message = f'{subject}: User "{user}" cannot {verb} resource "{kind}" in API group "{group}" {where}'
     return Refusal(403, "Forbidden", message)
+
+
+def escalation(kind: Kind, name: str, user: str, rules: Sequence[dict[str, Any]]) -> Refusal:
+    """Rights that somebody gives and has not."""
+    parts = ("apiGroups", "resources", "resourceNames", "verbs")
+
+    def said(rule: dict[str, Any]) -> str:
+        words = (f"{part[0].upper()}{part[1:]}:{json.dumps(rule[part])}" for part in parts if rule.get(part))
+        return "{" + ", ".join(words).replace("ApiGroups", "APIGroups") + "}"
+
+    held = "\n".join(map(said, rules))
+    message = (
+        f'{kind.qualified} "{name}" is forbidden: user "{user}" is attempting to grant RBAC permissions not currently '
+        f"held:\n{held}"
+    )
+    return Refusal(403, "Forbidden", message, kind, name)
 
 
 def expired(since: int, oldest: int) -> Refusal:

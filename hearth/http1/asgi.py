@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from hearth.http1.gathering import Gathering
-from hearth.http1.headers import Headers
+from hearth.http1.headers import Headers, first_of_each
 from hearth.http1.limits import Budget
 from hearth.http1.message import OVERLOADED, Refusal, Request, body_too_large, why_refused
 from hearth.http1.response import Response, TransportResponse
@@ -101,23 +101,32 @@ def _scope(request: Request) -> dict[str, Any]:
     }
 
 
-async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit: int, budget: Budget) -> Request:
-    """The whole request of an ASGI scope. Raises Refused, ClientGone."""
+def request_of(scope: MutableMapping[str, Any]) -> Request:
+    """The request of an ASGI scope, without its body."""
     raw_path = scope.get("raw_path")
     path = raw_path.decode("latin-1") if raw_path else scope["path"]
-    headers = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
     client = scope.get("client")
-    if (refusal := why_refused(scope.get("http_version", "1.1"), scope["method"], headers)) is not None:
-        raise Refused(refusal)
-    request = Request(
+    return Request(
         scope["method"],
         path.partition("?")[0],
         scope.get("query_string") or b"",
-        headers,
+        [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]],
         http11=scope.get("http_version", "1.1") != "1.0",
         client=str(client[0]) if client else "",
         scheme=scope.get("scheme") or "http",
     )
+
+
+def header_fields(scope: MutableMapping[str, Any]) -> dict[bytes, bytes]:
+    """The first value of each field of an ASGI scope, by its name in lower case."""
+    return first_of_each([(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]])
+
+
+async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit: int, budget: Budget) -> Request:
+    """The whole request of an ASGI scope. Raises Refused, ClientGone."""
+    request = request_of(scope)
+    if (refusal := why_refused(scope.get("http_version", "1.1"), request.method, request.headers)) is not None:
+        raise Refused(refusal)
     body = Gathering()
     try:
         while True:

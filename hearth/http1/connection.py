@@ -46,11 +46,12 @@ KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (sock
 class Handler(Protocol):
     """Who serves the requests of all connections.
 
-    `take` is called with a whole request, `refuse` with one that can't be served; both answer through the response, now
-    or later. `failed` is told of an exception that one of them raised (a fault of ours), `turned_away` of a connection
-    over the limit.
+    `refused_by_head` says before a body is read why a request is not served, None where it is. `take` is called with a
+    whole request, `refuse` with one that can't be served; both answer through the response, now or later. `failed` is
+    told of an exception that one of them raised (a fault of ours), `turned_away` of a connection over the limit.
     """
 
+    def refused_by_head(self, request: Request) -> Refusal | None: ...
     def take(self, request: Request, response: TransportResponse) -> None: ...
     def refuse(self, request: Request, response: TransportResponse, refusal: Refusal) -> None: ...
     def failed(self, where: str, error: BaseException) -> None: ...
@@ -356,6 +357,8 @@ class Connection(Carrier):
         announced = int(request.fields.get(b"content-length") or 0)
         if refusal is None and announced > self._limits.body_bytes:
             refusal = body_too_large(self._limits.body_bytes)
+        if refusal is None:
+            refusal = self._handler.refused_by_head(request)
         response.fault = refusal
         self._step("head is whole")
         self._line.append(response)

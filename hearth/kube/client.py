@@ -53,6 +53,8 @@ class KubeClient:
         # As the kubelet and kubectl look at them: Python 3.13 refuses authorities without key identifiers or usages, as
         # older clusters of EKS, GKE and MicroK8s have. See https://github.com/kubernetes-client/python/issues/2394
         configuration.disable_strict_ssl_verification = True
+        # Every watch is a connection: with the client's limit of 100 a hundred of them leave none for anything else.
+        configuration.connection_pool_maxsize = 0
         try:
             if kubeconfig is not None:
                 files = [kubeconfig] if isinstance(kubeconfig, Path) else kubeconfig
@@ -77,7 +79,12 @@ class KubeClient:
         return Listed(mappings(data, "items"), text(data, "metadata", "resourceVersion"))
 
     async def watch_objects(
-        self, path: str, resource_version: str, label_selector: str = "", timeout_seconds: int = 300
+        self,
+        path: str,
+        resource_version: str,
+        label_selector: str = "",
+        field_selector: str = "",
+        timeout_seconds: int = 300,
     ) -> AsyncIterator[tuple[str, KubeObject]]:
         """(type, object) of each change after `resource_version`, bookmarks too, until the server ends the watch.
 
@@ -88,6 +95,7 @@ class KubeClient:
             ("allowWatchBookmarks", "true"),
             ("resourceVersion", resource_version),
             ("timeoutSeconds", str(timeout_seconds)),
+            *([("fieldSelector", field_selector)] if field_selector else []),
         ]
         timeout = ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         try:

@@ -31,13 +31,22 @@ _EARLY = 1.0  # seconds before the time that was asked for: a watch that ends so
 
 
 class Informer:
-    """`objects` is the mirror; `synced` is set once the first list is in it."""
+    """`objects` is the mirror; `synced` is set once the first list is in it. `kept` is what stays here of an object."""
 
-    def __init__(self, kube: KubeClient, path: str, on_change: OnChange, label_selector: str = "") -> None:
+    def __init__(
+        self,
+        kube: KubeClient,
+        path: str,
+        on_change: OnChange,
+        label_selector: str = "",
+        field_selector: str = "",
+        kept: Callable[[KubeObject], KubeObject] = lambda item: item,
+    ) -> None:
         self._kube = kube
         self._path = path
         self._on_change = on_change
-        self._label_selector = label_selector
+        self._selectors = label_selector, field_selector
+        self._kept = kept
         self._failures: dict[ObjectKey, int] = {}
         self._calls: dict[ObjectKey, asyncio.TimerHandle] = {}
         self.objects: dict[ObjectKey, KubeObject] = {}
@@ -60,14 +69,14 @@ class Informer:
             with contained("watch", path=self._path):
                 try:
                     if not version:
-                        listed = await self._kube.list_objects(self._path, self._label_selector)
+                        listed = await self._kube.list_objects(self._path, *self._selectors)
                         self._replace(listed.items)
                         version = listed.resource_version
                         self.synced.set()
                     # A random length keeps many watches from ending together.
                     seconds = random.randint(240, 360)
                     began = loop.time()
-                    changes = self._kube.watch_objects(self._path, version, self._label_selector, seconds)
+                    changes = self._kube.watch_objects(self._path, version, *self._selectors, seconds)
                     async for kind, item in changes:
                         version = version_of(item) or version
                         failures = 0
@@ -88,7 +97,7 @@ class Informer:
         fresh: dict[ObjectKey, KubeObject] = {}
         for item in items:
             with contained("object", path=self._path):
-                fresh[key_of(item)] = item
+                fresh[key_of(item)] = self._kept(item)
         for key in [key for key in self.objects if key not in fresh]:
             del self.objects[key]
             self._tell(key)
@@ -103,7 +112,7 @@ class Informer:
             if gone:
                 self.objects.pop(key, None)
             else:
-                self.objects[key] = item
+                self.objects[key] = self._kept(item)
             self._tell(key)
 
     def _tell(self, key: ObjectKey) -> None:

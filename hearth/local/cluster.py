@@ -24,7 +24,7 @@ from hearth.emulators.kubelet import Kubelet, node_object
 from hearth.emulators.rbac import ADMIN, Accounts, Rbac, account
 from hearth.emulators.scaledobjects import KedaOperator
 from hearth.emulators.scheduler import Scheduler
-from hearth.emulators.store import ObjectStore
+from hearth.emulators.store import Event, ObjectStore
 from hearth.emulators.workloads import Deployments
 from hearth.emulators.writes import Admission, Target, WriteOptions, Writes
 from hearth.local.admission import admit
@@ -124,6 +124,13 @@ async def local_cluster(options: ClusterOptions) -> AsyncIterator[LocalCluster]:
     cluster = LocalCluster(options, listening.getsockname()[1], tokens)
     cluster.store.put("namespaces", _named("v1", "Namespace", NAMESPACE), generation=False)
     users = {tokens[name]: user for name, user in accounts.items()}
+    rbac = Rbac(options.rights, NAMESPACE)
+
+    def changed(event: Event) -> None:
+        if event.resource in {"roles", "rolebindings"}:
+            rbac.load([*cluster.store.find("roles"), *cluster.store.find("rolebindings")])
+
+    cluster.store.listen(changed)
     watches = Watches()
     app = create_api(
         cluster.store,
@@ -131,7 +138,7 @@ async def local_cluster(options: ClusterOptions) -> AsyncIterator[LocalCluster]:
         ApiOptions(
             cluster.kinds,
             options.admission,
-            Accounts(users, Rbac(options.rights, NAMESPACE)),
+            Accounts(users, rbac),
             cluster.keda.external_metrics if options.keda else None,
         ),
     )

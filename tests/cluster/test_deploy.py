@@ -61,11 +61,25 @@ MAY = {
 MAY_NOT = {
     "controller": [
         "get secrets",
+        "list secrets",
+        "watch secrets",
+        "escalate roles.rbac.authorization.k8s.io",
+        "bind roles.rbac.authorization.k8s.io",
+        "patch roles.rbac.authorization.k8s.io",
+        "delete rolebindings.rbac.authorization.k8s.io",
+        "create clusterrolebindings.rbac.authorization.k8s.io",
         "delete llmservices.serving.hearth.dev",
         "create pods",
         "update deployments.apps/scale",
     ],
-    "activator": ["list pods", "get secrets", "patch llmservices.serving.hearth.dev/status", "list nodes"],
+    "activator": [
+        "list pods",
+        "get secrets",
+        "list secrets",
+        "watch secrets",
+        "patch llmservices.serving.hearth.dev/status",
+        "list nodes",
+    ],
     "scaler": ["list llmservices.serving.hearth.dev", "list endpointslices.discovery.k8s.io", "get secrets"],
 }
 

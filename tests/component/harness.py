@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import socket
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,10 +17,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from hearth.activator.demand import DemandBoard
 from hearth.activator.journeys import Journeys
+from hearth.activator.keyring import Keyring
 from hearth.activator.lane.door import Door
 from hearth.activator.lane.gate import Gate
 from hearth.activator.origins import Origins
 from hearth.activator.server import http_server
+from hearth.activator.starts import AddressStarts
 from hearth.api.key import ServiceKey
 from hearth.http1.connection import Connection
 from hearth.http1.limits import Budget, Limits
@@ -245,13 +248,24 @@ class ActivatorHarness:
     budget: Budget = field(default_factory=lambda: Budget(64 * 2**20))
     origins: Origins = field(default_factory=Origins)
     server: Server = "ours"
+    keyring: Keyring = field(default_factory=Keyring)
+    addresses: AddressStarts = field(default_factory=AddressStarts)
     board: DemandBoard = field(default_factory=DemandBoard)
     journeys: Journeys = field(default_factory=Journeys)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     _clients: list[Client] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
-        self.door = Door(self.board, self.registry, self.limits, self.budget, self.journeys, self.origins)
+        self.door = Door(
+            self.board,
+            self.registry,
+            self.limits,
+            self.budget,
+            self.journeys,
+            self.origins,
+            self.keyring,
+            self.addresses,
+        )
         self._listening: socket.socket = bind("127.0.0.1:0")
         self.port: int = self._listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -292,6 +306,11 @@ class ActivatorHarness:
         manifest["metadata"]["creationTimestamp"] = created or "2026-01-01T00:00:00Z"
         manifest["status"] = status
         self.door.directory.put_service((namespace, name), manifest)
+
+    def keys(self, text: str | None, name: str = "hearth-api-keys", namespace: str = "ai", entry: str = "keys") -> None:
+        """Let a Secret of API keys have this text in its entry; None: there is no Secret."""
+        data = None if text is None else {"data": {entry: b64encode(text.encode()).decode()}}
+        self.door.keyring.put_secret((namespace, name), data)
 
     def delete(self, name: str = "qwen", namespace: str = "ai") -> None:
         self.door.directory.put_service((namespace, name), None)

@@ -17,6 +17,7 @@ from hearth.activator.directory import Directory, Entry
 from hearth.activator.errors import ApiError
 from hearth.activator.feed import Feed
 from hearth.activator.journeys import Journeys
+from hearth.activator.keyring import CREDENTIALS, Keyring
 from hearth.activator.lane.exchange import Exchange, answer_plainly
 from hearth.activator.lane.gate import Gate
 from hearth.activator.lane.heartbeat import Heartbeats
@@ -26,7 +27,19 @@ from hearth.activator.lane.tally import Tally
 from hearth.activator.looks import Looks
 from hearth.activator.metrics import ActivatorMetrics
 from hearth.activator.origins import Origins
-from hearth.activator.paths import GET, PATHS, Path, dialect_of, is_own, likely, path_of, unknown_service
+from hearth.activator.paths import (
+    GET,
+    PATHS,
+    PROBES,
+    Path,
+    addressed_service,
+    dialect_of,
+    is_own,
+    likely,
+    path_of,
+    unknown_service,
+)
+from hearth.activator.starts import AddressStarts
 from hearth.api.key import ServiceKey
 from hearth.http1 import asgi
 from hearth.http1.gathering import Gathering
@@ -62,7 +75,11 @@ class Door:
         budget: Budget | None = None,
         journeys: Journeys | None = None,
         origins: Origins | None = None,
+        keyring: Keyring | None = None,
+        addresses: AddressStarts | None = None,
     ) -> None:
+        self.addresses = addresses or AddressStarts()
+        self.keyring = keyring or Keyring()
         self.directory = Directory(self._changed)
         self.limits = limits or Limits()
         self.budget = budget or Budget(BUDGET_BYTES)
@@ -79,8 +96,10 @@ class Door:
         self._tasks: set[asyncio.Task[None]] = set()
         self._decoding = asyncio.Semaphore(1)
         self._looks = Looks(self._waits, self.directory.put_answered, self.spawn)
-        now = asyncio.get_running_loop().time
-        self._metrics = ActivatorMetrics(registry, self.gates, now, lambda: board.watchers, self.budget)
+        self.keyring.now = now = asyncio.get_running_loop().time
+        self._metrics = ActivatorMetrics(
+            *(registry, self.gates, now, lambda: board.watchers, self.budget, self.keyring.counts)
+        )
 
     def close(self) -> None:
         """Give up what is still under way, each client told, and close the connections to engines."""
@@ -92,6 +111,14 @@ class Door:
         self._pool.close()
 
     # what connections hand over (hearth.http1.connection.Handler)
+
+    def refused_by_head(self, request: Request) -> Refusal | None:
+        """Why a request is not served, whatever its body says."""
+        try:
+            self.check_head(request)
+        except ApiError as error:
+            return Refusal(error.status, error.code or error.type, error.message)
+        return None
 
     def take(self, request: Request, response: TransportResponse) -> None:
         """Serve one request; its answer is written when it comes."""
@@ -122,6 +149,20 @@ class Door:
         if self.starting:
             raise errors.activator_starting()
 
+    def check_head(self, request: Request) -> None:
+        """Raises ApiError where nobody with this head is let in: a page's request that no browser asked about, or one
+        without a key. A preflight has none."""
+        path, fields = request.path, request.fields
+        if (b"origin" in fields or b"sec-fetch-site" in fields) and self.origins.unasked(request.method, fields):
+            raise errors.origin_not_allowed()
+        if not self.keyring.locked or self.starting or request.method == "OPTIONS" or path in PROBES:
+            return
+        host = request.fields.get(b"host", b"").decode("latin-1")
+        entry = self.addressed(path, host)[0]
+        if entry is None and (named := addressed_service(path)) is not None:
+            raise self.keyring.nobodys(named, request.fields)
+        self.keyring.check_head(entry.key if entry is not None else None, request.fields)
+
     def route(self, request: Request) -> tuple[Entry, Inference]:
         """Whose request this is, with what it asks. Raises ApiError where it is nobody's, or asks nothing."""
         self.check_started()
@@ -130,14 +171,20 @@ class Door:
             raise errors.no_websocket()
         host = fields.get(b"host", b"").decode("latin-1")
         entry, path, prefix = self.addressed(request.path, host)
-        known = _known(request.method, path, entry)
+        # A path that only some runtimes serve is whose the body says: it is looked at again when that is known.
+        serves = directory.serves(path) if entry is None else path in entry.paths
+        known = self._known(request, path, entry, serves=serves)
         asked = Inference(request, path, prefix, known)
         words = asked.read_words()
         if entry is None:
             named = directory.by_model(asked.model) if asked.model is not None else None
             entry = named or directory.by_short_host(host)
         if entry is None:
-            raise errors.no_model() if asked.model is None else errors.model_not_found(asked.model)
+            raise errors.no_model() if asked.model is None else self.keyring.nobodys(asked.model, fields)
+        if self.keyring.locked:
+            self._unlock(entry, asked)
+        if serves and path not in entry.paths:
+            self._known(request, path, entry, serves=False)
         if not entry.ready and not asked.asks:  # an engine that is there says so itself; none is woken to say it
             raise errors.asks_nothing(known.needs)
         if entry.policy.prefix_affinity:
@@ -146,6 +193,13 @@ class Door:
         if asked.model is not None and asked.model != entry.key[1] and asked.model == entry.name:
             asked.rename_model(entry.key[1])
         return entry, asked
+
+    def _unlock(self, entry: Entry, asked: Inference) -> None:
+        """Raises ApiError where the request has no key for this LLMService. No engine is told any key of ours."""
+        request = asked.request
+        asked.grant = self.keyring.admit(entry.key, request.fields)
+        if asked.grant is not None or self.keyring.known(request.fields):
+            request.headers = [field for field in request.headers if field[0] not in CREDENTIALS]
 
     def addressed(self, path: str, host: str) -> tuple[Entry | None, str, str]:
         """The LLMService that the address names by itself (None: the body must), the engine's path, and what was in
@@ -203,6 +257,21 @@ class Door:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.failed("task", error)
+
+    def _known(self, request: Request, path: str, entry: Entry | None, *, serves: bool) -> Path:
+        """What is known of a path. `serves`: a runtime adds it. Raises ApiError for one that is not served, or not
+        so."""
+        method = request.method
+        known = path_of(path, more=serves)
+        if known is None:
+            if is_own(path) and method not in GET:
+                raise errors.method_not_allowed(method, GET)
+            if entry is None and (service := unknown_service(path)) is not None:
+                raise self.keyring.nobodys(service, request.fields)
+            raise errors.unknown_path(path, likely(path))
+        if method not in known.methods:
+            raise errors.method_not_allowed(method, known.methods)
+        return known
 
     def _is_own_below(self, path: str) -> bool:
         """Whether it is one of the API's own paths below an LLMService's: /NAMESPACE/NAME/v1/models."""
@@ -267,12 +336,15 @@ class Door:
                 for address in gate.entry.ready:
                     self._pool.forget(address)
                 del self.gates[key]
+                self.keyring.remove_service(key)
                 self._board.remove(key)
                 self.feed.changed(key)
             return
         before: frozenset[str] = frozenset()
+        if gate is None or gate.entry.policy.keys != entry.policy.keys:
+            self.keyring.put_service(key, entry.policy.keys)
         if gate is None:
-            gate = Gate(entry, self._heartbeats, self._demand, Tally(), self.failed)
+            gate = Gate(entry, self._heartbeats, self._demand, Tally(), self.failed, self.addresses)
             self.gates[key] = gate
             self._board.put(key, gate.hold)
         else:
@@ -287,17 +359,3 @@ class Door:
 def is_coded(request: Request) -> bool:
     """Whether the body has a content coding, which must be taken off before it is read."""
     return request.fields.get(b"content-encoding", b"").lower() not in _IDENTITY
-
-
-def _known(method: str, path: str, entry: Entry | None) -> Path:
-    """What is known of a path. Raises ApiError for one that is not served, or not so."""
-    known = path_of(path, entry.paths if entry is not None else frozenset())
-    if known is None:
-        if is_own(path) and method not in GET:
-            raise errors.method_not_allowed(method, GET)
-        if entry is None and (service := unknown_service(path)) is not None:
-            raise errors.model_not_found(service)
-        raise errors.unknown_path(path, likely(path))
-    if method not in known.methods:
-        raise errors.method_not_allowed(method, known.methods)
-    return known

@@ -12,11 +12,13 @@ from typing import Final
 from hearth.activator import errors
 from hearth.activator.directory import Entry
 from hearth.activator.errors import ApiError
+from hearth.activator.keyring import Grant
 from hearth.activator.lane.heartbeat import Heartbeats, Kind, beat_chunk, kind_for
 from hearth.activator.lane.hold import OTHER_REPLICA_SECONDS, Hold, QueueFull, Ticket
 from hearth.activator.lane.inference import Inference
 from hearth.activator.lane.tally import Tally
 from hearth.activator.lane.way import Event, State, after
+from hearth.activator.starts import AddressStarts, ServiceStarts
 from hearth.api.key import ServiceKey
 from hearth.coldstart import ColdStarts
 from hearth.http1.headers import Headers
@@ -76,6 +78,14 @@ class Held:
     def cut(self) -> None:
         raise NotImplementedError
 
+    def overdue(self, now: float) -> bool:
+        """Whether nothing has come of it for longer than its LLMService allows. To be asked often."""
+        raise NotImplementedError
+
+    def time_out(self) -> None:
+        """It is overdue: it ends."""
+        raise NotImplementedError
+
     def may_be_told(self) -> bool:
         """Whether something can be put in front of what the engine has sent so far."""
         raise NotImplementedError
@@ -83,6 +93,13 @@ class Held:
     def step(self, event: Event) -> None:
         """Go on in the table of a request's way. Raises KeyError where the table does not."""
         self.state = after(self.state, event)
+        if self.asked.grant is not None and self.state == "over":
+            self._settle(self.asked.grant)
+
+    def _settle(self, grant: Grant) -> None:
+        """The request is over: its key has room for another one, and pays for this."""
+        usage = self.asked.usage
+        grant.allowance.leave(usage.total if usage is not None else 0, self._gate.now())
 
     def first_beat(self) -> float | None:
         """When this client should hear from us next, if it waits that long; None: never."""
@@ -124,6 +141,8 @@ class Held:
     def own_headers(self, now: float) -> Headers:
         """What the answer says of its way: whose it is, and whether and how long it waited for a start."""
         made = [(b"x-request-id", self.asked.request_id.encode("latin-1"))]
+        if self.asked.grant is not None:
+            made += self.asked.grant.allowance.headers(now)
         if self.cold:
             made.append((b"x-hearth-cold-start", b"true"))
             made.append((b"x-hearth-waited-seconds", b"%.1f" % (now - self.ticket.arrived)))
@@ -132,7 +151,7 @@ class Held:
 
 class Gate:
     """One LLMService's gate. `on_demand(key)` is called whenever the figures of its demand changed; `failed(where,
-    error)` is told of mistakes of ours."""
+    error)` is told of mistakes of ours. `addresses` has what each client's address may still start."""
 
     def __init__(
         self,
@@ -141,6 +160,7 @@ class Gate:
         on_demand: Callable[[ServiceKey], None],
         tally: Tally,
         failed: Callable[[str, BaseException], None],
+        addresses: AddressStarts | None = None,
     ) -> None:
         self.entry = entry
         self.tally = tally
@@ -151,6 +171,8 @@ class Gate:
         self._loop = asyncio.get_running_loop()
         # Where it is needed: up to Python 3.11, to ask for the running loop is a system call.
         self.now = self._loop.time
+        self.starts = ServiceStarts()  # `update` says how many
+        self.addresses = addresses or AddressStarts()
         self._heartbeats = heartbeats
         self._on_demand = on_demand
         self._failed = failed
@@ -175,6 +197,7 @@ class Gate:
         self.hold.max_queue = policy.max_queue
         self.hold.concurrency = policy.concurrency
         self.hold.activation_timeout = policy.activation_timeout
+        self.starts.relimit(policy.cold_starts_per_hour, now)
         was_ready = self.hold.ready
         self.hold.set_ready(entry.ready, now)
         if entry.cold_start_history:  # what the controller has seen is more than what this process has
@@ -198,6 +221,8 @@ class Gate:
             held.cold = True
             if not asked.starts_models:
                 raise self.rejected(errors.asleep(self.name, asked.method))
+            if self.hold.cold_since is None and self.entry.cold_start_phase is None:
+                self._ask_for_a_start(asked, now)
             if self.entry.policy.mode == "reject":
                 self.hold.ask(now)
                 self._cold_start(now)
@@ -216,6 +241,23 @@ class Gate:
         self._beat(held)
         if self._sweep is None:
             self._sweep = self._loop.call_later(SWEEP_SECONDS, self._look_for_silence)
+
+    def _ask_for_a_start(self, asked: Inference, now: float) -> None:
+        """Count a cold start that nobody has asked for yet. Raises ApiError, and nobody pays, where one of those whose
+        it would be has had his share."""
+        client, limit = asked.request.client, self.entry.policy.cold_starts_per_hour
+        if limit is not None and (wait := self.starts.wait(now)):
+            raise self.rejected(errors.starts_limited(self.name, limit, "that it may have", wait))
+        if self.addresses.limit is not None and (wait := self.addresses.wait(client, now)):
+            raise self.rejected(errors.starts_limited(self.name, self.addresses.limit, "from one address", wait))
+        if asked.grant is not None:
+            try:
+                asked.grant.allowance.start(now)
+            except ApiError as error:
+                raise self.rejected(error) from None
+        self.starts.take(now)
+        self.addresses.take(client, now)
+        self.tally.starts += 1
 
     def back(self, held: Held, error: UpstreamError, *, delivered: bool) -> None:
         """The replica failed before its first byte: the request waits again, at its old place, or is told that enough
@@ -343,15 +385,23 @@ class Gate:
             self._heartbeats.add(held, due)
 
     def _look_for_silence(self) -> None:
-        """Let those beat whose replica says nothing: their clients must hear something before a proxy cuts them off."""
+        """Let those beat whose replica says nothing: their clients must hear something before a proxy cuts them off.
+        And end those of which nothing has come for too long."""
         self._sweep = None
-        soon = self._loop.time() + SWEEP_SECONDS
+        now = self._loop.time()
+        soon, overdue = now + SWEEP_SECONDS, []
         for held in self._held.values():
+            if held.overdue(now):
+                overdue.append(held)
+                continue
             if not held.beating and not held.spoken and held.may_be_told():
                 due = held.first_beat()
                 if due is not None and due <= soon:
                     held.beating = True
                     self._heartbeats.add(held, due)
+        for held in overdue:
+            if held.state != "over":  # who ended before it may have taken it along
+                held.time_out()
         if self._held:
             self._sweep = self._loop.call_later(SWEEP_SECONDS, self._look_for_silence)
 

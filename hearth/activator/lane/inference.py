@@ -5,8 +5,10 @@ from typing import Final
 
 from hearth.activator.body import Words, in_utf8, read_words, with_model
 from hearth.activator.errors import ApiError
+from hearth.activator.keyring import Grant
 from hearth.activator.lane.skim import skim
 from hearth.activator.paths import Dialect, Path
+from hearth.activator.tokens import TokenUsage
 from hearth.http1.message import Request
 
 _MAX_ID: Final = 1024  # bytes of a client's own request id; a longer one is another header field to us
@@ -16,8 +18,8 @@ class Inference:
     """`path` is the engine's, still percent-encoded; `prefix` is what routing by path consumed in front of it."""
 
     __slots__ = (
-        *("asks", "form", "given_id", "known", "model", "path", "prefix", "prompt", "request", "request_id"),
-        "stream",
+        *("asks", "form", "given_id", "grant", "known", "model", "path", "prefix", "prompt", "request", "request_id"),
+        *("stream", "usage"),
     )
 
     def __init__(self, request: Request, path: str, prefix: str, known: Path) -> None:
@@ -30,6 +32,8 @@ class Inference:
         self.form = False
         self.asks = True  # whether its body has what its path asks about
         self.prompt: bytes | None = None
+        self.grant: Grant | None = None  # the API key that lets it in, where it needs one
+        self.usage: TokenUsage | None = None  # what its answer says of tokens, where somebody counts them
         given = request.fields.get(b"x-request-id", b"")
         self.given_id = given if len(given) <= _MAX_ID else b""
         # An id is to be told apart, not to be secret: no system call for it.

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from hearth.activator.errors import ApiError, engine_died, error_event, not_an_event_stream
 from hearth.activator.journeys import Journey
 from hearth.activator.lane.gate import Gate, Held
+from hearth.activator.tokens import TokenUsage
 from hearth.http1.chunked import chunks_data
 from hearth.http1.headers import Headers, end_to_end, get
 from hearth.http1.upstream import UpstreamError
@@ -46,7 +47,20 @@ class Relay:
             "_held",
         ),
         *("_journey", "_last", "_length", "_measured"),
-        *("_opened", "_over", "_pending", "_spoken", "_tally", "_write", "answered", "broken", "headed", "status"),
+        *(
+            "_opened",
+            "_over",
+            "_pending",
+            "_spoken",
+            "_tally",
+            "_usage",
+            "_write",
+            "answered",
+            "broken",
+            "fresh",
+            "headed",
+        ),
+        "status",
     )
 
     def __init__(
@@ -63,7 +77,9 @@ class Relay:
         self._over = over
         self._tally = gate.tally
         self._journey = journey
+        self._usage: TokenUsage | None = None  # where somebody counts this request's tokens
         self.broken = False
+        self.fresh = False  # whether something has come since somebody looked, who sets it back
         self.headed = False  # whether the engine's head has come
         self._write: Callable[[bytes], None] | None = None  # what takes chunks as they are
         self._opened: Opened = "no"
@@ -95,6 +111,8 @@ class Relay:
         self._content_type = content_type = get(headers, b"content-type") or b""
         self._events = content_type.lower().startswith(b"text/event-stream")
         self._length = length = _length(headers)
+        if held.asked.grant is not None and 200 <= status < 300:
+            self._usage = held.asked.usage = TokenUsage(len(held.asked.request.body))
         if self._opened == "no":
             self._measured = length is not None
             self._pending = (status, self._passed_on(headers), length)
@@ -132,6 +150,7 @@ class Relay:
 
     def body(self, data: bytes) -> None:
         held = self._held
+        self.fresh = True
         if not self._events:
             self._last = (self._last + data[-_LAST:])[-_LAST:]
             if not self.answered and self._length == len(data) and self._ends_aborted():
@@ -156,6 +175,8 @@ class Relay:
                 self._spoken = held.spoken = True
             self._tally.bytes += len(data)
             if self._events:
+                if self._usage is not None:
+                    self._usage.saw(data)
                 self._tally.events += data.count(b"\n\n")
                 self._between_events = data.endswith((b"\n\n", b"\r\n\r\n"))
                 self._write = held.response.takes_chunks()
@@ -167,9 +188,12 @@ class Relay:
             self.body(chunks_data(raw))
             return
         write(raw)
+        self.fresh = True
         tally = self._tally
         tally.bytes += size
         tally.events += raw.count(b"\n\n")
+        if self._usage is not None:
+            self._usage.saw(raw)
         # Not `raw` itself, to look at it later: thousands of streams that keep their last chunk make memory cold.
         # (A chunk that ends an event ends with an empty line, and then the chunk's own line break.)
         # A chunk of one line break is told from an empty line by the return before it, which ends the chunk's size.
@@ -179,6 +203,8 @@ class Relay:
 
     def end(self) -> None:
         response = self._held.response
+        if self._usage is not None and not self._events:
+            self._usage.ended(self._last)
         if self._aborted:
             self._over(UpstreamError("the engine ended the answer with finish_reason abort", "broken"))
             return

@@ -25,6 +25,8 @@ from hearth.activator.paths import dialect_of
 from hearth.activator.web.inference import InferenceRoute
 from hearth.activator.web.models import model, model_list
 from hearth.activator.web.services import service_events, service_list
+from hearth.api.key import ServiceKey
+from hearth.http1.asgi import header_fields, request_of
 
 
 def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
@@ -37,28 +39,30 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
         return PlainTextResponse("ok\n") if ready() else PlainTextResponse("not ready\n", 503)
 
     async def models(request: Request) -> Response:
-        return JSONResponse(model_list(door.directory, _addressed(door, request)))
+        return JSONResponse(model_list(door.directory, _addressed(door, request), _seen(door, request)))
 
     async def one_model(request: Request) -> Response:
-        return JSONResponse(model(door.directory, _addressed(door, request), request.path_params["model"].rstrip("/")))
+        wanted = request.path_params["model"].rstrip("/")
+        return JSONResponse(model(door.directory, _addressed(door, request), _seen(door, request), wanted))
 
     async def services(request: Request) -> Response:
         door.check_started()
-        return JSONResponse(service_list(door, door.gates, asyncio.get_running_loop().time()))
+        seen = _seen(door, request)
+        return JSONResponse(service_list(door, filter(seen, door.gates), asyncio.get_running_loop().time()))
 
     async def events(request: Request) -> Response:
         door.check_started()
         if door.feed.full:
             raise errors.too_many_listeners()
-        told = service_events(door, asyncio.get_running_loop().time)
+        _seen(door, request)  # who sees nothing is told so
+        fields = header_fields(request.scope)
+        told = service_events(door, lambda: door.keyring.view(fields), asyncio.get_running_loop().time)
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
     async def api_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
-        door.count_unrouted(error)
-        headers = {name.decode(): value.decode() for name, value in error.headers}
-        return Response(error.body(dialect_of(request.url.path)), error.status, headers)
+        return _answer(door, error, request.url.path)
 
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -80,7 +84,7 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
             Route("/{path:path}", inference),
         ],
         exception_handlers={ApiError: api_error, HTTPException: http_error},
-        middleware=[Middleware(WithRequestId), *_cross_origin(door)],
+        middleware=[Middleware(WithRequestId), *_cross_origin(door), Middleware(ByHead, door)],
     )
     app.router.redirect_slashes = False
     app.router.default = inference  # for a target that is no path: OPTIONS *
@@ -90,6 +94,34 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
 def _addressed(door: Door, request: Request) -> Entry | None:
     door.check_started()
     return door.addressed(request.scope["path"], request.headers.get("host", ""))[0]
+
+
+def _seen(door: Door, request: Request) -> Callable[[ServiceKey], bool]:
+    """Raises ApiError where there is nothing that who asks may know of."""
+    return door.keyring.sees(header_fields(request.scope))
+
+
+def _answer(door: Door, error: ApiError, path: str) -> Response:
+    door.count_unrouted(error)
+    headers = {name.decode(): value.decode() for name, value in error.headers}
+    return Response(error.body(dialect_of(path)), error.status, headers)
+
+
+class ByHead:
+    """What a request's head alone decides is decided before its body is read, under any server."""
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app = app
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                self._door.check_head(request_of(scope))
+            except ApiError as error:
+                await _answer(self._door, error, scope["path"])(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 def _cross_origin(door: Door) -> list[Middleware]:

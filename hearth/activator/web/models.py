@@ -3,27 +3,33 @@
 https://platform.openai.com/docs/api-reference/models ; `hearth` is ours: which models are loaded.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 from hearth.activator.directory import Directory, Entry
 from hearth.activator.errors import model_not_found
+from hearth.api.key import ServiceKey
+
+Seen = Callable[[ServiceKey], bool]
+"""Which LLMServices whoever asks may know of."""
 
 
-def model_list(directory: Directory, only: Entry | None) -> dict[str, object]:
+def model_list(directory: Directory, only: Entry | None, seen: Seen) -> dict[str, object]:
     """The list; `only`: the LLMService that was addressed."""
-    return {"object": "list", "data": [_model(directory, entry) for entry in _entries(directory, only)]}
+    return {"object": "list", "data": [_model(directory, entry) for entry in _entries(directory, only, seen)]}
 
 
-def model(directory: Directory, only: Entry | None, wanted: str) -> dict[str, object]:
+def model(directory: Directory, only: Entry | None, seen: Seen, wanted: str) -> dict[str, object]:
     """One model, by its id or as NAMESPACE/NAME. Raises ApiError 404."""
-    for entry in _entries(directory, only):
+    for entry in _entries(directory, only, seen):
         if wanted in (directory.model_id(entry), "/".join(entry.key)):
             return _model(directory, entry)
     raise model_not_found(wanted)
 
 
-def _entries(directory: Directory, only: Entry | None) -> list[Entry]:
-    return [only] if only is not None else [entry for entry in directory if entry.policy.listed]
+def _entries(directory: Directory, only: Entry | None, seen: Seen) -> list[Entry]:
+    there = [only] if only is not None else [entry for entry in directory if entry.policy.listed]
+    return [entry for entry in there if seen(entry.key)]
 
 
 def _model(directory: Directory, entry: Entry) -> dict[str, object]:

@@ -20,12 +20,22 @@ def service_list(door: Door, keys: Iterable[ServiceKey], now: float) -> dict[str
     return {"services": [_service(door, key, door.gates.get(key), now) for key in sorted(keys)]}
 
 
-async def service_events(door: Door, clock: Callable[[], float]) -> AsyncGenerator[bytes, None]:
-    """Server-sent events."""
+async def service_events(
+    door: Door, view: Callable[[], Callable[[ServiceKey], bool]], clock: Callable[[], float]
+) -> AsyncGenerator[bytes, None]:
+    """Server-sent events about those LLMServices that are in the `view` at the time; that one is gone hears who has
+    heard of it."""
     changes = door.feed.changes()
-    yield _event(service_list(door, door.gates, clock()))
+    told = set(filter(view(), door.gates))
+    yield _event(service_list(door, told, clock()))
     async for keys in changes:
-        yield _event(service_list(door, keys, clock())) if keys else b": still here\n\n"
+        seen = view()
+        news = {key for key in keys if (seen(key) if key in door.gates else key in told)}
+        told = {key for key in told | news if key in door.gates}
+        if news:
+            yield _event(service_list(door, news, clock()))
+        elif not keys:
+            yield b": still here\n\n"
 
 
 def _event(document: dict[str, object]) -> bytes:

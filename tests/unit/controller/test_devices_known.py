@@ -40,7 +40,12 @@ class Kube(KubeClient):
         return Listed([], "1")
 
     async def watch_objects(
-        self, path: str, version: str, label_selector: str = "", seconds: int = 0
+        self,
+        path: str,
+        resource_version: str,
+        label_selector: str = "",
+        field_selector: str = "",
+        timeout_seconds: int = 0,
     ) -> AsyncIterator[tuple[str, KubeObject]]:
         await asyncio.Event().wait()
         yield "", {}

@@ -79,8 +79,12 @@ class Server:
         self.refused: list[Refusal] = []
         self.failures: list[str] = []
         self.away = 0
+        self.refusal: Refusal | None = None
         self.broken = False
         self.clock = Clock()
+
+    def refused_by_head(self, request: Request) -> Refusal | None:
+        return self.refusal
 
     def take(self, request: Request, response: TransportResponse) -> None:
         if self.broken:

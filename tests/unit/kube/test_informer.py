@@ -38,7 +38,12 @@ class Scripted(KubeClient):
         return Listed(self.items, "1")
 
     async def watch_objects(
-        self, path: str, resource_version: str, label_selector: str = "", timeout_seconds: int = 300
+        self,
+        path: str,
+        resource_version: str,
+        label_selector: str = "",
+        field_selector: str = "",
+        timeout_seconds: int = 300,
     ) -> AsyncIterator[tuple[str, KubeObject]]:
         while True:
             kind, item = await self.changes.get()

@@ -1,0 +1,70 @@
+"""The Secrets that hold API keys, each watched by its name: what is in it reaches the keyring within moments.
+
+A watch by name is what a Role may allow for this one Secret (a list or watch whose field selector names one object is a
+right on that object). One that can't be read (it is not allowed yet, or the API server is away) is tried again.
+"""
+
+import asyncio
+import logging
+
+from hearth.activator.keyring import Keyring
+from hearth.kube.client import KubeClient
+from hearth.kube.informer import Informer
+from hearth.kube.kinds import SECRET
+from hearth.kube.objects import KubeObject, ObjectKey, key_of
+from hearth.logs import fields
+
+log = logging.getLogger(__name__)
+
+
+class KeyWatch:
+    """Watches what the keyring wants, from `start` to `stop`."""
+
+    def __init__(self, kube: KubeClient, keyring: Keyring) -> None:
+        self._kube = kube
+        self._keyring = keyring
+        self._watched: dict[tuple[str, str], tuple[Informer, asyncio.Task[None]]] = {}
+
+    def start(self) -> None:
+        """Watch what is wanted now and from now on."""
+        self._keyring.on_wanted = self._wanted
+        for at in self._keyring.wanted:
+            self._wanted(at, True)
+
+    async def stop(self) -> None:
+        """Watch nothing any more."""
+        self._keyring.on_wanted = lambda at, wanted: None
+        tasks = [task for _, task in self._watched.values()]
+        self._watched.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settled(self, seconds: float) -> None:
+        """Wait until every Secret that is wanted now has been looked for, no longer than this."""
+        looks = [asyncio.ensure_future(informer.synced.wait()) for informer, _ in self._watched.values()]
+        if looks:
+            _, late = await asyncio.wait(looks, timeout=seconds)
+            for look in late:
+                look.cancel()
+
+    def _wanted(self, at: tuple[str, str], wanted: bool) -> None:
+        if wanted:
+            namespace, name = at
+            log.info("watching a Secret of API keys", extra=fields(secret=f"{namespace}/{name}"))
+            informer = Informer(
+                self._kube, SECRET.within(namespace), self._changed, field_selector=f"metadata.name={name}", kept=_data
+            )
+            self._watched[at] = informer, asyncio.get_running_loop().create_task(informer.run())
+        elif (watched := self._watched.pop(at, None)) is not None:
+            watched[1].cancel()
+
+    def _changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        if key in self._watched:
+            self._keyring.put_secret(key, item)
+
+
+def _data(secret: KubeObject) -> KubeObject:
+    """What counts of a Secret: an API server has a copy of it in an annotation, too, where kubectl applied it."""
+    key = key_of(secret)
+    return {"metadata": {"namespace": key.namespace, "name": key.name}, "data": secret.get("data")}
