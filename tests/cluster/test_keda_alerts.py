@@ -1,13 +1,16 @@
-"""A KEDA that does not run, on a real control plane, before a real Prometheus with the rules in seconds for minutes."""
+"""A KEDA or a scaler that does not run, on a real control plane, before a real Prometheus with the rules in seconds for
+minutes."""
 
 import contextlib
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
+from tests.builders import ROOT
 from tests.cluster.installed import CLIENTS, SCALER, Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
 from tests.monitoring.scraped import RULES, in_seconds, prometheus
@@ -54,6 +57,25 @@ def test_keda_is_away_and_comes_back(installed: Installed, tmp_path: Path) -> No
         running.until(f'hearth:replicas{{service="{NAME}"}} == 1')  # who was held is served, were there a node
         running.until('absent(ALERTS{alertname=~"HearthKeda.*",alertstate="firing"})')
     installed.plane.kubectl("delete", "llmservice", NAME, "-n", NAMESPACE)
+
+
+def test_without_a_scaler_a_model_is_woken_as_the_runbook_says(installed: Installed) -> None:
+    cluster, plane = Cluster(installed.plane), installed.plane
+    text = (ROOT / "docs/runbooks/HearthScalerDown.md").read_text()
+    commands = re.findall(r"`(kubectl annotate [^`]+)`", text)
+    assert len(commands) == 2
+    woken, given_back = (
+        command.replace("NAMESPACE", NAMESPACE).replace("NAME", NAME).split()[1:] for command in commands
+    )
+    with installed.role("controller", "--scaler-address", SCALER):
+        cluster.apply(name=NAME)
+        cluster.until(lambda: cluster.get("scaledobject", NAME), "a ScaledObject")
+        plane.kubectl(*woken)
+        cluster.until(lambda: cluster.replicas(NAME) == 1, "woken")
+        plane.kubectl(*given_back)
+        annotations = cluster.get("scaledobject", NAME)["metadata"].get("annotations", {})
+        assert not [name for name in annotations if "paused" in name]
+        plane.kubectl("delete", "llmservice", NAME, "-n", NAMESPACE)
 
 
 @contextlib.contextmanager
