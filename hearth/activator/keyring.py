@@ -195,9 +195,9 @@ class Keyring:
             if hmac.compare_digest(grant.key.secret, token)
         ]
 
-    def admit(self, service: ServiceKey, fields: Fields) -> Grant | None:
-        """The key with which a request may ask this LLMService; None where it needs none. Raises ApiError: 401, 404 as
-        for one that is not there, 503 where the keys can't be read."""
+    def admit(self, service: ServiceKey, fields: Fields, named: str | None = None) -> Grant | None:
+        """The key with which a request may ask this LLMService, which it `named` so; None where it needs none. Raises
+        ApiError: 401, 404 as for one that is not there, 503 where the keys can't be read."""
         source = self._source(service)
         if source is None:
             return None
@@ -207,7 +207,7 @@ class Keyring:
         for grant in presented:
             if grant.source == source and grant.is_for(service):
                 return grant
-        raise self.nobodys(str(service), fields, presented)
+        raise self.nobodys(named or str(service), fields, presented)
 
     def check_head(self, service: ServiceKey | None, fields: Fields) -> None:
         """Raise ApiError where its head alone says that a request will not be served; `service`: the one that is

@@ -98,6 +98,8 @@ def _read(words: list[bytes]) -> ApiKey:
     before, equals, behind = secret.partition(b"=")
     if equals and behind.strip(b"="):  # not the padding with which Base64 ends
         name, secret = before, behind
+    if secret.lower() == b"bearer":
+        raise _Unreadable("the word Bearer, which clients send before the key; expected the key alone")
     if name and not _NAME.fullmatch(name):
         raise _Unreadable("a name that is not at most 63 of A-Z, a-z, 0-9, '.', '_', '@' and '-'")
     if not _VISIBLE.fullmatch(secret):

@@ -140,7 +140,7 @@ class TestWithAKey:
         for model in ("llama", "nobody"):
             answer = await ask(door, body={**HELLO, "model": model}, **bearer(ALICE))
             assert (answer.status, answer.json["error"]["code"]) == (404, "model_not_found")
-            assert "this API key is not for it" in answer.json["error"]["message"]
+            assert f"'{model}' does not exist, or this API key is not for it" in answer.json["error"]["message"]
         assert door.gate("llama").hold.requests == 0
 
     async def test_an_open_models_engine_is_told_no_key_of_ours_and_any_other(self, door: ActivatorHarness) -> None:

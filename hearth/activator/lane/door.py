@@ -193,7 +193,7 @@ class Door:
     def _unlock(self, entry: Entry, asked: Inference) -> None:
         """Raises ApiError where the request has no key for this LLMService. No engine is told any key of ours."""
         request = asked.request
-        asked.grant = self.keyring.admit(entry.key, request.fields)
+        asked.grant = self.keyring.admit(entry.key, request.fields, asked.model)
         if asked.grant is not None or self.keyring.known(request.fields):
             request.headers = [field for field in request.headers if field[0] not in CREDENTIALS]
 
