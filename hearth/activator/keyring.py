@@ -34,6 +34,10 @@ Fields = dict[bytes, bytes]
 """A request's header fields, each with its first value, by names in lower case."""
 
 
+ReadSecret = dict[str, list[tuple[bytes, ApiKey]]]
+"""A Secret's entries, with the keys of each and their digests."""
+
+
 class KeySource(NamedTuple):
     """An entry of a Secret that holds API keys."""
 
@@ -80,7 +84,7 @@ class Keyring:
         self._keyless: set[ServiceKey] = set()
         self._uses: Counter[KeySource] = Counter()
         self._sources: defaultdict[tuple[str, str], set[KeySource]] = defaultdict(set)  # by their Secret
-        self._secrets: dict[tuple[str, str], KubeObject] = {}  # the data of those that are there
+        self._secrets: dict[tuple[str, str], ReadSecret] = {}  # those that are there
         self._read: dict[KeySource, list[bytes]] = {}  # the digests of those sources that have keys
         self._grants: dict[bytes, list[Grant]] = {}  # by digest
         if everywhere is not None:
@@ -109,13 +113,24 @@ class Keyring:
         self._keyless.discard(service)
         self._change(self._own.pop(service, None), None)
 
-    def put_secret(self, at: tuple[str, str], item: KubeObject | None) -> None:
+    def read(self, item: KubeObject) -> ReadSecret:
+        """What a Secret holds. It takes as long as there are keys, and may be done in any thread."""
+        read: ReadSecret = {}
+        for entry, value in mapping(item, "data").items():
+            try:
+                keys = read_keys(b64decode(value)).keys if isinstance(value, str) else ()
+            except ValueError:  # no Secret of an API server's
+                keys = ()
+            read[entry] = [(self._digest(key.secret), key) for key in keys]
+        return read
+
+    def put_secret(self, at: tuple[str, str], read: ReadSecret | None) -> None:
         """Take a Secret as it is now; None: it is gone."""
         if at not in self._sources:
             return
         self._secrets.pop(at, None)
-        if item is not None:
-            self._secrets[at] = mapping(item, "data")
+        if read is not None:
+            self._secrets[at] = read
         for source in self._sources[at]:
             self._take(source)
 
@@ -149,7 +164,7 @@ class Keyring:
             self.on_wanted(source.at, False)
 
     def _take(self, source: KeySource) -> None:
-        """Read a source anew; a key that was there goes on with what it has used."""
+        """Take a source anew; a key that was there goes on with what it has used."""
         used = {
             digest: grant.allowance
             for digest in self._read.get(source, ())
@@ -157,14 +172,10 @@ class Keyring:
             if grant.source == source
         }
         self._forget(source)
-        entry = self._secrets.get(source.at, {}).get(source.entry)
-        try:
-            keys = read_keys(b64decode(entry)).keys if isinstance(entry, str) else ()
-        except ValueError:  # no Secret of an API server's
-            keys = ()
+        keys = self._secrets.get(source.at, {}).get(source.entry)
         if keys:
-            self._read[source] = [self._digest(key.secret) for key in keys]
-            for digest, key in zip(self._read[source], keys, strict=True):
+            self._read[source] = [digest for digest, _ in keys]
+            for digest, key in keys:
                 allowance = used.get(digest)
                 if allowance is None:
                     allowance = Allowance(key.limits, self._counts_of(source, key.name), self.now())

@@ -16,7 +16,7 @@ DEFAULT_KEYS_SECRET = "hearth-api-keys"  # noqa: S105 - its name
 """The one name of Secrets that activators may read unless the controller is told others."""
 DEFAULT_KEYS_ENTRY = "keys"
 
-MAX_KEYS = 10_000
+MAX_KEYS = 2000
 """In one entry."""
 MAX_KEY_BYTES = 4096
 """A longer one is no key: it would not fit into a request's head with much else."""
