@@ -1,13 +1,15 @@
 """The Secrets that hold API keys, each watched by its name: what is in it reaches the keyring within moments.
 
 A watch by name is what a Role may allow for this one Secret (a list or watch whose field selector names one object is a
-right on that object). One that can't be read (it is not allowed yet, or the API server is away) is tried again.
+right on that object). One that can't be read (it is not allowed yet, or the API server is away) is tried again. What is
+in one is read in a thread, one Secret after the other: thousands of keys take longer than a stream may wait.
 """
 
 import asyncio
 import logging
 
 from hearth.activator.keyring import Keyring
+from hearth.faults import contained
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.kube.kinds import SECRET
@@ -23,6 +25,8 @@ class KeyWatch:
     def __init__(self, kube: KubeClient, keyring: Keyring) -> None:
         self._kube = kube
         self._keyring = keyring
+        self._news: dict[tuple[str, str], KubeObject | None] = {}
+        self._reader: asyncio.Task[None] | None = None
         self._watched: dict[tuple[str, str], tuple[Informer, asyncio.Task[None]]] = {}
 
     def start(self) -> None:
@@ -34,7 +38,7 @@ class KeyWatch:
     async def stop(self) -> None:
         """Watch nothing any more."""
         self._keyring.on_wanted = lambda at, wanted: None
-        tasks = [task for _, task in self._watched.values()]
+        tasks = [*(task for _, task in self._watched.values()), *([self._reader] if self._reader else [])]
         self._watched.clear()
         for task in tasks:
             task.cancel()
@@ -47,6 +51,8 @@ class KeyWatch:
             _, late = await asyncio.wait(looks, timeout=seconds)
             for look in late:
                 look.cancel()
+        if self._reader is not None:
+            await asyncio.wait({self._reader}, timeout=seconds)
 
     def _wanted(self, at: tuple[str, str], wanted: bool) -> None:
         if wanted:
@@ -61,7 +67,17 @@ class KeyWatch:
 
     def _changed(self, key: ObjectKey, item: KubeObject | None) -> None:
         if key in self._watched:
-            self._keyring.put_secret(key, item)
+            self._news[key] = item
+            if self._reader is None or self._reader.done():
+                self._reader = asyncio.get_running_loop().create_task(self._read())
+
+    async def _read(self) -> None:
+        while self._news:
+            at, item = self._news.popitem()
+            with contained("object", path=SECRET.api, object="/".join(at)):
+                read = await asyncio.to_thread(self._keyring.read, item) if item is not None else None
+                if at in self._watched and at not in self._news:  # another one, meanwhile
+                    self._keyring.put_secret(at, read)
 
 
 def _data(secret: KubeObject) -> KubeObject:
