@@ -606,9 +606,10 @@ SCALER = Dashboard(
         ),
         Panel(
             "Controller",
-            "How many lead (one), what is to be looked at, looks that failed.",
+            "How many lead (one), whether KEDA's operator runs, what is to be looked at, looks that failed.",
             (
                 Query(f"sum by (cluster) (hearth_controller_leader{_CLUSTER})", "leaders {{cluster}}"),
+                Query(f"max by (cluster) (hearth_controller_keda_running{_CLUSTER})", "KEDA runs {{cluster}}"),
                 Query(f"max by (cluster) (hearth_controller_queue_length{_CLUSTER})", "queue {{cluster}}"),
                 Query(
                     f"sum by (cluster) (rate(hearth_controller_reconcile_errors_total{_CLUSTER}[$__rate_interval]))",
