@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 EXAMPLE := examples/deepseek-v3-small.yaml
+HEARTBEATS := --set spec.endpoint.coldStart.heartbeatInterval=1s
+LLAMACPP = tools/llamacpp/build.sh $(BIN)/python
 # What runs in the test bed, built once into the user's cache folder.
 TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_ACTIONLINT HEARTH_IMAGES HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
   HEARTH_HELM=$$(tests/cluster/helm/build.sh) && HEARTH_ACTIONLINT=$$(tests/cluster/actionlint/build.sh) && \
@@ -18,7 +20,7 @@ compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
 BENCH_PYTHON ?= $(or $(firstword $(foreach python,/usr/bin/python3 $(PYTHON),$(shell \
   $(python) -c 'import ensurepip, os, sys, sysconfig as s; sys.exit(sys.version_info < (3, 11) or not os.path.exists(s.get_path("include") + "/Python.h"))' 2>/dev/null && echo $(python)))),$(PYTHON))
 
-.PHONY: help up demo test e2e e2e-nodes cluster cluster-down image sbom lint format generate pictures bench fuzz mutants constraints clean
+.PHONY: help up demo test e2e e2e-nodes cluster cluster-down image sbom lint format generate pictures bench bench-engine fuzz mutants constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,8 +55,15 @@ build/compiled: .venv/installed $(SOURCES)
 build/bench/compiled: build/bench/installed $(SOURCES)
 	$(call compile,build/bench/bin/python)
 
-up: .venv/installed ## Run the example LLMService on this machine, without a cluster
-	@$(BIN)/hearth up -f $(EXAMPLE) --set spec.endpoint.coldStart.heartbeatInterval=1s
+up: .venv/installed ## Run the example LLMService on this machine, without a cluster; ENGINE=llamacpp: a small model for real
+ifeq ($(ENGINE),llamacpp)
+	@engine=$$($(LLAMACPP)) && $(BIN)/hearth up -f examples/smollm2.yaml $(HEARTBEATS) \
+	  --engine command --mount /app="$$engine" --mount smollm2-cache-cpu="$$engine/models" --set 'spec.runtime.argsOverride=[--offline]'
+else ifeq ($(origin ENGINE),command line)
+	@echo "ENGINE: found '$(ENGINE)'; expected llamacpp, or leave it out for the simulated engine" >&2; exit 2
+else
+	@$(BIN)/hearth up -f $(EXAMPLE) $(HEARTBEATS)
+endif
 
 demo: .venv/installed ## The same without a person: cold requests, a burst, silence, zero
 	@$(BIN)/hearth demo -f $(EXAMPLE)
@@ -64,10 +73,10 @@ WORKERS := $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0
 test: .venv/installed ## Unit, component and local end-to-end tests, some modules at a time
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-e2e: build/compiled ## The compiled hot path; foreign clients; Prometheus; the image; a real control plane with a real KEDA (as root; the first run builds them: 12 to 25 minutes)
+e2e: build/compiled ## The compiled hot path; foreign clients; llama.cpp; Prometheus; the image; a real control plane with a real KEDA (as root; the first run builds them: 18 to 31 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)
-	@$(TEST_BED) && export HEARTH_CLIENTS && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && \
-	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/monitoring tests/cluster --ignore=tests/cluster/real) --timeout=300 --durations=15
+	@$(TEST_BED) && export HEARTH_CLIENTS HEARTH_LLAMACPP && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && HEARTH_LLAMACPP=$$($(LLAMACPP)) && \
+	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/engines tests/monitoring tests/cluster --ignore=tests/cluster/real) --timeout=300 --durations=15
 
 e2e-nodes: .venv/installed ## Pods on real nodes: kubelet, containerd, runc, CNI (as root; the first run builds them)
 	@$(NODES) && tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/real --timeout=300
@@ -112,6 +121,9 @@ pictures: .venv/installed ## Draw the dashboards anew into docs/ (needs Debian's
 
 bench: build/bench/compiled ## Measure what the image runs; prints a table and writes build/bench.json
 	@$(call compiled,build/bench/compiled) build/bench/bin/python -m benchmarks
+
+bench-engine: build/bench/compiled ## Measure cold starts of a real engine (llama.cpp), by phase; writes their section of docs/performance.md
+	@export HEARTH_LLAMACPP && HEARTH_LLAMACPP=$$($(LLAMACPP)) && $(call compiled,build/bench/compiled) build/bench/bin/python -m benchmarks.engine
 
 fuzz: .venv/installed ## Feed the protocol and the look into bodies with bytes for MINUTES (10)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz -c constraints.txt

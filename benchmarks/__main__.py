@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks import cancel, datapath, footprint, push, release
 from benchmarks.figures import Figure, show, write
-from benchmarks.report import page, picture
+from benchmarks.report import page, picture, sections
 from hearth.logs import configure
 
 FILE = Path("build/bench.json")
@@ -39,7 +39,9 @@ def main() -> None:
     write(figures, FILE)
     machine = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
     date = datetime.now(UTC).strftime("%Y-%m-%d")
-    PAGE.write_text(page(figures, date=date, machine=machine, rounds=datapath.ROUNDS, held=datapath.held_clients()))
+    held = datapath.held_clients()
+    written = page(figures, date=date, machine=machine, rounds=datapath.ROUNDS, held=held)
+    PAGE.write_text(written + sections(PAGE.read_text()))
     PICTURE.write_text(picture(figures, datapath.YARDSTICK))
     console.print(f"[dim]written to {FILE} and {PAGE}[/]", highlight=False)
 

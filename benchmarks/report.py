@@ -1,5 +1,6 @@
 """docs/performance.md and its picture, from the figures of a run. Pure: figures in, text out."""
 
+import re
 from collections.abc import Sequence
 
 from benchmarks.figures import Figure
@@ -42,6 +43,22 @@ def page(figures: Sequence[Figure], *, date: str, machine: str, rounds: int, hel
         ratio = f"{figure.ratio:.2f} of {figure.ratio_to}" if figure.ratio is not None else ""
         rows.append(f"| `{figure.name}` | {figure.value:,.2f} {figure.unit} | {ratio} | {figure.goal} |")
     return _HEAD.format(date=date, machine=machine, rounds=rounds) + "\n".join(rows) + "\n" + _TAIL.format(held=held)
+
+
+def sections(text: str) -> str:
+    """What other benchmarks wrote behind it: the page's sections."""
+    found = re.search(r"^## ", text, re.MULTILINE)
+    return "" if found is None else "\n" + text[found.start() :]
+
+
+def with_section(text: str, section: str) -> str:
+    """The page with this section instead of the one that has its heading, or behind all others."""
+    heading = section.splitlines()[0]
+    there = re.compile(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    if found := there.search(text):
+        between = "\n" if found.end() < len(text) else ""
+        return f"{text[: found.start()]}{section}{between}{text[found.end() :]}"
+    return f"{text.rstrip()}\n\n{section}"
 
 
 def picture(figures: Sequence[Figure], yardstick: str) -> str:

@@ -8,6 +8,7 @@ https://prometheus.io/docs/practices/naming/
 
 import math
 import platform
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -39,6 +40,23 @@ FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 """Seconds, of what a control plane does."""
 
 
+class Timings:
+    """What something took, in seconds: how often up to each of `bounds` and more than the one before it, last those
+    that took longer than all."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """It took so long once more."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One metric; `name` is the one that is exposed, so a counter's ends in _total."""
@@ -57,12 +75,12 @@ class Metric:
             family.add_metric(labels, value)
         return family
 
-    def of_timings(self, samples: Iterable[tuple[Sequence[str], Sequence[int], float]]) -> Family:
-        """A histogram of what was counted elsewhere: labels, counts for each of `buckets` and for those beyond, sum."""
+    def of_timings(self, samples: Iterable[tuple[Sequence[str], Timings]]) -> Family:
+        """A histogram of what was counted elsewhere, with these `buckets`."""
         family = HistogramMetricFamily(self.name, self.help, labels=self.labels)
         bounds = [floatToGoString(bound) for bound in (*self.buckets, math.inf)]  # type: ignore[no-untyped-call]
-        for labels, counts, total in samples:
-            family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
+        for labels, timings in samples:
+            family.add_metric(labels, list(zip(bounds, accumulate(timings.counts), strict=True)), timings.total)
         return family
 
     def histogram(self, registry: CollectorRegistry) -> Histogram:

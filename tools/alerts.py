@@ -1,7 +1,7 @@
 """deploy/monitoring: recording and alert rules as data, plain for a Prometheus and as a PrometheusRule for its operator.
 
-Every alert has a runbook of its name in docs/runbooks. Figures of several activators are added up, those that several
-scalers tell of the same thing are not.
+Every alert has a runbook of its name in docs/runbooks, and names the command to begin with in its description. Figures of
+several activators are added up; of what several scalers or scrapes tell of one fact, the highest counts.
 """
 
 from dataclasses import dataclass
@@ -9,10 +9,31 @@ from typing import Any, Literal
 
 import yaml
 
+RUNBOOKS = "https://github.com/OWNER/hearth/blob/main/docs/runbooks"
+"""Where runbooks are read; the chart's prometheusRule.runbookUrl takes its place."""
+
 _BY = "by (cluster, namespace, service)"
 _ON = "on (cluster, namespace, service)"
 _NOT_PAUSED = f"unless {_ON} hearth:paused == 1"
-# Of several scrapes of one fact the highest counts, of several activators' requests the sum.
+_WHO = "LLMService {{ $labels.namespace }}/{{ $labels.service }}"
+_DESCRIBE = "kubectl describe llmservice {{ $labels.service }} -n {{ $labels.namespace }}"
+_PODS = "kubectl get pods -n {{ $labels.namespace }} -l serving.hearth.dev/llmservice={{ $labels.service }} -o wide"
+_LOGS = "kubectl logs -n hearth-system -l app.kubernetes.io/component=%s --prefix --tail=50"
+
+
+def _of_engines(*names: str) -> str:
+    """A selector of engines' own metrics, each of another family; their PodMonitor names the LLMService."""
+    return f'{{__name__=~"{"|".join(names)}",service!=""}}'
+
+
+def _gone(role: str) -> str:
+    """Clusters in which something of Hearth's is scraped, or was within a day, and nothing of this role now; where there
+    is no cluster at all, that one."""
+    now = f'hearth_build_info{{role="{role}"}}'
+    return (
+        f"((count by (cluster) (hearth_build_info) or count by (cluster) (last_over_time({now}[1d]))) "
+        f"unless on (cluster) {now}) or on () absent({now})"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +44,16 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """`lasting`: for how long it must be so, `kept`: for how long it fires on; as Prometheus writes durations."""
+    """`lasting`: for how long it must be so, `kept`: for how long it fires on; as Prometheus writes durations. `hurt`:
+    what it does to whom; `look`: the command to begin with."""
 
     name: str
     expr: str
     lasting: str
     severity: Literal["warning", "critical"]
     summary: str
+    hurt: str
+    look: str
     kept: str = ""
 
 
@@ -39,6 +63,7 @@ RECORDINGS = (
     Recording("hearth:replicas", f"max {_BY} (hearth_llmservice_replicas)"),
     Recording("hearth:ready_replicas", f"max {_BY} (hearth_llmservice_ready_replicas)"),
     Recording("hearth:paused", f"max {_BY} (hearth_llmservice_paused)"),
+    Recording("hearth:phase", "max by (cluster, namespace, service, phase) (hearth_llmservice_phase)"),
     Recording("hearth:responses:increase10m", f"sum {_BY} (increase(hearth_activator_responses_total[10m]))"),
     Recording(
         "hearth:failed_responses:increase10m",
@@ -47,12 +72,17 @@ RECORDINGS = (
     ),
     Recording("hearth:cold_start_elapsed_seconds", f"max {_BY} (hearth_activator_cold_start_elapsed_seconds)"),
     Recording("hearth:cold_start_expected_seconds", f"max {_BY} (hearth_activator_cold_start_expected_seconds)"),
+    Recording("hearth:cold_starts:increase1d", f"sum {_BY} (increase(hearth_llmservice_cold_start_seconds_count[1d]))"),
     Recording(
         "hearth:accelerator_hours:increase1d", f"sum {_BY} (increase(hearth_llmservice_accelerator_hours_total[1d]))"
     ),
     Recording(
         "hearth:accelerator_hours_saved:increase1d",
         f"sum {_BY} (increase(hearth_llmservice_accelerator_hours_saved_total[1d]))",
+    ),
+    Recording(
+        "hearth:engine_waiting_requests",
+        f"sum {_BY} ({_of_engines('vllm:num_requests_waiting', 'sglang:num_queue_reqs', 'llamacpp:requests_deferred')})",
     ),
 )
 
@@ -64,8 +94,9 @@ ALERTS = (
         "and hearth:responses:increase10m > 20 and hearth:failed_responses:increase10m > 2",
         "2m",
         "critical",
-        "{{ $value | humanizePercentage }} of the answers of LLMService {{ $labels.namespace }}/{{ $labels.service }} are server "
-        "errors, or were broken off.",
+        f"{{{{ $value | humanizePercentage }}}} of the answers of {_WHO} are server errors, or were broken off.",
+        "Its users see failures now.",
+        _LOGS % "activator",
         "10m",
     ),
     Alert(
@@ -73,7 +104,9 @@ ALERTS = (
         f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="activation_timeout"}}[10m])) > 1',
         "0s",
         "critical",
-        "Requests for LLMService {{ $labels.namespace }}/{{ $labels.service }} got no replica within scaling.activationTimeout.",
+        f"Requests for {_WHO} waited for scaling.activationTimeout and got no replica.",
+        "Its users wait for minutes and then get 503.",
+        _DESCRIBE,
         "10m",
     ),
     Alert(
@@ -81,18 +114,21 @@ ALERTS = (
         f"hearth:replicas > {_ON} hearth:ready_replicas",
         "30m",
         "warning",
-        "LLMService {{ $labels.namespace }}/{{ $labels.service }} has had fewer ready replicas than it wants for half an hour "
-        "({{ $value }} wanted).",
+        f"{_WHO} has had fewer ready replicas than the {{{{ $value }}}} that it wants for half an hour.",
+        "Its users are served by fewer replicas, more slowly, or by none.",
+        _PODS,
     ),
     Alert(
         "HearthColdStartOverdue",
         # Twice what earlier starts took; a quarter of an hour where there were none.
-        "(hearth:cold_start_elapsed_seconds > 60 and hearth:cold_start_elapsed_seconds > 2 * hearth:cold_start_expected_seconds) "
-        "or (hearth:cold_start_elapsed_seconds > 900 unless hearth:cold_start_expected_seconds)",
+        "((hearth:cold_start_elapsed_seconds > 60 and hearth:cold_start_elapsed_seconds > 2 * hearth:cold_start_expected_seconds) "
+        "or (hearth:cold_start_elapsed_seconds > 900 unless hearth:cold_start_expected_seconds)) "
+        f"{_NOT_PAUSED}",
         "1m",
         "warning",
-        "LLMService {{ $labels.namespace }}/{{ $labels.service }} has been starting for {{ $value | humanizeDuration }}, "
-        "longer than its earlier starts tell.",
+        f"{_WHO} has been starting for {{{{ $value | humanizeDuration }}}}, more than twice as long as its earlier starts.",
+        "Whoever asked for it waits, and gets 503 after scaling.activationTimeout.",
+        _DESCRIBE,
     ),
     Alert(
         "HearthDemandBlind",
@@ -100,21 +136,28 @@ ALERTS = (
         "max by (cluster) (avg_over_time(hearth_scaler_blind[5m])) > 0.3",
         "1m",
         "critical",
-        "A scaler does not hear an activator: nothing is scaled to zero, and a burst there is not seen.",
+        "A scaler does not hear an activator: nothing is scaled in or to zero, and a burst there is not seen.",
+        "Accelerators stay on and cost money; new demand at that activator may wait.",
+        _LOGS % "scaler",
     ),
     Alert(
         "HearthKedaNotActing",
-        f"hearth:queue_depth > 0 and {_ON} hearth:replicas == 0 {_NOT_PAUSED}",
+        f"hearth:queue_depth > 0 and {_ON} hearth:replicas == 0 {_NOT_PAUSED} "
+        f'unless {_ON} hearth:phase{{phase="Pending"}} == 1',
         "1m",
         "critical",
-        "{{ $value }} requests wait for LLMService {{ $labels.namespace }}/{{ $labels.service }}, and KEDA starts nothing.",
+        f"{{{{ $value }}}} requests wait for {_WHO}, and KEDA starts no replica.",
+        "Its users wait, and get 503 after scaling.activationTimeout.",
+        "kubectl describe scaledobject {{ $labels.service }} -n {{ $labels.namespace }}",
     ),
     Alert(
         "HearthKedaNotListening",
-        f"sum {_BY} (hearth_scaler_streams) == 0 and {_ON} hearth:replicas == 0 {_NOT_PAUSED}",
+        f'sum {_BY} (hearth_scaler_streams) == 0 and {_ON} hearth:phase{{phase="ScaledToZero"}} == 1 {_NOT_PAUSED}',
         "5m",
         "warning",
-        "KEDA has no stream open for LLMService {{ $labels.namespace }}/{{ $labels.service }}: a cold start waits for its poll.",
+        f"KEDA has no stream open for {_WHO}, which is at zero.",
+        "Its next cold start begins up to half a minute later, when KEDA polls.",
+        "kubectl describe scaledobject {{ $labels.service }} -n {{ $labels.namespace }}",
     ),
     Alert(
         "HearthQueueFull",
@@ -124,37 +167,60 @@ ALERTS = (
         "> 0.01 * hearth:responses:increase10m",
         "2m",
         "warning",
-        "LLMService {{ $labels.namespace }}/{{ $labels.service }} refuses requests: its queue is full (endpoint.maxQueue).",
+        f"{_WHO} refuses more than 1 % of its requests: its queue is full (endpoint.maxQueue).",
+        "Some of its users get 429; clients that try again get through later.",
+        _PODS,
         "10m",
     ),
     Alert(
         "HearthEngineCrashLoop",
         # Between two restarts the kubelet waits for up to five minutes, and the phase may say Loading for a while.
-        f'max {_BY} (avg_over_time(hearth_llmservice_phase{{phase="Degraded"}}[10m])) > 0.3',
+        f'max {_BY} (avg_over_time(hearth_llmservice_phase{{phase="Degraded"}}[10m])) > 0.3 '
+        f"unless {_ON} max_over_time(hearth:paused[10m]) == 1",
         "1m",
         "critical",
-        "LLMService {{ $labels.namespace }}/{{ $labels.service }} is Degraded: its engine keeps exiting, or can't be started.",
+        f"{_WHO} is Degraded: its engine keeps exiting, or can't be started.",
+        "Nobody who asks for it gets an answer.",
+        _DESCRIBE,
+    ),
+    Alert(
+        "HearthServiceNotReady",
+        # Degraded has an alert of its own. A reason that comes and goes has been there for some of the time.
+        "max by (cluster, namespace, service, reason) (max_over_time(hearth_llmservice_not_ready[5m])) "
+        f'unless {_ON} max_over_time(hearth:phase{{phase="Degraded"}}[5m]) == 1 '
+        f"unless {_ON} max_over_time(hearth:paused[5m]) == 1",
+        "10m",
+        "warning",
+        f"{_WHO} is not Ready ({{{{ $labels.reason }}}}) until somebody acts.",
+        "Whoever asks for it may get no answer; the condition Ready says what is in the way.",
+        _DESCRIBE,
     ),
     Alert(
         "HearthActivatorDown",
-        'absent(hearth_build_info{role="activator"})',
+        _gone("activator"),
         "1m",
         "critical",
-        "No activator is scraped: no model can be reached through Hearth.",
+        "No activator is scraped{{ with $labels.cluster }} in cluster {{ . }}{{ end }}: no model can be reached through Hearth, or scraping is broken.",
+        "Users of every model get no connection.",
+        "kubectl get pods -n hearth-system -l app.kubernetes.io/component=activator -o wide",
     ),
     Alert(
         "HearthScalerDown",
-        'absent(hearth_build_info{role="scaler"})',
+        _gone("scaler"),
         "1m",
         "critical",
-        "No scaler is scraped: KEDA can't learn of demand, and sleeping models stay asleep.",
+        "No scaler is scraped{{ with $labels.cluster }} in cluster {{ . }}{{ end }}: KEDA can't learn of demand, or scraping is broken.",
+        "Sleeping models stay asleep: their users wait, and get 503. Models that run stay as they are.",
+        "kubectl get pods -n hearth-system -l app.kubernetes.io/component=scaler -o wide",
     ),
     Alert(
         "HearthFault",
         "sum by (cluster, role, where) (increase(hearth_faults_total[15m])) > 0",
         "1m",
         "warning",
-        "A {{ $labels.role }} met an error of its own ({{ $labels.where }}): one object or request is not served; the others are.",
+        "A {{ $labels.role }} met an error of its own ({{ $labels.where }}).",
+        "One object or request is not served; the others are.",
+        "kubectl logs -n hearth-system -l app.kubernetes.io/component={{ $labels.role }} --prefix --tail=-1 --since=30m | grep '\"fault contained\"'",
     ),
     Alert(
         "HearthReconcileErrors",
@@ -162,21 +228,29 @@ ALERTS = (
         "sum by (cluster) (increase(hearth_controller_reconcile_errors_total[10m])) > 3",
         "10m",
         "warning",
-        "Looks of the controller at LLMServices fail again and again: what they want is not applied.",
+        "The controller's looks at LLMServices fail again and again.",
+        "What was changed in an LLMService is not applied; what serves goes on.",
+        "kubectl logs -n hearth-system -l app.kubernetes.io/component=controller --prefix --tail=-1 --since=15m | grep '\"not reconciled\"'",
     ),
     Alert(
         "HearthNoLeader",
-        "(sum by (cluster) (hearth_controller_leader) < 1) or absent(hearth_controller_leader)",
+        "(sum by (cluster) (hearth_controller_leader) < 1) "
+        "or (count by (cluster) (hearth_build_info) unless on (cluster) hearth_controller_leader) "
+        "or on () absent(hearth_controller_leader)",
         "1m",
         "warning",
-        "No controller holds the Lease: changed LLMServices are not applied, and no status is written.",
+        "No controller works{{ with $labels.cluster }} in cluster {{ . }}{{ end }}.",
+        "Changed LLMServices are not applied and no status is written; models go on serving and scaling.",
+        "kubectl get lease,pods -n hearth-system",
     ),
     Alert(
         "HearthTwoLeaders",
         "sum by (cluster) (hearth_controller_leader) > 1",
         "1m",
         "critical",
-        "Two controllers lead: each writes what the other does not know of.",
+        "{{ $value }} controllers lead at a time{{ with $labels.cluster }} in cluster {{ . }}{{ end }}.",
+        "Each writes what the other does not know of; models go on serving.",
+        "kubectl get pods -A -l app.kubernetes.io/part-of=hearth,app.kubernetes.io/component=controller -o wide",
     ),
 )
 
@@ -184,6 +258,11 @@ ALERTS = (
 def runbook(alert: Alert) -> str:
     """Where it says what to do, from the project's root."""
     return f"docs/runbooks/{alert.name}.md"
+
+
+def description(alert: Alert) -> str:
+    """What it does to whom, and where to begin."""
+    return f"{alert.hurt} Look: {alert.look}"
 
 
 def rules() -> dict[str, Any]:
@@ -196,7 +275,11 @@ def rules() -> dict[str, Any]:
             "for": alert.lasting,
             **({"keep_firing_for": alert.kept} if alert.kept else {}),
             "labels": {"severity": alert.severity},
-            "annotations": {"summary": alert.summary, "runbook_url": runbook(alert)},
+            "annotations": {
+                "summary": alert.summary,
+                "description": description(alert),
+                "runbook_url": f"{RUNBOOKS}/{alert.name}.md",
+            },
         }
         for alert in ALERTS
     ]

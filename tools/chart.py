@@ -1,4 +1,4 @@
-"""The Helm chart in deploy/chart, from the manifests in deploy/base, monitoring and crds: they can't differ.
+"""The Helm chart in deploy/chart, from what is in deploy/base, monitoring, dashboards and crds: they can't differ.
 
 What users set is taken out of the manifests and becomes the chart's values, with the manifests' own figures as their
 defaults: with default values the chart is what `kubectl apply -k deploy/` applies. Everything else is copied as it is.
@@ -20,13 +20,14 @@ from typing import Any
 import yaml
 
 from hearth.api.keys import DEFAULT_KEYS_SECRET
+from tools.alerts import RUNBOOKS
 
 Document = dict[str, Any]
 
 NAMESPACE = "hearth-system"
 ROLES = ("controller", "activator", "scaler")
 _LOOKING_AFTER = ("controller", "activator")  # the LLMServices of all namespaces, or of some
-_NAMESPACED_NAMES = re.compile(rf"hearth-({'|'.join((*ROLES, 'view', 'edit'))})\b")
+_NAMESPACED_NAMES = re.compile(rf"hearth-({'|'.join((*ROLES, 'view', 'edit', 'engines'))})\b")
 _ACCOUNT = "hearth-system/hearth-activator"
 _CLUSTER_SCOPED = ("ClusterRole", "ClusterRoleBinding")
 _HEAD = "# Generated from deploy/base by `make generate`.\n"
@@ -64,6 +65,42 @@ _RUNTIMES = """{{- range .Values.runtimes }}
 {{- end }}
 """
 
+_RULES = """{{- if .Values.prometheusRule.enabled }}
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: {{ include "hearth.name" . }}
+  namespace: {{ .Release.Namespace }}
+  {{- with .Values.prometheusRule.labels }}
+  labels: {{ toJson . }}
+  {{- end }}
+spec:
+{{ .Files.Get "files/rules.yaml" | replace "RUNBOOKS" (.Values.prometheusRule.runbookUrl | trimSuffix "/") |
+replace "SYSTEM" .Release.Namespace | indent 2 }}
+{{- end }}
+"""
+
+_DASHBOARDS = """{{- if .Values.dashboards.enabled }}
+{{- range $path, $_ := .Files.Glob "files/*.json" }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ include "hearth.name" $ }}-dashboard-{{ base $path | trimSuffix ".json" | trimPrefix "hearth-" }}
+  namespace: {{ $.Release.Namespace }}
+  {{- with $.Values.dashboards.labels }}
+  labels: {{ toJson . }}
+  {{- end }}
+  {{- with $.Values.dashboards.annotations }}
+  annotations: {{ toJson . }}
+  {{- end }}
+data:
+  {{ base $path }}: {{ $.Files.Get $path | toJson }}
+{{- end }}
+{{- end }}
+"""
+
 _NOTES = """Hearth is in namespace {{ .Release.Namespace }}.
 
 {{- if not (.Capabilities.APIVersions.Has "keda.sh/v1alpha1") }}
@@ -88,7 +125,10 @@ _SAID: dict[str, str] = {
     "namespaces": "Those whose LLMServices are looked after, with rights there alone; all where empty.",
     "apiKeySecrets": "Names of the Secrets, in any namespace, that activators may be let read for API keys.",
     "networkPolicy": "Who may reach which port.",
-    "podMonitor": "For Prometheus' operator; labels are what it selects by.",
+    "podMonitor": "For Prometheus' operator: it scrapes the roles, and with `engines` the engines too. labels are\n"
+    "# what it selects by; kube-prometheus-stack selects by {release: THE NAME OF ITS RELEASE}.",
+    "prometheusRule": "The alerts, for Prometheus' operator. runbookUrl is where the folder of the runbooks is read.",
+    "dashboards": "ConfigMaps with Grafana's dashboards; labels are what its sidecar selects by.",
     "runtimes": "Bundled InferenceRuntimes to install, such as [nvidia-vllm].",
     "activator": "apiKeys is NAME or NAME/KEY of a Secret in the release's namespace, one of apiKeySecrets: its keys\n"
     "# open every LLMService that has none of its own; where it is empty, those need no key. extraArgs are any flags\n"
@@ -106,7 +146,8 @@ _BEYOND_GRACE = 30
 
 
 def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
-    """The chart's files, by path; `deploy` is the folder that has base/, monitoring/ and crds/."""
+    """The chart's files, by path; `deploy` is the folder that has base/, monitoring/,
+    dashboards/ and crds/."""
     values: Document = {
         "image": _image(deploy),
         "imagePullSecrets": [],
@@ -116,7 +157,9 @@ def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
         "namespaces": [],
         "apiKeySecrets": [DEFAULT_KEYS_SECRET],
         "networkPolicy": {"enabled": True},
-        "podMonitor": {"enabled": False, "labels": {}},
+        "podMonitor": {"enabled": False, "engines": True, "labels": {}},
+        "prometheusRule": {"enabled": False, "labels": {}, "runbookUrl": RUNBOOKS},
+        "dashboards": {"enabled": False, "labels": {"grafana_dashboard": "1"}, "annotations": {}},
         "runtimes": [],
     }
     files: dict[str, str] = {}
@@ -125,8 +168,15 @@ def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
             continue  # Helm installs into a namespace that it is given
         documents = [_template(document, values) for document in yaml.safe_load_all(source.read_text())]
         files[f"templates/{source.name}"] = _HEAD + "".join(documents)
-    for monitor in yaml.safe_load_all((deploy / "monitoring" / "podmonitors.yaml").read_text()):
-        files["templates/podmonitors.yaml"] = _HEAD + _template(monitor, values)
+    monitors = yaml.safe_load_all((deploy / "monitoring" / "podmonitors.yaml").read_text())
+    files["templates/podmonitors.yaml"] = _HEAD + "".join(_template(monitor, values) for monitor in monitors)
+    rules = (deploy / "monitoring" / "rules.yaml").read_text().partition("\n")[2]
+    assert not re.search("RUNBOOKS|SYSTEM", rules), "words that stand for values"
+    files["files/rules.yaml"] = rules.replace(RUNBOOKS, "RUNBOOKS").replace(NAMESPACE, "SYSTEM")
+    files["templates/prometheusrule.yaml"] = _RULES
+    for board in sorted((deploy / "dashboards").glob("*.json")):
+        files[f"files/{board.name}"] = board.read_text()
+    files["templates/dashboards.yaml"] = _DASHBOARDS
     for crd in sorted((deploy / "crds").glob("*.yaml")):
         files[f"crds/{crd.name}"] = crd.read_text()
     for runtime in sorted(runtimes.glob("*.yaml")):
@@ -185,6 +235,8 @@ def _template(document: Document, values: Document) -> str:
             condition = "$.Values.networkPolicy.enabled"
         case "PodMonitor":
             condition = "$.Values.podMonitor.enabled"
+            if "namespaceSelector" in document["spec"]:  # of engines, which are where LLMServices are
+                condition = f"and {condition} $.Values.podMonitor.engines"
             metadata["WITH__labels__podMonitor.labels"] = None
         case "Service" if role == "activator":
             metadata["WITH__annotations__activator.service.annotations"] = None
@@ -225,7 +277,7 @@ def _deployment(document: Document, role: str, values: Document) -> None:
         "topologySpreadConstraints": [],
         "priorityClassName": "",
         "podLabels": {},
-        "podAnnotations": metadata["annotations"],
+        "podAnnotations": {},
         "podSecurityContext": pod["securityContext"],
         "containerSecurityContext": container["securityContext"],
         "serviceAccount": {"create": True, "name": "", "annotations": {}},
@@ -260,7 +312,7 @@ def _deployment(document: Document, role: str, values: Document) -> None:
         container["args"].append("NAMESPACES__")
     container["args"].append(f"MORE__{role}.extraArgs")
     metadata["labels"][f"MORE__{role}.podLabels"] = None
-    metadata["annotations"] = f"SET__{role}.podAnnotations"
+    metadata[f"WITH__annotations__{role}.podAnnotations"] = None
     pod["serviceAccountName"] = f"ACCOUNT__{role}"
     pod["securityContext"] = f"SET__{role}.podSecurityContext"
     pod[f"ELSE__topologySpreadConstraints__{role}.topologySpreadConstraints"] = pod.pop("topologySpreadConstraints")
@@ -293,6 +345,11 @@ def _expressions(text: str) -> str:
     text = re.sub(
         r"(?m)^( *)ELSE__(\w+?)__([\w.]+):\n((?:\1[ -].*\n)+)",
         r"\1{{- with $.Values.\3 }}\n\1\2: {{ toJson . }}\n\1{{- else }}\n\1\2:\n\4\1{{- end }}\n",
+        text,
+    )
+    text = re.sub(
+        r"(?m)^( *)any: true\n",
+        r"\1{{- with $.Values.namespaces }}\n\1matchNames: {{ toJson . }}\n\1{{- else }}\n\1any: true\n\1{{- end }}\n",
         text,
     )
     text = re.sub(r"SET__([\w.]+)", r"{{ toJson $.Values.\1 }}", text)
@@ -372,7 +429,11 @@ def _schema(runtimes: list[str]) -> Document:
         # A right without names would be one on every Secret: `null` is none, and neither are an older release's values.
         "apiKeySecrets": {"type": "array", "items": {"type": "string", "pattern": _OBJECT_NAME}, "minItems": 1},
         "networkPolicy": _object({"enabled": flag}),
-        "podMonitor": _object({"enabled": flag, "labels": texts}),
+        "podMonitor": _object({"enabled": flag, "engines": flag, "labels": texts}),
+        "prometheusRule": _object(
+            {"enabled": flag, "labels": texts, "runbookUrl": {"type": "string", "pattern": "^https?://"}}
+        ),
+        "dashboards": _object({"enabled": flag, "labels": texts, "annotations": texts}),
         "runtimes": {"type": "array", "items": {"enum": runtimes}, "uniqueItems": True},
         **dict.fromkeys(ROLES, _object(role)),
         "activator": _object(

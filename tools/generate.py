@@ -22,6 +22,7 @@ from tools.crd import as_yaml, inferenceruntime_crd, llmservice_crd
 from tools.dashboards import DASHBOARDS, as_json
 from tools.metrics import metrics_page
 from tools.reference import reference
+from tools.scrape import scrape_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,6 +78,7 @@ def generate_monitoring(out: Path) -> list[Path]:
     """Write dashboards and rules into `out`/deploy and return the files, relative to `out`."""
     made = {Path("deploy/dashboards") / f"{board.uid}.json": as_json(board) for board in DASHBOARDS}
     made |= {Path("deploy/monitoring") / name: text for name, text in monitoring_files().items()}
+    made[Path("deploy/monitoring/scrape.yaml")] = scrape_page(ROOT / "deploy/monitoring/podmonitors.yaml")
     for path, text in made.items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_text(text)
@@ -84,7 +86,8 @@ def generate_monitoring(out: Path) -> list[Path]:
 
 
 def generate_chart(out: Path) -> list[Path]:
-    """Write the chart into `out`/deploy/chart, with the CRDs of `out`, and return the files, relative to `out`."""
+    """Write the chart into `out`/deploy/chart, with the CRDs, rules and dashboards of `out`, and return the files,
+    relative to `out`."""
     for name in ("base", "kustomization.yaml", "monitoring/podmonitors.yaml"):
         (out / "deploy" / name).parent.mkdir(parents=True, exist_ok=True)
         (out / "deploy" / name).symlink_to(ROOT / "deploy" / name)
@@ -97,13 +100,13 @@ def generate_chart(out: Path) -> list[Path]:
     return made
 
 
-GENERATORS = (  # the chart takes the CRDs
+GENERATORS = (  # the chart takes CRDs, rules and dashboards
     generate_stubs,
     generate_crds,
+    generate_monitoring,
     generate_chart,
     generate_reference,
     generate_metrics,
-    generate_monitoring,
 )
 
 

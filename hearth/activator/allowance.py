@@ -47,9 +47,11 @@ class Bucket:
         return max(0.0, (amount - self.level(now)) * self._seconds / self.limit)
 
     def relimited(self, limit: int, now: float) -> "Bucket":
-        """The same with another limit: what was taken is taken."""
+        """The same with another limit. What was taken is taken of a larger one; a smaller one is as full as this: of it
+        all would be gone, for hours."""
+        level = self.level(now)
         made = Bucket(limit, self._seconds, now)
-        made.take(self.limit - self.level(now), now)
+        made.take(min(self.limit - level, limit * (1 - level / self.limit)), now)
         return made
 
 
@@ -98,6 +100,11 @@ class Allowance:
             self._requests.take(1.0, now)
         self.at_a_time += 1
         self.counts.requests += 1
+
+    def refund(self, now: float) -> None:
+        """A request that was let in here was refused elsewhere, and counts for nothing. `leave` is called too."""
+        if self._requests is not None:
+            self._requests.take(-1.0, now)
 
     def leave(self, tokens: int, now: float) -> None:
         """A request is over, for which so many tokens were read and written."""

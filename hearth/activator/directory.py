@@ -4,7 +4,7 @@ Pure state, fed with objects as the API server has them.
 """
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -41,6 +41,10 @@ class Policy:
     concurrency: int
     prefix_affinity: bool
     listed: bool
+    first_byte_timeout: float = 0.0
+    """0: none."""
+    idle_timeout: float = 0.0
+    """0: none."""
     cold_starts_per_hour: int | None = None
     keys: KeySource | None = None
     """Where its own API keys are."""
@@ -88,6 +92,8 @@ def policy_of(service: LLMService) -> Policy:
         concurrency=endpoint.concurrency,
         prefix_affinity=endpoint.balancing == "prefix",
         listed=endpoint.open_ai_compatible,
+        first_byte_timeout=endpoint.timeouts.first_byte.total_seconds(),
+        idle_timeout=endpoint.timeouts.idle.total_seconds(),
         cold_starts_per_hour=cold.max_per_hour,
         keys=KeySource(service.metadata.namespace, keys.name, keys.entry) if keys is not None else None,
     )
@@ -101,6 +107,7 @@ class Directory:
         self._entries: dict[ServiceKey, Entry] = {}
         self._by_name: dict[str, set[ServiceKey]] = defaultdict(set)
         self._oldest: dict[str, Entry] = {}  # of those that are listed, who has a name by itself
+        self._more_paths: Counter[str] = Counter()  # what runtimes add, by the number of LLMServices that have it
         self._answered: dict[ServiceKey, frozenset[str]] = {}  # who starts, and is ready in its own words
         self._slices: dict[tuple[str, str], tuple[ServiceKey, tuple[Endpoint, ...]]] = {}
 
@@ -116,7 +123,8 @@ class Directory:
         key = ServiceKey(*at)
         if item is None:
             self._answered.pop(key, None)
-            if self._entries.pop(key, None) is not None:
+            if (gone := self._entries.pop(key, None)) is not None:
+                self._more_paths -= Counter(gone.paths)
                 self._by_name[key[1]].discard(key)
                 self._note_oldest(key, None)
                 self._on_change(key, None)
@@ -208,7 +216,15 @@ class Directory:
         """What a client writes as `model`: the name, or namespace/name where an older LLMService has the name."""
         return entry.key[1] if self._oldest.get(entry.key[1]) is entry else "/".join(entry.key)
 
+    def serves(self, path: str) -> bool:
+        """Whether any LLMService's runtime adds this path."""
+        return path in self._more_paths
+
     def _set(self, entry: Entry) -> None:
+        before = self._entries.get(entry.key)
+        if before is None or before.paths != entry.paths:
+            self._more_paths += Counter(entry.paths)
+            self._more_paths -= Counter(before.paths if before is not None else ())
         self._entries[entry.key] = entry
         self._note_oldest(entry.key, entry)
         self._on_change(entry.key, entry)

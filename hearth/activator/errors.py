@@ -44,6 +44,8 @@ class ApiError(Exception):
     allow: tuple[str, ...] = ()
     more: tuple[tuple[bytes, bytes], ...] = ()
     """Header fields of this answer alone."""
+    limit: bool = False
+    """Whether it is a limit that says exactly when there is room: sooner it would be asked for nothing."""
 
     def body(self, dialect: Dialect = "openai") -> bytes:
         if dialect == "anthropic":
@@ -67,7 +69,12 @@ class ApiError(Exception):
         if self.status == 415:
             headers.append((b"accept-encoding", b"gzip, deflate, zstd"))  # RFC 9110, 15.5.16
         if self.retry_after is not None:
-            headers.append((b"retry-after", b"%d" % min(max(1, math.ceil(self.retry_after)), MAX_RETRY_AFTER_SECONDS)))
+            seconds = max(1, math.ceil(self.retry_after))
+            if seconds > MAX_RETRY_AFTER_SECONDS and self.limit:
+                headers.append((b"x-should-retry", b"false"))  # OpenAI's and Anthropic's SDKs raise at once
+            elif seconds > MAX_RETRY_AFTER_SECONDS:
+                seconds = MAX_RETRY_AFTER_SECONDS
+            headers.append((b"retry-after", b"%d" % seconds))
         return headers
 
 
@@ -121,6 +128,7 @@ def limited(limit: str, wait: float, more: tuple[tuple[bytes, bytes], ...] = ())
         "rate_limit_error",
         "rate_limit_exceeded",
         retry_after=wait,
+        limit=True,
         more=more,
     )
 
@@ -130,10 +138,11 @@ def starts_limited(service: str, limit: int, whose: str, wait: float) -> ApiErro
     return ApiError(
         429,
         f"LLMService {service} has no replica, and a cold start for this request would be one more than the {limit} an "
-        f"hour {whose}; try again later.",
+        f"hour {whose}; try again in {math.ceil(wait)} s.",
         "rate_limit_error",
         "cold_starts_limited",
         retry_after=wait,
+        limit=True,
     )
 
 
@@ -304,6 +313,16 @@ def engine_failed(service: str, reason: str) -> ApiError:
         f"No replica of LLMService {service} answered this request: {reason}.",
         "server_error",
         "engine_failed",
+    )
+
+
+def engine_silent(service: str, field: str, seconds: float) -> ApiError:
+    """`field` of endpoint.timeouts."""
+    return ApiError(
+        504,
+        f"LLMService {service}: nothing of an answer came for {seconds:g} s (endpoint.timeouts.{field}).",
+        "server_error",
+        "engine_timeout",
     )
 
 

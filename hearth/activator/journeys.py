@@ -19,12 +19,15 @@ Outcome = Literal["answered", "rejected", "broken", "left", "stopped"]
 
 @dataclass(slots=True, eq=False)
 class Journey:
-    """Times in nanoseconds since 1970, 0 where it did not come to that; those of the last replica that was asked."""
+    """Times in nanoseconds since 1970, 0 where it did not come to that; those of the last replica that was asked.
+    `path` is the engine's, `prefix` what stood before it."""
 
     service: str
     request_id: str
     method: str
     path: str
+    prefix: str
+    scheme: str
     model: str | None
     stream: bool
     headers: Sequence[tuple[bytes, bytes]]
@@ -44,9 +47,12 @@ class Journey:
 
 
 class Observer(Protocol):
-    """`begin` when a request is let into the gate of its LLMService, `over` once when it is over."""
+    """`begin` when a request is let into the gate of its LLMService, `sent` when a replica is asked, `failed` when that
+    one failed before its first byte, so that the request waits again or ends; `over` once when it is over."""
 
     def begin(self, journey: Journey) -> None: ...
+    def sent(self, journey: Journey) -> None: ...
+    def failed(self, journey: Journey, why: str) -> None: ...
     def over(self, journey: Journey) -> None: ...
 
 
@@ -61,13 +67,25 @@ class Journeys:
 
     def begin(self, service: str, asked: "Inference") -> Journey:
         made = Journey(
-            *(service, asked.request_id, asked.method, asked.path, asked.model, asked.stream),
+            *(service, asked.request_id, asked.method, asked.path, asked.prefix, asked.request.scheme, asked.model),
+            asked.stream,
             asked.request.headers,
             arrived=time.time_ns(),
         )
         for observer in self._observers:
             observer.begin(made)
         return made
+
+    def sent(self, journey: Journey, address: str) -> None:
+        journey.sent, journey.address = time.time_ns(), address
+        for observer in self._observers:
+            observer.sent(journey)
+
+    def failed(self, journey: Journey, why: str) -> None:
+        for observer in self._observers:
+            observer.failed(journey, why)
+        journey.retries += 1
+        journey.sent = journey.connected = 0
 
     def over(self, journey: Journey, outcome: Outcome, status: int) -> None:
         journey.over, journey.outcome, journey.status = time.time_ns(), outcome, status
@@ -79,6 +97,12 @@ class AccessLog:
     """A line for each request."""
 
     def begin(self, journey: Journey) -> None:
+        pass
+
+    def sent(self, journey: Journey) -> None:
+        pass
+
+    def failed(self, journey: Journey, why: str) -> None:
         pass
 
     def over(self, journey: Journey) -> None:

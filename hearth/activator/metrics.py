@@ -11,9 +11,8 @@ from hearth.activator.allowance import REASONS as KEY_REASONS
 from hearth.activator.allowance import KeyCounts
 from hearth.activator.lane.tally import REASONS
 from hearth.api.key import ServiceKey
-from hearth.coldstart import PHASES
 from hearth.http1.limits import Budget
-from hearth.metrics import SERVICE_LABELS, START_BUCKETS, Collected, Metric
+from hearth.metrics import SERVICE_LABELS, Collected, Metric
 
 if TYPE_CHECKING:
     from hearth.activator.lane.gate import Gate
@@ -25,6 +24,12 @@ MAX_QUEUE = Metric(
 )
 ENDPOINTS = Metric("gauge", "hearth_activator_ready_endpoints", "Replicas that requests may go to.", SERVICE_LABELS)
 ADMITTED = Metric("counter", "hearth_activator_admitted_requests_total", "Requests let in.", SERVICE_LABELS)
+COLD = Metric(
+    "counter",
+    "hearth_activator_cold_requests_total",
+    "Requests let in while no replica was ready: each of them waits for a cold start.",
+    SERVICE_LABELS,
+)
 REJECTED = Metric(
     "counter",
     "hearth_activator_rejected_requests_total",
@@ -76,19 +81,6 @@ STARTS = Metric(
     "Cold starts that a request asked for: those that budgets count.",
     SERVICE_LABELS,
 )
-COLD_START = Metric(
-    "histogram",
-    "hearth_activator_cold_start_seconds",
-    "From the first request to the first ready replica.",
-    SERVICE_LABELS,
-    START_BUCKETS,
-)
-PHASE = Metric(
-    "counter",
-    "hearth_activator_cold_start_phase_seconds_total",
-    f"What the cold starts that `hearth_activator_cold_start_seconds` counts spent in each phase: {', '.join(PHASES)}.",
-    (*SERVICE_LABELS, "phase"),
-)
 ELAPSED = Metric(
     "gauge",
     "hearth_activator_cold_start_elapsed_seconds",
@@ -131,8 +123,21 @@ TURNED_AWAY = Metric(
 STREAMS = Metric("gauge", "hearth_activator_demand_streams", "Scalers that listen to this activator's demand.")
 
 METRICS = [
-    *(WAITING, IN_FLIGHT, MAX_QUEUE, ENDPOINTS, ADMITTED, REJECTED, UNROUTED, RESPONSES, BYTES, EVENTS, HEARTBEATS),
-    *(RETRIES, BROKEN, LEFT, HELD, FIRST_BYTE, COLD_START, PHASE, ELAPSED, EXPECTED, STREAMS, BUFFERED, BUDGET),
+    *(
+        WAITING,
+        IN_FLIGHT,
+        MAX_QUEUE,
+        ENDPOINTS,
+        ADMITTED,
+        COLD,
+        REJECTED,
+        UNROUTED,
+        RESPONSES,
+        BYTES,
+        EVENTS,
+        HEARTBEATS,
+    ),
+    *(RETRIES, BROKEN, LEFT, HELD, FIRST_BYTE, ELAPSED, EXPECTED, STREAMS, BUFFERED, BUDGET),
     *(OVER_BUDGET, TURNED_AWAY, STARTS, KEY_REQUESTS, KEY_TOKENS, KEY_LIMITED),
 ]
 
@@ -174,6 +179,7 @@ class ActivatorMetrics:
         yield MAX_QUEUE.of((key, gate.hold.max_queue) for key, gate in gates)
         yield ENDPOINTS.of((key, len(gate.entry.ready)) for key, gate in gates)
         yield ADMITTED.of((key, gate.tally.admitted) for key, gate in gates)
+        yield COLD.of((key, gate.tally.cold) for key, gate in gates)
         yield BYTES.of((key, gate.tally.bytes) for key, gate in gates)
         yield EVENTS.of((key, gate.tally.events) for key, gate in gates)
         yield HEARTBEATS.of((key, gate.tally.heartbeats) for key, gate in gates)
@@ -187,14 +193,8 @@ class ActivatorMetrics:
         yield RESPONSES.of(
             ((*key, str(code)), count) for key, gate in gates for code, count in gate.tally.responses.items()
         )
-        yield HELD.of_timings((key, gate.tally.held.counts, gate.tally.held.total) for key, gate in gates)
-        yield FIRST_BYTE.of_timings(
-            (key, gate.tally.first_byte.counts, gate.tally.first_byte.total) for key, gate in gates
-        )
-        yield COLD_START.of_timings(
-            (key, gate.tally.cold_start.counts, gate.tally.cold_start.total) for key, gate in gates
-        )
-        yield PHASE.of(((*key, phase), spent) for key, gate in gates for phase, spent in gate.tally.phases.items())
+        yield HELD.of_timings((key, gate.tally.held) for key, gate in gates)
+        yield FIRST_BYTE.of_timings((key, gate.tally.first_byte) for key, gate in gates)
         yield ELAPSED.of((key, gate.cold_starts.elapsed(now)) for key, gate in gates)
         yield EXPECTED.of(
             (key, expected) for key, gate in gates if (expected := gate.cold_starts.expected()) is not None

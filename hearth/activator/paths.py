@@ -72,14 +72,39 @@ RESERVED: Final = frozenset(("v1", "v2", "hearth", "healthz", "readyz", "metrics
 """First segments of paths that are the API's own, whatever a namespace is called."""
 
 
-def path_of(path: str, more: frozenset[str] = frozenset()) -> Path | None:
-    """What is known of a path; None: it is not served. `more`: what an InferenceRuntime adds."""
+def path_of(path: str, *, more: bool = False) -> Path | None:
+    """What is known of a path; None: it is not served. `more`: an InferenceRuntime adds it."""
     known = PATHS.get(path)
     if known is not None:
         return known
     if _RESPONSES.fullmatch(path):
         return _RESPONSE
-    return Path(document=False) if path in more else None
+    return Path(document=False) if more else None
+
+
+def route_of(path: str, prefix: str) -> str:
+    """The path as a pattern: of all that ask the same thing the same one. `prefix` is what stands before the engine's
+    path."""
+    found = _RESPONSES.fullmatch(path)
+    route = f"/v1/responses/{{response_id}}{found[1] or ''}" if found is not None else path
+    return f"/{{namespace}}/{{name}}{route}" if prefix else route
+
+
+_OPERATIONS: Final = {
+    "/v1/chat/completions": "chat",
+    "/v1/messages": "chat",
+    "/v1/responses": "chat",
+    "/v1/completions": "text_completion",
+    "/v1/embeddings": "embeddings",
+}
+
+
+def operation_of(path: str) -> str | None:
+    """What a path asks of a model, by OpenTelemetry's names; None where they have none.
+
+    https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
+    """
+    return _OPERATIONS.get(path)
 
 
 def likely(path: str) -> str | None:

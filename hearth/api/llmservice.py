@@ -393,6 +393,22 @@ class Authentication(ApiModel):
     )
 
 
+class Timeouts(ApiModel):
+    """How long nothing may come of a request that a replica has. In front of a hung engine a request would stay for
+    ever, and keep the replica."""
+
+    first_byte: Duration = Field(
+        timedelta(hours=1),
+        description="From when a replica has the request to its answer's first byte; the whole answer, where it is not "
+        "streamed. Then 504. 0s: never.",
+    )
+    idle: Duration = Field(
+        timedelta(minutes=10),
+        description="Between two pieces of an answer, whoever of replica and client is slow; then the answer is broken "
+        "off. 0s: never.",
+    )
+
+
 class Endpoint(ApiModel):
     """How the service is reached."""
 
@@ -404,6 +420,7 @@ class Endpoint(ApiModel):
         1000, description="Requests that one activator admits at a time, waiting and in flight; over it 429."
     )
     concurrency: Positive = Field(256, description="Requests that one activator sends to one replica at a time.")
+    timeouts: Timeouts = Field(default_factory=Timeouts)
     balancing: Literal["leastOutstanding", "prefix"] = Field(
         "leastOutstanding",
         description="leastOutstanding: the replica with the fewest requests; prefix: the one that has seen what the "

@@ -1,14 +1,18 @@
 """The command line. Thin: what a command needs is imported only when it runs, so that `hearth --help` is quick.
 
-Exit codes: 0 done; 1 it ran and failed, or somebody has to act; 2 what was given can't be used, nothing was started.
+Exit codes: 0 done; 1 it ran and failed, or somebody has to act; 2 what was given can't be used, the question could not
+be asked, or its answer not be written. 130 and 141 are what shells have for Ctrl-C and for a reader that has gone.
 """
 
 from hearth.cli import local, people, roles  # in the order in which --help lists them
 from hearth.cli.common import app
+from hearth.cli.terminal import speak_plainly, told
 
 __all__ = ["app", "local", "main", "people", "roles"]
 
 
 def main() -> None:
     """The entry point of the `hearth` command."""
-    app()
+    speak_plainly()
+    with told():
+        app()

@@ -2,6 +2,8 @@
 
 import enum
 import math
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -10,10 +12,11 @@ import typer
 from hearth.cli.common import AcceleratorPrice, app, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from hearth.api.inferenceruntime import InferenceRuntime
     from hearth.api.llmservice import LLMService
+    from hearth.emulators.mounts import Volumes
     from hearth.local.up import UpConfig
 
 
@@ -48,6 +51,14 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the OpenAI en
 HpaSync = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of the HPA (Kubernetes: 15).")]
 Engine = Annotated[
     EngineChoice, typer.Option(help="sim: the simulated engine; command: the container's own, if it is installed.")
+]
+MountOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mount",
+        help="With --engine command: what stands here for a path of the engines' containers, /app=FOLDER, or for a "
+        "PersistentVolumeClaim, CLAIM=FOLDER. Repeat for more.",
+    ),
 ]
 Accelerators = Annotated[
     list[str] | None,
@@ -97,11 +108,12 @@ def up(
     hpa_sync_seconds: HpaSync = 15.0,
     accelerator: Accelerators = None,
     accelerator_price: AcceleratorPrice = None,
+    mount: MountOptions = None,
 ) -> None:
     """Run LLMServices on this machine, without Kubernetes: the same activator, scaler, controller and rules."""
     from hearth.local.view import show
 
-    given = LocalOptions(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds)
+    given = LocalOptions(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, mount)
     _run_local(given, show, accelerator, accelerator_price)
 
 
@@ -136,6 +148,7 @@ class LocalOptions(NamedTuple):
     sim: list[str] | None
     assign: list[str] | None
     hpa_sync_seconds: float
+    mount: list[str] | None = None
 
 
 def _run_local(
@@ -161,11 +174,14 @@ def _run_local(
     known = _runtimes(given.runtimes)
     accelerators = _accelerators(known, given.vendor)
     devices = _devices(known, given.vendor, accelerator or [])
-    engines = EngineOptions(given.engine.value, _sim_arguments(given.sim or []))
+    mounts = _mounts(given.engine, given.mount or [])
+    sim_arguments = _sim_arguments(given.sim or [])
     objects = _rendered(services, known, accelerators)  # what can't be rendered is refused before anything starts
-    if given.engine is EngineChoice.command:
-        _check_commands(objects)
+    if given.engine is EngineChoice.command and (problems := [*_problems(objects, mounts)]):
+        refuse(*problems)
     with tempfile.TemporaryDirectory(prefix="hearth-") as folder:
+        volumes = _volumes(mounts, Path(folder)) if given.engine is EngineChoice.command else None
+        engines = EngineOptions(given.engine.value, sim_arguments, volumes=volumes)
         config = UpConfig(
             *(services, known, Path(folder), given.host, given.port),
             *(engines, given.hpa_sync_seconds, devices, accelerator_price),
@@ -184,29 +200,70 @@ def _run_local(
         raise typer.Exit(1)
 
 
-def _check_commands(objects: "list[dict[str, Any]]") -> None:
-    """Refuse engines that can't be commands of this machine."""
+def _mounts(engine: EngineChoice, given: list[str]) -> dict[str, str]:
+    """What --mount says: folders by a container's path or a claim's name."""
+    from hearth.api.base import SUBDOMAIN
+
+    mounts = {}
+    for assignment in given:
+        what, _, folder = assignment.partition("=")
+        place = Path(folder).expanduser().absolute()
+        if not folder or not re.fullmatch(f"/.+|{SUBDOMAIN}", what):
+            refuse(f"--mount: found {assignment!r}; expected PATH=FOLDER or CLAIM=FOLDER")
+        if engine is not EngineChoice.command:
+            refuse("--mount: found it with --engine sim, which reads no folder; expected --engine command beside it")
+        if not place.exists():
+            refuse(f"--mount {what}: found {folder!r}, which is not there; expected a folder of this machine")
+        mounts[what.rstrip("/")] = str(place)
+    return mounts
+
+
+def _volumes(mounts: dict[str, str], folder: Path) -> "Volumes":
+    """Claims without a given folder have one in the user's cache: what one cold start loaded is there at the next."""
+    from hearth.emulators.mounts import Volumes
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    image = {path: place for path, place in mounts.items() if path.startswith("/")}
+    claims = {name: place for name, place in mounts.items() if name not in image}
+    return Volumes(cache / "hearth" / "volumes", folder / "volumes", claims, image)
+
+
+def _pods(objects: "list[dict[str, Any]]") -> "Iterator[tuple[str, dict[str, Any]]]":
+    """(LLMService, its pods' spec)"""
+    for item in objects:
+        if item["kind"] == "Deployment":
+            name = f"LLMService {item['metadata']['namespace']}/{item['metadata']['name']}"
+            yield name, item["spec"]["template"]["spec"]
+
+
+def _problems(objects: "list[dict[str, Any]]", mounts: dict[str, str]) -> "Iterator[str]":
+    """Why engines can't be commands of this machine."""
     import shutil
 
-    problems = []
-    for item in objects:
-        if item["kind"] != "Deployment":
-            continue
-        (container,) = item["spec"]["template"]["spec"]["containers"]
-        service = f"LLMService {item['metadata']['namespace']}/{item['metadata']['name']}"
+    from hearth.emulators.mounts import Mounts, mounted
+
+    made = {item["metadata"]["name"] for item in objects if item["kind"] == "PersistentVolumeClaim"}
+    for service, spec in _pods(objects):
+        container = spec["containers"][0]
         command = container.get("command")
         if not command:
-            problems.append(
+            yield (
                 f"{service}: --engine command: its InferenceRuntime has no spec.container.command, only image "
                 f"{container['image']!r}, and no image is run here; give the runtime a command, or leave --engine out"
             )
-        elif shutil.which(command[0]) is None:
-            problems.append(
+        elif shutil.which(Mounts(mounts).text(command[0])) is None:
+            yield (
                 f"{service}: --engine command: spec.container.command of its InferenceRuntime: found {command[0]!r}, "
-                "which is no command of this machine; install it, or leave --engine out"
+                "which is no command of this machine; install it, say where its folder is with --mount, or leave "
+                "--engine out"
             )
-    if problems:
-        refuse(*problems)
+        for mount, volume in mounted(spec):  # in a cluster pods wait for a claim that nobody makes
+            claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+            if claim is not None and not {claim, mount["mountPath"]} & (made | mounts.keys()):
+                yield (
+                    f"{service}: --engine command: found PersistentVolumeClaim {claim!r} at {mount['mountPath']}, "
+                    f"which is not here; give its folder with --mount {claim}=FOLDER"
+                )
 
 
 def _services(files: list[str], assignments: list[str]) -> "list[LLMService]":

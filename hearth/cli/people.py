@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hearth.cli.common import Kubeconfig, TableOutput, app, print_data, refuse
+from hearth.cli.terminal import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -20,24 +21,26 @@ if TYPE_CHECKING:
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Namespace.  [default: the kubeconfig's, or default]")
 ]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.  [default: its current one]")]
 DataOutput = Annotated[TableOutput, typer.Option("--output", "-o", help="Format.")]
 
 
 @app.command()
 def top(
     kubeconfig: Kubeconfig = None,
+    context: Context = None,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only this one.  [default: all]")] = None,
     output: DataOutput = TableOutput.table,
 ) -> None:
-    """Every LLMService: replicas, queue, cold start. Live on a terminal; once elsewhere, and with -o json or yaml."""
-    from rich.console import Console
-
+    """Every LLMService: replicas, queue, what is in its way. Live on a terminal; once elsewhere, and as data."""
+    from hearth.commands.console import PipedConsole
     from hearth.commands.top import rows, table, watch
 
     async def run(access: "Access") -> int:
-        console = Console()
+        console = PipedConsole()
         async with access.client() as kube:
-            if output is TableOutput.table and console.is_terminal:
+            # What can't move its cursor would be shown nothing before the end.
+            if output is TableOutput.table and console.is_terminal and not console.is_dumb_terminal:
                 await watch(console, lambda: rows(kube, namespace))
             found = await rows(kube, namespace)
         if output is not TableOutput.table:
@@ -45,24 +48,25 @@ def top(
         else:
             from collections import defaultdict, deque
 
-            plain = console if console.is_terminal else Console(width=200)  # nothing is cut in a file
-            plain.print(table(found, defaultdict(deque)))
+            plain = console if console.is_terminal else PipedConsole(width=1000)  # nothing is folded in a file
+            plain.print(table(found, defaultdict(deque), plain.width))
         return 0
 
-    _ask_cluster(run, kubeconfig, namespace)
+    _ask_cluster(run, kubeconfig, namespace, context, stopped=0)
 
 
 @app.command()
 def status(
     name: Annotated[str, typer.Argument(help="NAME or NAMESPACE/NAME of an LLMService.")],
     kubeconfig: Kubeconfig = None,
+    context: Context = None,
     namespace: Namespace = None,
     output: DataOutput = TableOutput.table,
 ) -> None:
     """What one LLMService is doing, and why: down to KEDA, the HPA and its pods. Exit 1 where somebody has to act."""
-    from rich.console import Console
     from rich.markup import escape
 
+    from hearth.commands.console import PipedConsole
     from hearth.commands.status import explain, find
 
     within, separator, alone = name.rpartition("/")
@@ -79,7 +83,7 @@ def status(
         if output is not TableOutput.table:
             print_data(explanation.to_data(), output)
         else:
-            console = Console()
+            console = PipedConsole()
             for depth, link in enumerate(explanation.links):
                 mark = "[green]✓[/]" if link.well else "[red]✗[/]"
                 indent = "  " * min(depth, 4)
@@ -87,11 +91,11 @@ def status(
                 console.print(line, highlight=False, soft_wrap=True)
         return 0 if explanation.well and all(link.well for link in explanation.links) else 1
 
-    _ask_cluster(run, kubeconfig, namespace)
+    _ask_cluster(run, kubeconfig, namespace, context)
 
 
 @app.command()
-def doctor(kubeconfig: Kubeconfig = None, output: DataOutput = TableOutput.table) -> None:
+def doctor(kubeconfig: Kubeconfig = None, context: Context = None, output: DataOutput = TableOutput.table) -> None:
     """Whether a cluster has what Hearth needs; for what it has not, what to do. Exit 1 where something is missing."""
     from hearth.commands.doctor import examine
 
@@ -99,7 +103,7 @@ def doctor(kubeconfig: Kubeconfig = None, output: DataOutput = TableOutput.table
         async with access.client() as kube:
             return _show_checks(await examine(kube), output)
 
-    _ask_cluster(run, kubeconfig, None)
+    _ask_cluster(run, kubeconfig, None, context)
 
 
 runtime_app = typer.Typer(
@@ -115,7 +119,7 @@ def check(
         bool, typer.Option("--cluster", help="Ask kubectl's cluster too; --kubeconfig and --context do.")
     ] = False,
     kubeconfig: Kubeconfig = None,
-    context: Annotated[str | None, typer.Option(help="Of the kubeconfig.  [default: its current one]")] = None,
+    context: Context = None,
     output: DataOutput = TableOutput.table,
 ) -> None:
     """What an InferenceRuntime lacks, in its file and in a cluster; nothing is written. Exit 1 where it lacks any."""
@@ -144,19 +148,22 @@ def check(
 
     if cluster or kubeconfig is not None or context is not None:
         _ask_cluster(run, kubeconfig, None, context)
-    elif _show_checks(checks, output):
-        raise typer.Exit(1)
+    else:
+        with told():
+            code = _show_checks(checks, output)
+        raise typer.Exit(code)
 
 
 def _show_checks(checks: "Sequence[Check]", output: TableOutput) -> int:
     """Print checks; the exit code that they are."""
-    from rich.console import Console
     from rich.markup import escape
+
+    from hearth.commands.console import PipedConsole
 
     if output is not TableOutput.table:
         print_data([check.to_data() for check in checks], output)
     else:
-        console = Console()
+        console = PipedConsole()
         for check in checks:
             mark = "[green]✓[/]" if check.well else "[red]✗[/]"
             line = f"{mark} [bold]{escape(check.what)}[/]  {escape(check.found)}"
@@ -180,17 +187,18 @@ def chat(
 ) -> None:
     """Talk to a model: its cold start is shown as it goes, then its words as they come."""
     import httpx
-    from rich.console import Console
 
     from hearth.commands.chat import ChatFailed, Conversation, show
+    from hearth.commands.console import PipedConsole
 
     conversation = Conversation(url.rstrip("/").removesuffix("/v1"), model, key)
-    out, err = Console(), Console(stderr=True)
+    out, err = PipedConsole(), PipedConsole(stderr=True)
     # A held request is silent for a heartbeat's time at most; the largest interval that can be set is a minute.
     with httpx.Client(timeout=httpx.Timeout(10, read=90), trust_env=False) as client:
         for question in message if message is not None else _questions(err):
             try:
-                show(conversation.ask(client, question), out, err)
+                with told():
+                    show(conversation.ask(client, question), out, err)
             except ChatFailed as error:
                 typer.echo(f"hearth: {error}", err=True)
                 raise typer.Exit(1) from error
@@ -212,19 +220,22 @@ def _ask_cluster(
     run: "Callable[[Access], Coroutine[object, object, int]]",
     kubeconfig: Path | None,
     namespace: str | None,
-    context: str | None = None,
+    context: str | None,
+    *,
+    stopped: int = 130,
 ) -> None:
-    """Run a command that reads a cluster, and end with the exit code that it returns."""
+    """Run a command that reads a cluster, and end with the exit code that it returns; with `stopped` after Ctrl-C."""
     import asyncio
 
     from hearth.commands.access import Access
     from hearth.kube.errors import KubeError
 
     try:
-        code = asyncio.run(run(Access.find(kubeconfig, namespace, context)))
+        with told():
+            code = asyncio.run(run(Access.find(kubeconfig, namespace, context)))
     except KubeError as error:
-        refuse(f"{error}; give --kubeconfig, or set KUBECONFIG")
+        refuse(f"{error}; give --kubeconfig and --context, or set KUBECONFIG")
     except KeyboardInterrupt:
-        code = 0
+        code = stopped
     if code:
         raise typer.Exit(code)

@@ -17,11 +17,18 @@ class ChatFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A heartbeat: the phase of the cold start, seconds that it took, seconds still to come where known."""
+    """A heartbeat: the phase of the cold start, seconds that it took, seconds still to come where known, and what is in
+    its way."""
 
     phase: str
     elapsed: float
     remaining: float | None
+    trouble: str | None = None
+
+    @property
+    def what(self) -> str:
+        """What is waited for, in words."""
+        return self.phase if self.trouble is None else self.trouble
 
 
 @dataclass
@@ -58,7 +65,7 @@ class Conversation:
 
 def _piece(event: str, document: Any) -> Waiting | str:
     if event == "hearth.status":
-        return Waiting(document["phase"], document["elapsed"], document.get("eta"))
+        return Waiting(document["phase"], document["elapsed"], document.get("eta"), document.get("trouble"))
     if "error" in document:
         raise ChatFailed(document["error"].get("message") or "the model failed")
     choices = document.get("choices") or []
@@ -74,20 +81,21 @@ def _error_of(response: httpx.Response) -> str:
 
 def show(pieces: Iterator[Waiting | str], out: Console, err: Console) -> None:
     """The cold start on standard error, a bar on a terminal and lines elsewhere; the answer on standard output."""
-    bar = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}")
-    with Progress(*bar, console=err, transient=True, disable=not err.is_terminal) as progress:
+    moves = err.is_terminal and not err.is_dumb_terminal
+    bar = TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[left]}")
+    with Progress(*bar, console=err, transient=True, disable=not moves) as progress:
         task = progress.add_task("", total=None, left="", visible=False)
-        phase = None
+        told = None
         for piece in pieces:
             if isinstance(piece, Waiting):
                 total = None if piece.remaining is None else piece.elapsed + piece.remaining
                 left = f"{piece.elapsed:.0f} s" + ("" if total is None else f" of about {total:.0f} s")
                 progress.update(
-                    task, description=piece.phase, total=total, completed=piece.elapsed, left=left, visible=True
+                    task, description=piece.what, total=total, completed=piece.elapsed, left=left, visible=True
                 )
-                if not err.is_terminal and piece.phase != phase:
-                    phase = piece.phase
-                    err.print(f"{piece.phase}, {left}", highlight=False)
+                if not moves and piece.what != told:
+                    told = piece.what
+                    err.print(f"{told}, {left}", highlight=False, soft_wrap=True)
             elif piece:
                 progress.stop()
                 out.print(piece, end="", markup=False, highlight=False, soft_wrap=True)

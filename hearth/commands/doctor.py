@@ -10,6 +10,7 @@ from hearth.api.reasons import troubles
 from hearth.commands.access import listed
 from hearth.commands.check import Check
 from hearth.devices import claimed_resources, extended_resources, is_ready
+from hearth.emulators.version import is_local
 from hearth.group import GROUP
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import Forbidden, KubeError, Unanswered, Unavailable
@@ -54,7 +55,10 @@ _RIGHTS = {
 
 async def examine(kube: KubeClient) -> list[Check]:
     """Every check, in the order in which to mend. Raises KubeError where the API server can't be reached."""
-    made = [await _kubernetes(kube)]
+    version = text(await kube.get_object("/version"), "gitVersion")
+    if is_local(version):
+        return await _local(kube)
+    made = [_kubernetes(version)]
     checks: list[Callable[[KubeClient], Coroutine[Any, Any, list[Check]]]] = [
         *(_keda, _external_metrics, _crds, _roles, _scalers, rights, _accelerators, _services),
     ]
@@ -89,8 +93,17 @@ def version_of(written: str) -> tuple[int, int] | None:
         return None
 
 
-async def _kubernetes(kube: KubeClient) -> Check:
-    found = text(await kube.get_object("/version"), "gitVersion")
+async def _local(kube: KubeClient) -> list[Check]:
+    """Of a `hearth up`: its KEDA, HPA and nodes are parts of it, and it ends where one of them does. Devices are
+    counted where that was asked for; else every runtime can be used."""
+    devices = await _accelerators(kube)
+    if not devices[0].well:
+        devices = [Check("accelerators", True, "not counted; hearth up --accelerator NAME=COUNT counts them")]
+    here = Check("hearth up", True, "it runs, with KEDA, HPA, kubelet and the three roles on this machine")
+    return [here, *devices, *await _services(kube)]
+
+
+def _kubernetes(found: str) -> Check:
     version = version_of(found)
     well = version is not None and version >= OLDEST_KUBERNETES
     return Check("Kubernetes", well, found or "no version said", "upgrade to 1.31 or newer")

@@ -1,20 +1,27 @@
-"""`hearth top`: every LLMService, live. Reads what its status says, in a cluster and of a `hearth up` alike."""
+"""`hearth top`: every LLMService, live. Reads what its status says, in a cluster and of a `hearth up` alike.
+
+A terminal that is narrow is shown fewer columns. An API server that goes away is waited for, and what was seen last is
+shown with the time since.
+"""
 
 import asyncio
+import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from hearth.api.key import ServiceKey
+from hearth.api.reasons import must_act
 from hearth.kube.client import KubeClient
+from hearth.kube.errors import KubeError
 from hearth.kube.kinds import LLMSERVICE
-from hearth.kube.objects import KubeObject, mapping, name_of, namespace_of, number, text
+from hearth.kube.objects import KubeObject, condition, mapping, name_of, namespace_of, number, text
 
 REFRESH_SECONDS = 1.0
 _BARS = "▁▂▃▄▅▆▇█"
@@ -24,7 +31,8 @@ _STYLE = {"Ready": "green", "Loading": "yellow", "ScaledToZero": "dim", "Degrade
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One LLMService. `queue_depth` is None where nobody said; `eta` in seconds."""
+    """One LLMService. `queue_depth` is None where nobody said; `eta` in seconds; `reason` says why it is not Ready
+    until somebody acts, None where it is well."""
 
     namespace: str
     name: str
@@ -36,6 +44,7 @@ class Row:
     queue_depth: int | None
     cold_start: str | None
     eta: int | None
+    reason: str | None = None
 
     def to_data(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,7 +71,14 @@ def row(item: KubeObject) -> Row:
         number(status, "queueDepth") if "queueDepth" in status else None,
         text(start, "phase") or None,
         number(start, "eta") if "eta" in start else None,
+        _reason(item),
     )
+
+
+def _reason(item: KubeObject) -> str | None:
+    ready = condition(item, "Ready")
+    reason = text(ready, "reason")
+    return reason if must_act(text(ready, "status"), reason) else None
 
 
 def sparkline(values: "list[int] | deque[int]") -> str:
@@ -71,35 +87,67 @@ def sparkline(values: "list[int] | deque[int]") -> str:
     return "".join(_BARS[min(len(_BARS) - 1, value * len(_BARS) // (most + 1))] for value in values)
 
 
-def table(found: list[Row], history: dict[ServiceKey, "deque[int]"]) -> Table:
-    """The rows, with what the queues were while we looked."""
+_ALL = ("NAMESPACE", "NAME", "PHASE", "READY", "MIN-MAX", "QUEUE", "", "WHY")
+_SOME = ("NAMESPACE", "NAME", "PHASE", "READY", "QUEUE", "WHY")
+_FEW = ("NAME", "PHASE", "READY", "QUEUE")
+_RIGHT = ("READY", "MIN-MAX", "QUEUE")
+
+
+def _columns(width: int) -> tuple[str, ...]:
+    if width >= 100:
+        return _ALL
+    return _SOME if width >= 70 else _FEW
+
+
+def table(found: list[Row], history: dict[ServiceKey, "deque[int]"], width: int) -> Table:
+    """The rows, with what the queues were while we looked, for a terminal of this width."""
+    columns = _columns(width)
     made = Table(box=None, header_style="bold")
-    for column in ("NAMESPACE", "NAME", "PHASE", "READY", "MIN-MAX", "QUEUE", "", "COLD START"):
-        made.add_column(column, justify="right" if column in ("READY", "MIN-MAX", "QUEUE") else "left")
+    for column in columns:
+        # What does not fit goes on in the next line: a name that is cut is none.
+        made.add_column(column, justify="right" if column in _RIGHT else "left", overflow="fold")
     for row in found:
-        start = row.cold_start or ""
-        if row.eta is not None:
-            start += f", {row.eta} s to go"
-        made.add_row(
-            row.namespace,
-            row.name,
-            Text(row.phase, _STYLE.get(row.phase, "")),
-            f"{row.ready}/{row.replicas}",
-            f"{row.minimum}-{row.maximum}",
-            "" if row.queue_depth is None else str(row.queue_depth),
-            sparkline(history[ServiceKey(row.namespace, row.name)]),
-            start,
-        )
+        cells: dict[str, Text | str] = {
+            "NAMESPACE": row.namespace,
+            "NAME": row.name if "NAMESPACE" in columns else f"{row.namespace}/{row.name}",
+            "PHASE": Text(row.phase, _STYLE.get(row.phase, "")),
+            "READY": f"{row.ready}/{row.replicas}",
+            "MIN-MAX": f"{row.minimum}-{row.maximum}",
+            "QUEUE": "" if row.queue_depth is None else str(row.queue_depth),
+            "": sparkline(history[ServiceKey(row.namespace, row.name)]),
+            "WHY": _why(row),
+        }
+        made.add_row(*(cells[column] for column in columns))
     return made
 
 
-async def watch(console: Console, look: Callable[[], Any]) -> None:
-    """Draw the table anew each second until cancelled; `look` is awaited for the rows."""
+def _why(row: Row) -> Text | str:
+    """What is in the way, or how far a cold start is."""
+    if row.reason is not None:
+        return Text(row.reason, "red")
+    start = row.cold_start or ""
+    return start if row.eta is None else f"{start}, {row.eta} s to go"
+
+
+async def watch(console: Console, look: Callable[[], Awaitable[list[Row]]]) -> None:
+    """Draw the table anew each second until cancelled; `look` is awaited for the rows. Raises KubeError where the first
+    look fails; later ones are repeated."""
     history: dict[ServiceKey, deque[int]] = defaultdict(lambda: deque(maxlen=_HISTORY))
+    found = await look()
+    seen = time.monotonic()
+    away: KubeError | None = None
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            found = await look()
-            for row in found:
+            for row in found if away is None else ():
                 history[ServiceKey(row.namespace, row.name)].append(row.queue_depth or 0)
-            live.update(table(found, history), refresh=True)
+            shown: list[RenderableType] = [table(found, history, console.width)]
+            if away is not None:
+                shown.append(Text(f"seen {time.monotonic() - seen:.0f} s ago; since then: {away}", "red"))
+            live.update(Group(*shown), refresh=True)
             await asyncio.sleep(REFRESH_SECONDS)  # a display's rate
+            try:
+                found = await look()
+            except KubeError as error:
+                away = error
+            else:
+                seen, away = time.monotonic(), None

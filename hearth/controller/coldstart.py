@@ -63,8 +63,8 @@ def progress(world: World, old: KubeObject, now: str) -> tuple[KubeObject | None
     start = cold_start(world)
     if start is None:
         # A start that ended at zero teaches nothing, nor does one that was never seen.
-        if was and phase_of(world) == "Ready":
-            history = remembered(history, _took(was, now))
+        if took := ended(world, old, now):
+            history = remembered(history, took)
         return None, history
     same = was.get("phase") == start["phase"]
     made = {**start, "since": was["since"] if same and instant(was.get("since")) else now}
@@ -79,6 +79,15 @@ def progress(world: World, old: KubeObject, now: str) -> tuple[KubeObject | None
         elapsed = sum(took.values()) + in_phase
         made["percent"] = round(100 * elapsed / (elapsed + left)) if elapsed + left > 0 else 0
     return made, history
+
+
+def ended(world: World, old: KubeObject, now: str) -> Took | None:
+    """The seconds of each phase of a start that the status which stands, `old`, tells of, and that has just brought a
+    replica. {} where it went back to zero, or says nothing of its phases; None where no start has ended."""
+    was = mapping(old, "coldStart")
+    if not was or cold_start(world) is not None:
+        return None
+    return _took(was, now) if phase_of(world) == "Ready" else {}
 
 
 def _took(was: KubeObject, now: str) -> dict[str, float]:

@@ -17,11 +17,12 @@ from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import ManifestError, parse_llmservice
 from hearth.api.quantity import amount
+from hearth.api.reasons import must_act
 from hearth.api.status import ConditionType
 from hearth.api.template import DOWNLOAD
 from hearth.controller.belongings import Belongings
 from hearth.controller.choosing import Choice, choose, recorded
-from hearth.controller.coldstart import by_others
+from hearth.controller.coldstart import by_others, ended
 from hearth.controller.events import transitions
 from hearth.controller.keyaccess import Keys
 from hearth.controller.keys import with_keys
@@ -44,9 +45,17 @@ from hearth.controller.scalers import Scalers
 from hearth.controller.seed import seed_of
 from hearth.controller.status import llmservice_status, runtime_not_resolved, verdicts
 from hearth.controller.verdict import Verdict
-from hearth.controller.world import World, alive, phase_of, ready_replicas, wanted_replicas
+from hearth.controller.world import (
+    World,
+    alive,
+    asks_for_devices,
+    holds_devices,
+    phase_of,
+    ready_replicas,
+    wanted_replicas,
+)
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_path, render_on, render_without_runtime
-from hearth.fleet import Fleet, Seen
+from hearth.fleet import Fleet, Seen, Wanted
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import (
     PASSING,
@@ -151,6 +160,7 @@ class Reconciler:
             if self._keys is not None:
                 await self._keys.settle(key.namespace)
             return None  # what it owned goes with it: the garbage collector follows the owner references
+        service: LLMService | None = None
         choice: Choice | None = None
         again: float | None = None
         keys = await self._keys.look(key) if self._keys is not None else None
@@ -171,18 +181,35 @@ class Reconciler:
             world, again = self._world(key), LEAVING_LOOK_SECONDS
             found = [Verdict("Ready", False, "PredecessorLeaving", str(error))]
         except PASSING:
+            world = self._world(key)
+            self._fleet.recount(key, wanted_replicas(world), ready_replicas(world), world.placed)
             raise
         except KubeError as error:
             world = self._world(key)
             refused = [Verdict("Ready", False, "Refused", str(error))]
             if choice is not None:
                 refused = verdicts(world, choice.verdict, refused=str(error))
+            self._see(key, service, world, refused)
             await self._write_status(key, item, world, with_keys(refused, keys), choice)
             raise
+        self._see(key, service, world, found)
         if keys is not None and keys.reason == "KeysNotAllowed":
             again = sooner(again, NAME_LOOK_SECONDS)
         await self._write_status(key, item, world, with_keys(found, keys), choice)
         return again
+
+    def _see(self, key: ServiceKey, service: LLMService | None, world: World, found: Sequence[Verdict]) -> None:
+        """Tell the fleet. `service` is None where it can't be read."""
+        (ready,) = [verdict for verdict in found if verdict.type == "Ready"]
+        seen = Seen(
+            phase_of(world),
+            wanted_replicas(world),
+            ready_replicas(world),
+            world.placed,
+            paused=paused(world.scaled_object) is not None,
+            not_ready=ready.reason if must_act("True" if ready.status else "False", ready.reason) else "",
+        )
+        self._fleet.see(key, seen, Wanted.of(service) if service is not None else None)
 
     async def _serve(
         self, service: LLMService, item: KubeObject, choice: Choice
@@ -205,9 +232,6 @@ class Reconciler:
         again = sooner(again, choice.again)
         if wanted_replicas(world) > 0 or filling(world):
             again = sooner(again, LOOK_SECONDS)
-        kept = paused(world.scaled_object) is not None
-        seen = Seen.of(service, phase_of(world), wanted_replicas(world), ready_replicas(world), paused=kept)
-        self._fleet.see(key, seen)
         found = verdicts(world, choice.verdict)
         if any(verdict.reason == "NotSeen" for verdict in found):
             again = sooner(again, UNSEEN_LOOK_SECONDS)
@@ -363,14 +387,25 @@ class Reconciler:
     def _world(self, key: ServiceKey) -> World:
         """What the informers know. What only bears our label is not the LLMService's."""
         uid = uid_of(self._services.get(ObjectKey(*key)))
-        pods = [pod for pod in self._belongings.of(key, "Pod") if not is_leaving(pod)]
+        known_pods = self._belongings.of(key, "Pod")
+        pods = [pod for pod in known_pods if not is_leaving(pod)]
         jobs = [job for job in self._belongings.of(key, "Job") if is_owned(job, uid) and not is_leaving(job)]
         known = (self._belongings.get(key, kind, key.name) for kind in ("Deployment", "ScaledObject"))
         deployment, scaled = (item if item is not None and is_owned(item, uid) else None for item in known)
+        placed = [
+            pod
+            for pod in known_pods
+            if holds_devices(pod)
+            and (
+                is_replica_of(pod, key.name, uid_of(deployment))
+                or (asks_for_devices(pod) and any(is_owned(pod, uid_of(job)) for job in jobs))
+            )
+        ]
         return World(
             deployment,
             scaled,
             [pod for pod in pods if is_replica_of(pod, key.name, uid_of(deployment))],
+            placed=len(placed),
             others=tuple(self._scalers.others(key, uid_of(scaled))),
             keda_away=self._keda_away(),
             prewarm=max(jobs, key=lambda job: text(job, "metadata", "creationTimestamp"), default=None),
@@ -503,6 +538,7 @@ class Reconciler:
         )
         if status == _without_others(old):
             return
+        start_ended = ended(world, {} if "coldStart" in strange else old, written(now))
         about = {"name": key.name, "namespace": key.namespace, "uid": uid_of(item)}
         document = {**LLMSERVICE.names, "metadata": about, "status": status}
         path = LLMSERVICE.path(key.namespace, key.name, "status")
@@ -519,6 +555,8 @@ class Reconciler:
         # An apply takes over what others wrote, and removes nothing of theirs.
         if left := sorted(mapping(applied, "status").keys() - status.keys()):
             await self._clear(path, item, left)
+        if start_ended is not None:
+            self._fleet.started(key, start_ended or None)
         for event in transitions(item, old, status, now.isoformat(timespec="microseconds"), self._identity):
             await self._tell(event)
         if status["phase"] != old.get("phase"):

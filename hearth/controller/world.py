@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from hearth.api.status import Phase
 from hearth.controller.scaledobject import ready_verdict
 from hearth.controller.verdict import Verdict
-from hearth.kube.objects import KubeObject, condition, instant, metadata, number, text
+from hearth.kube.objects import KubeObject, condition, instant, mapping, mappings, metadata, number, text
 from hearth.troubles import Trouble, deployment_troubles, is_over, pod_troubles, pods_troubles
 
 # What ends by itself more often than not: the start goes on beside it.
@@ -30,8 +30,10 @@ class World:
     oldest first; `queue_depth` is what KEDA hears, None where it was not asked or hears nothing; `hpas` is KEDA's HPA,
     empty where there is none, None where it was not asked for. `others` name who scales the Deployment beside ours;
     `keda` is false where the API server knows no ScaledObjects; `keda_away` says why KEDA's operator does nothing.
-    `prewarm` is the Job that fills the cache, `prewarm_bytes` what is in there, as far as its log says,
-    `prewarm_events` those of the Job and its pods while none runs. `now` is the time of the look."""
+    `placed` counts the pods that have a node and have not ended, so that they hold a replica's devices: those that
+    leave among them, and those of a prewarm that asks for devices. `prewarm` is the Job that fills the cache,
+    `prewarm_bytes` what is in there, as far as its log says, `prewarm_events` those of the Job and its pods while none
+    runs. `now` is the time of the look."""
 
     deployment: KubeObject | None
     scaled_object: KubeObject | None
@@ -43,6 +45,7 @@ class World:
     keda: bool = True
     keda_away: str | None = None
     now: datetime | None = None
+    placed: int = 0
     prewarm: KubeObject | None = None
     prewarm_pods: Sequence[KubeObject] = ()
     prewarm_bytes: int | None = None
@@ -71,6 +74,19 @@ def minimum(world: World) -> int:
 def alive(world: World) -> list[KubeObject]:
     """The pods that have not ended for good."""
     return [pod for pod in world.pods if not is_over(pod)]
+
+
+def holds_devices(pod: KubeObject) -> bool:
+    """Whether a pod has a node and has not ended: what it asked for is nobody else's, while it ends too."""
+    return bool(text(pod, "spec", "nodeName")) and not is_over(pod)
+
+
+def asks_for_devices(pod: KubeObject) -> bool:
+    """Whether a container asks for more than what Kubernetes itself has: names of devices have a domain."""
+    resources = [mapping(each, "resources") for each in mappings(pod, "spec", "containers")]
+    return any("/" in name for each in resources for name in mapping(each, "limits")) or any(
+        mappings(each, "claims") for each in resources
+    )
 
 
 def phase_of(world: World) -> Phase:

@@ -27,6 +27,7 @@ from hearth.emulators.rbac import Accounts, Attributes
 from hearth.emulators.refusals import Refusal, bad_request, escalation, expired, forbidden, not_found
 from hearth.emulators.selectors import BadSelector, Predicate, field_selector, label_selector
 from hearth.emulators.store import Event, Gone, ObjectStore, timestamp
+from hearth.emulators.version import LOCAL_VERSION
 from hearth.emulators.writes import Admission, DeleteOptions, Target, WriteOptions, Writes, admit_everything, scale_of
 
 BOOKMARK_SECONDS = 60.0
@@ -125,6 +126,8 @@ class _Server:
     async def _answer(self, request: Request) -> Response:
         place = place_of(request.url.path)
         user = self._user(request)
+        if request.url.path == "/version" and request.method == "GET":
+            return _json({"gitVersion": LOCAL_VERSION})
         if place is None:
             return _page_not_found()
         if place.group == EXTERNAL_METRICS and request.method == "GET":

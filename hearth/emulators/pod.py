@@ -39,7 +39,8 @@ def _as_it_is(pid: int, command: list[str]) -> list[str]:
 class PodSpec:
     """What to run and how to watch it. `env` is the whole environment: nothing of ours is added. `ports` maps the
     container's port names and numbers to where they are at `address`; 0 as `port` is a container without ports.
-    `enter(pid, command)` is what runs `command` (an exec probe, a hook) beside the process `pid`."""
+    `enter(pid, command)` is what runs `command` (an exec probe, a hook) beside the process `pid`. `passing` is a folder
+    that ends with the pod."""
 
     name: str
     command: list[str]
@@ -54,6 +55,7 @@ class PodSpec:
     backoff_first: float = FIRST
     address: str = "127.0.0.1"
     enter: Callable[[int, list[str]], list[str]] = _as_it_is
+    passing: Path | None = None
 
     @classmethod
     def of_container(
@@ -68,6 +70,7 @@ class PodSpec:
         backoff_first: float = FIRST,
         address: str = "127.0.0.1",
         enter: Callable[[int, list[str]], list[str]] = _as_it_is,
+        passing: Path | None = None,
     ) -> "PodSpec":
         """The spec of a container that is run as `command`. Its ports are where they are declared; `port` is where the
         first one is instead."""
@@ -89,6 +92,7 @@ class PodSpec:
             backoff_first,
             address,
             enter,
+            passing,
         )
 
 
@@ -139,6 +143,8 @@ class Pod:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(wait):
                             await self._stopping.wait()
+            if self.spec.passing is not None:
+                await asyncio.to_thread(shutil.rmtree, self.spec.passing, ignore_errors=True)
         finally:
             self._enter("gone")
 

@@ -4,6 +4,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection
 """
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,9 @@ class KubeClient:
         self._api = api
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None = None, context: str | None = None) -> "KubeClient":
-        """Use a kubeconfig file and one of its contexts (None: its current one), or the pod's service account.
+    async def connect(cls, kubeconfig: Path | Sequence[Path] | None = None, context: str | None = None) -> "KubeClient":
+        """Use a kubeconfig file, or several of which the first that says something counts, and one of their contexts
+        (None: the current one), or the pod's service account.
 
         Raises Unanswered where there is neither.
         """
@@ -55,7 +57,9 @@ class KubeClient:
         configuration.connection_pool_maxsize = 0
         try:
             if kubeconfig is not None:
-                await config.load_kube_config(str(kubeconfig), context, client_configuration=configuration)  # type: ignore[no-untyped-call]
+                files = [kubeconfig] if isinstance(kubeconfig, Path) else kubeconfig
+                names = os.pathsep.join(map(str, files))
+                await config.load_kube_config(names, context, client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         # An empty file, or one of another shape, is met by the loader as whatever it stumbles over.

@@ -9,6 +9,7 @@ from hearth.api.labels import LLMSERVICE_LABEL
 from hearth.api.template import WAIT
 from hearth.emulators.container import Image, NotStartable, Start, start_of
 from hearth.emulators.listening import Place
+from hearth.emulators.mounts import Mounts, Volumes
 from hearth.emulators.pod import PodSpec
 
 EngineKind = Literal["sim", "command"]
@@ -19,11 +20,13 @@ _IMAGE_VARIABLES = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How engines are run here. `sim_arguments` go to the simulated engine as they are."""
+    """How engines are run here. `sim_arguments` go to the simulated engine as they are, which reads no volume; a real
+    one has `volumes`, none where they are None."""
 
     kind: EngineKind = "sim"
     sim_arguments: tuple[str, ...] = ()
     backoff_first_seconds: float = 10.0
+    volumes: Volumes | None = None
 
     def place(self, pod: dict[str, Any]) -> PodSpec:
         """What the kubelet runs for a pod. Raises NotStartable."""
@@ -38,7 +41,9 @@ class EngineOptions:
             raise NotStartable("CreateContainerError", f"container {container['name']}: ports: found none; give it one")
         place = Place.found(container["ports"][0]["containerPort"])
         there = {**pod, "status": {**(pod.get("status") or {}), "podIP": place.address}}
-        start = place.told(start_of(_without_secrets(container), there, self._image()))
+        image = self._image()
+        mounts = self.volumes.of(pod) if self.volumes is not None else Mounts()
+        start = place.told(mounts.told(start_of(_without_secrets(container), there, image), image.env))
         return PodSpec.of_container(
             pod["metadata"]["name"],
             container,
@@ -48,7 +53,8 @@ class EngineOptions:
             grace_seconds=pod["spec"]["terminationGracePeriodSeconds"],
             backoff_first=self.backoff_first_seconds,
             address=place.address,
-            enter=place.enter,
+            enter=lambda pid, command: mounts.words(place.enter(pid, command)),
+            passing=self.volumes.passing_of(pod) if self.volumes is not None else None,
         )
 
     def _image(self) -> Image:

@@ -25,13 +25,15 @@ _PHASE_STYLE = {"Ready": "green", "Loading": "yellow", "ScaledToZero": "dim", "D
 async def show(config: UpConfig) -> bool:
     """Run until Ctrl-C or SIGTERM, showing what happens."""
     console = Console()
-    configure("text", "WARNING" if console.is_terminal else "INFO")
+    # A terminal that can't move its cursor gets lines, as a file does.
+    live = console.is_terminal and not console.is_dumb_terminal
+    configure("text", "WARNING" if live else "INFO")
     logging.getLogger("hearth.scaler.listener").setLevel(logging.WARNING)
     stop = stop_signal()
     console.print("Starting activator, scaler and controller …")
     async with local_hearth(config) as hearth:
         console.print(welcome(hearth), highlight=False, soft_wrap=True)
-        await run_until(stop, _live(hearth, console) if console.is_terminal else _lines(hearth, console))
+        await run_until(stop, _live(hearth, console) if live else _lines(hearth, console))
         console.print("Stopping …")
     return True
 

@@ -67,8 +67,10 @@ class ScalerMetrics:
         self._told[key] = (depth, target)
 
     def _collect(self) -> Iterator[Family]:
-        now, keys = self._clock(), self._picture.services()
+        now = self._clock()
+        keys = self._picture.services(now)
         self._told = {key: self._told[key] for key in keys if key in self._told}
+        self._pulses.forget_all_but(keys)
         demands = {}
         for key in keys:
             try:

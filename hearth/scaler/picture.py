@@ -164,9 +164,10 @@ class DemandPicture:
             raise Blind(f"activators not heard: {blind}; their demand is unknown, not zero")
         return least
 
-    def services(self) -> list[ServiceKey]:
-        """Every LLMService that some activator has told of."""
-        return sorted({key for activator in self._activators.values() for key in activator.figures})
+    def services(self, now: float) -> list[ServiceKey]:
+        """Every LLMService that an activator has told of which may still be there."""
+        there = [activator for activator in self._activators.values() if not activator.gone(now)]
+        return sorted({key for activator in there for key in activator.figures})
 
     def unheard(self, now: float) -> list[str]:
         """Who is listed and not heard; while there are any, zero would be a guess."""
@@ -186,7 +187,7 @@ class DemandPicture:
         if not self.unheard(now):
             self._known = None
         elif self._known is None:
-            self._known = {key: self._sum(key, now) for key in self.services()}
+            self._known = {key: self._sum(key, now) for key in self.services(now)}
 
     def _sum(self, key: ServiceKey, now: float) -> Demand:
         """The last figures of everybody who may still be there."""

@@ -40,6 +40,12 @@ class Pulses:
             for tell in self._listeners.get(key, ()):
                 tell(self._clock())
 
+    def forget_all_but(self, keys: Iterable[ServiceKey]) -> None:
+        """Of other services the count of pushes is of no more use."""
+        kept = set(keys)
+        for key in [key for key in self.pushed if key not in kept]:
+            del self.pushed[key]
+
     def listeners(self, key: ServiceKey) -> int:
         """Open streams of a service."""
         return len(self._listeners.get(key, ()))

@@ -66,7 +66,7 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
         "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
         "priorityClassName": "system-cluster-critical",
         "podLabels": {"team": "ai"},
-        "podAnnotations": {"note": "1", "prometheus.io/scrape": "false"},
+        "podAnnotations": {"note": "1", "prometheus.io/scrape": "true"},
         "podSecurityContext": {"runAsUser": None, "fsGroup": 7},
         "containerSecurityContext": {"readOnlyRootFilesystem": False},
         "extraVolumes": [{"name": "ca", "configMap": {"name": "corporate-ca"}}],
@@ -80,6 +80,8 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
         "clusterDomain": "k8s.example",
         "networkPolicy": {"enabled": False},
         "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}, "runbookUrl": "https://wiki/hearth/"},
+        "dashboards": {"enabled": True, "annotations": {"grafana_folder": "AI"}},
         "runtimes": ["nvidia-vllm", "cpu-llamacpp"],
         "controller": role,
         "activator": {
@@ -122,11 +124,8 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
         "app.kubernetes.io/component": "controller",
         "team": "ai",
     }
-    assert template["metadata"]["annotations"] == {
-        "note": "1",
-        "prometheus.io/scrape": "false",
-        "prometheus.io/port": "8081",
-    }
+    assert template["metadata"]["annotations"] == role["podAnnotations"]
+    assert "annotations" not in made["Deployment/llm-activator"]["spec"]["template"]["metadata"], "one way to scrape"
     assert made["ServiceAccount/mine"]["metadata"]["annotations"] == {"role": "arn"}
     assert pod["serviceAccountName"] == "mine"
     assert "ServiceAccount/theirs" not in made
@@ -143,7 +142,38 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
     monitor = made["PodMonitor/llm"]
     assert monitor["metadata"]["labels"] == {"release": "prometheus"}
     assert "llm-scaler" in monitor["spec"]["selector"]["matchExpressions"][0]["values"]
+    engines = made["PodMonitor/llm-engines"]
+    assert engines["metadata"]["labels"] == {"release": "prometheus"}
+    assert engines["spec"]["namespaceSelector"] == {"any": True}
+    rule = made["PrometheusRule/llm"]
+    assert rule["metadata"]["labels"] == {"release": "prometheus"}
+    (group,) = rule["spec"]["groups"]
+    (down,) = [each for each in group["rules"] if each.get("alert") == "HearthScalerDown"]
+    assert down["annotations"]["runbook_url"] == "https://wiki/hearth/HearthScalerDown.md"
+    assert "kubectl get pods -n ai " in down["annotations"]["description"]
+    assert "{{ $labels.cluster }}" not in down["annotations"]["summary"]
+    assert "{{ with $labels.cluster }}" in down["annotations"]["summary"]
+    written = yaml.safe_load((ROOT / "deploy/monitoring/rules.yaml").read_text())
+    assert [each["expr"] for each in group["rules"]] == [each["expr"] for each in written["groups"][0]["rules"]]
+    boards = {name: item for name, item in made.items() if name.startswith("ConfigMap/")}
+    assert set(boards) == {
+        f"ConfigMap/llm-dashboard-{board}" for board in ("overview", "llmservice", "coldstarts", "scaler")
+    }
+    for item in boards.values():
+        assert item["metadata"]["labels"] == {"grafana_dashboard": "1"}
+        assert item["metadata"]["annotations"] == {"grafana_folder": "AI"}
+        ((name, text),) = item["data"].items()
+        assert text == (ROOT / "deploy/dashboards" / name).read_text()
     assert made["InferenceRuntime/cpu-llamacpp"]["spec"]["container"]["args"][1] == "{{ .Model.Path }}"
+
+
+def test_engines_are_scraped_where_llmservices_are_looked_after(helm: Any) -> None:
+    monitored = ("--set", "podMonitor.enabled=true")
+    made = by_name(helm("template", "h", CHART, *monitored, "--set", "namespaces={ai-prod,team-b}"))
+    assert made["PodMonitor/hearth-engines"]["spec"]["namespaceSelector"] == {"matchNames": ["ai-prod", "team-b"]}
+    made = by_name(helm("template", "h", CHART, *monitored, "--set", "podMonitor.engines=false"))
+    assert "PodMonitor/hearth-engines" not in made
+    assert "PodMonitor/hearth" in made
 
 
 @pytest.mark.parametrize(
@@ -206,6 +236,7 @@ def test_api_keys_and_who_may_read_which(helm: Any) -> None:
         "activator.extraArgs={--grace-seconds=600}",
         *("apiKeySecrets=null", "apiKeySecrets={}", "apiKeySecrets={Keys}", "activator.apiKeys=a/b/c"),
         "controller.extraArgs={--api-key-secret=mine}",
+        "prometheusRule.runbookUrl=docs/runbooks",
         "scaler.extraArgs={--activator-grace-seconds,600}",
     ],
 )

@@ -9,6 +9,7 @@ from tests.builders import ROOT
 from tests.cluster.controlplane import CommandFailed, ControlPlane
 from tests.cluster.installed import SYSTEM, Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
+from tools.dashboards import DASHBOARDS
 
 
 def test_installing_again_changes_nothing(installed: Installed) -> None:
@@ -133,13 +134,16 @@ def test_grafanas_config_maps_are_taken_and_have_the_sidecars_label(installed: I
     listed = list(yaml.safe_load_all(installed.plane.kubectl("kustomize", folder)))
     assert {item["metadata"]["labels"]["grafana_dashboard"] for item in listed} == {"1"}
     boards = [json.loads(text) for item in listed for text in item["data"].values()]
-    assert {board["uid"] for board in boards} == {"hearth-overview", "hearth-llmservice", "hearth-scaler"}
+    assert {board["uid"] for board in boards} == {board.uid for board in DASHBOARDS}
 
 
 def test_the_pod_monitor_finds_every_role_at_a_port_that_it_has(installed: Installed) -> None:
     """There is no Prometheus operator here, which would take it: what it selects is looked at in its place."""
     listed = list(yaml.safe_load_all(installed.plane.kubectl("kustomize", str(ROOT / "deploy/monitoring"))))
-    (monitor,) = [item for item in listed if item["kind"] == "PodMonitor"]
+    monitor, engines = [item for item in listed if item["kind"] == "PodMonitor"]
+    assert engines["metadata"]["name"] == "hearth-engines"
+    for item in listed:
+        assert item["metadata"]["labels"] == {"release": "kube-prometheus-stack"}
     (expression,) = monitor["spec"]["selector"]["matchExpressions"]
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     items = json.loads(installed.plane.kubectl("get", "deployments", "-n", SYSTEM, "-o", "json"))["items"]
@@ -147,4 +151,5 @@ def test_the_pod_monitor_finds_every_role_at_a_port_that_it_has(installed: Insta
     assert {template["metadata"]["labels"][expression["key"]] for template in templates} == set(expression["values"])
     for template in templates:
         ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
-        assert str(ports[endpoint["port"]]) == template["metadata"]["annotations"]["prometheus.io/port"]
+        assert ports[endpoint["port"]] == 8081
+        assert not template["metadata"].get("annotations"), "one way to scrape"

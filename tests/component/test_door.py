@@ -214,3 +214,20 @@ async def test_a_runtime_may_serve_more(activator: ActivatorHarness, engine: Scr
     client = await activator.client()
     assert (await client.ask("POST", "/ai/qwen/infill", {"input_prefix": "x"})).json == {"asked": "/infill"}
     assert (await client.ask("POST", "/ai/qwen/props", {})).status == 404
+
+
+async def test_a_path_that_a_runtime_adds_is_asked_of_the_model_that_the_body_names(
+    activator: ActivatorHarness, engine: ScriptedEngine
+) -> None:
+    activator.service(enginePaths=["/infill"])
+    activator.ready(engine)
+    activator.service(name="other", enginePaths=["/completion"])
+    client = await activator.client()
+    assert (await client.ask("POST", "/infill", {"model": "qwen", "input_prefix": "x"})).json == {"asked": "/infill"}
+    for body in ({"model": "other", "input_prefix": "x"}, {"input_prefix": "x"}, {"model": "unknown"}):
+        refused = await client.ask("POST", "/infill", body)
+        assert refused.status in (400, 404), refused
+    assert (await client.ask("GET", "/infill")).status == 405
+    activator.service(enginePaths=[])
+    refused = await client.ask("POST", "/infill", {"model": "qwen", "input_prefix": "x"})
+    assert (refused.status, refused.json["error"]["code"]) == (404, "unknown_path")

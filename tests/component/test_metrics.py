@@ -11,7 +11,6 @@ from prometheus_client.registry import Collector
 
 from hearth.activator.lane.tally import REASONS, STATUSES
 from hearth.activator.metrics import METRICS, UNROUTED_CODES
-from hearth.coldstart import PHASES
 from hearth.metrics import role_registry
 from hearth.operations import operations_server
 from tests.component.harness import (
@@ -55,8 +54,7 @@ async def test_a_cold_stream(activator: ActivatorHarness, engine: ScriptedEngine
     assert value(activator, "responses_total", code="200") == 1
     assert value(activator, "held_seconds_count") == 1
     assert value(activator, "time_to_first_byte_seconds_count") == 1
-    assert value(activator, "cold_start_seconds_count") == 1
-    assert value(activator, "cold_start_phase_seconds_total", phase="requested") > 0  # type: ignore[operator]
+    assert value(activator, "cold_requests_total") == 1
     assert value(activator, "cold_start_elapsed_seconds") == 0
     assert value(activator, "cold_start_expected_seconds") > 0  # type: ignore[operator]
     assert value(activator, "ready_endpoints") == 1
@@ -68,6 +66,7 @@ async def test_a_warm_request_is_not_held(activator: ActivatorHarness, engine: S
     client = await activator.client()
     await client.ask("POST", "/v1/chat/completions", HELLO)
     assert (value(activator, "admitted_requests_total"), value(activator, "held_seconds_count")) == (1, 0)
+    assert value(activator, "cold_requests_total") == 0
     assert value(activator, "relayed_events_total") == 0, "a document has no events"
 
 
@@ -127,8 +126,6 @@ async def test_what_can_be_named_beforehand_is_there_at_zero(activator: Activato
         assert value(activator, "responses_total", code=str(status)) == 0, status
     for reason in REASONS:
         assert value(activator, "rejected_requests_total", reason=reason) == 0, reason
-    for phase in PHASES:
-        assert value(activator, "cold_start_phase_seconds_total", phase=phase) == 0, phase
     for code in UNROUTED_CODES:
         unrouted = activator.registry.get_sample_value("hearth_activator_unrouted_requests_total", {"reason": code})
         assert unrouted == 0, code

@@ -669,6 +669,116 @@ class TestNames:
         assert activator.gate(namespace="younger").hold.requests == 0
 
 
+class TestHungEngines:
+    """endpoint.timeouts: nobody waits for ever, and nothing is kept for who does."""
+
+    LIMITS = ("spec.endpoint.timeouts.firstByte=100ms", "spec.endpoint.timeouts.idle=100ms")
+
+    @pytest.fixture(autouse=True)
+    def _looked_for_often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("hearth.activator.lane.gate.SWEEP_SECONDS", 0.02)
+
+    async def test_one_that_says_nothing_is_a_504(self, activator: ActivatorHarness) -> None:
+        async def hung(request: Message, stream: Stream) -> None:
+            await stream.reader.read()
+            gone.set()
+
+        gone = asyncio.Event()
+        async with ScriptedEngine(hung) as engine:
+            activator.service(*self.LIMITS)
+            activator.ready(engine)
+            answer = await (await activator.client()).ask("POST", "/v1/chat/completions", HELLO)
+            assert (answer.status, answer.json["error"]["code"]) == (504, "engine_timeout")
+            assert "endpoint.timeouts.firstByte" in answer.json["error"]["message"]
+            await gone.wait()  # the engine hears that nobody wants its answer
+            await activator.idle()
+            rejected = activator.gate().tally.rejected
+            assert (rejected["engine_timeout"], activator.gate().hold.in_flight) == (1, 0)
+
+    async def test_one_that_stops_in_a_stream_is_an_error_in_it(self, activator: ActivatorHarness) -> None:
+        async def stops(request: Message, stream: Stream) -> None:
+            await stream.write(EVENTS_HEAD, chunked(b'data: {"n": 1}\n\n'))
+            await stream.reader.read()
+
+        async with ScriptedEngine(stops) as engine:
+            activator.service(*self.LIMITS)
+            activator.ready(engine)
+            client = await activator.client()
+            await client.chat(stream=True)
+            assert (await client.head()).status == 200
+            said = b"".join([chunk async for chunk in client.chunks()])
+            assert b'"n": 1' in said
+            assert b"engine_timeout" in said
+            assert b"[DONE]" not in said
+            await activator.idle()
+            assert activator.gate().tally.broken == 1
+
+    async def test_one_that_stops_in_a_document_is_a_cut(self, activator: ActivatorHarness) -> None:
+        async def stops(request: Message, stream: Stream) -> None:
+            await stream.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{")
+            await stream.reader.read()
+
+        async with ScriptedEngine(stops) as engine:
+            activator.service(*self.LIMITS)
+            activator.ready(engine)
+            client = await activator.client()
+            await client.chat()
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await client.message()
+
+    async def test_one_that_goes_on_is_waited_for(self, activator: ActivatorHarness) -> None:
+        """The limits are between two pieces, and not of the whole."""
+
+        async def slow(request: Message, stream: Stream) -> None:
+            await stream.write(EVENTS_HEAD)
+            for number in range(12):
+                await asyncio.sleep(0.03)  # an engine that thinks
+                await stream.write(chunked(b"data: %d\n\n" % number))
+            await stream.write(chunked(b"data: [DONE]\n\n"), b"0\r\n\r\n")
+
+        async with ScriptedEngine(slow) as engine:
+            activator.service("spec.endpoint.timeouts.firstByte=0s", "spec.endpoint.timeouts.idle=250ms")
+            activator.ready(engine)
+            client = await activator.client()
+            await client.chat(stream=True)
+            assert (await client.head()).status == 200
+            assert b"".join([chunk async for chunk in client.chunks()]).endswith(b"data: [DONE]\n\n")
+
+    async def test_never_is_never(self, activator: ActivatorHarness) -> None:
+        go_on = asyncio.Event()
+
+        async def late(request: Message, stream: Stream) -> None:
+            await go_on.wait()
+            await answer_ok(request, stream)
+
+        async with ScriptedEngine(late) as engine:
+            activator.service("spec.endpoint.timeouts.firstByte=0s", "spec.endpoint.timeouts.idle=0s")
+            activator.ready(engine)
+            client = await activator.client()
+            await client.chat()
+            for _ in range(20):
+                await asyncio.sleep(0.02)  # looks of the gate
+            go_on.set()
+            assert (await client.message()).status == 200
+
+    async def test_who_is_hung_rests_in_the_end(self, activator: ActivatorHarness) -> None:
+        """One black hole of two: its requests are 504s until it rests, and then the other one's."""
+
+        async def hung(request: Message, stream: Stream) -> None:
+            await stream.reader.read()
+
+        async with ScriptedEngine(hung) as hole, ScriptedEngine() as good:
+            activator.service(*self.LIMITS)
+            activator.ready(hole)
+            for _ in range(3):
+                answer = await (await activator.client()).ask("POST", "/v1/chat/completions", HELLO)
+                assert answer.status == 504
+            activator.ready(hole, good)
+            for _ in range(3):
+                answer = await (await activator.client()).ask("POST", "/v1/chat/completions", HELLO)
+                assert answer.status == 200
+
+
 class TestLongPrefill:
     """Heartbeats go on until the engine's first byte."""
 
@@ -800,6 +910,12 @@ class BreaksOne:
     def begin(self, journey: Journey) -> None:
         if journey.request_id == "bad":
             journey.traceparent = cast("bytes", 7)
+
+    def sent(self, journey: Journey) -> None:
+        pass
+
+    def failed(self, journey: Journey, why: str) -> None:
+        pass
 
     def over(self, journey: Journey) -> None:
         pass

@@ -81,11 +81,20 @@ async def main(folder: Path) -> None:
         assert answer.json()["choices"][0]["message"]["content"]
         stream = http.stream("POST", "http://[::1]:8080/v1/chat/completions", json=LONG)
         async with stream as answering, grpc.aio.insecure_channel("[::1]:9090") as channel:
-            lines = answering.aiter_lines()  # kept: httpx hangs up when it is collected
+            assert answering.status_code == 200, await answering.aread()
+            lines = answering.aiter_lines()  # one that nobody holds is closed, and the answer with it
             assert await anext(lines)
-            async with asyncio.timeout(PATIENCE):
-                while not await is_active(channel):
-                    await asyncio.sleep(0.02)  # until the activator is heard
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    while not await is_active(channel):
+                        await asyncio.sleep(0.02)  # until the activator is heard
+            except TimeoutError as error:
+                raise AssertionError(f"the scaler does not say that somebody is answered: {said(folder)}") from error
+
+
+def said(folder: Path) -> dict[str, str]:
+    """What each role wrote."""
+    return {path.name: path.read_text() for path in folder.glob("*.log")}
 
 
 async def is_active(channel: grpc.aio.Channel) -> bool:

@@ -1,9 +1,11 @@
 """`top`, `status` and `chat` beside a running `hearth up`, as a person has them in another terminal."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -63,10 +65,67 @@ def test_status_of_one_that_is_ready_and_of_none(kubeconfig: str, hearth: Hearth
     assert "there is none" in run("status", "nobody", "-n", "ai-prod", "--kubeconfig", kubeconfig, code=2).stderr
 
 
-def test_doctor_says_what_a_cluster_lacks(kubeconfig: str, hearth: Hearth) -> None:
-    """This one is no cluster at all."""
-    checks = json.loads(run("doctor", "--kubeconfig", kubeconfig, "-o", "json", code=1).stdout)
-    lacking = {check["what"]: check["fix"] for check in checks if not check["well"]}
-    assert "https://keda.sh" in lacking["KEDA"]
-    assert "kubectl apply" in lacking["activator"]
-    assert all(lacking.values())
+def test_doctor_knows_that_this_is_no_cluster(kubeconfig: str, hearth: Hearth) -> None:
+    checks = json.loads(run("doctor", "--kubeconfig", kubeconfig, "-o", "json").stdout)
+    assert [check["what"] for check in checks] == [
+        *("hearth up", "accelerators", "InferenceRuntimes"),
+        f"LLMService ai-prod/{MODEL}",
+    ]
+
+
+@pytest.mark.parametrize("command", [["top"], ["doctor"], ["status", MODEL, "-n", "ai-prod"]])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "latin-1", "TERM": "dumb", "COLUMNS": "40"},
+    ],
+)
+def test_what_is_no_unicode_is_told_in_what_it_has(
+    kubeconfig: str, hearth: Hearth, command: list[str], environment: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hearth", *command, "--kubeconfig", kubeconfig],
+        env={**os.environ, **environment},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode("ascii")
+    assert MODEL in text
+    assert "?" not in text
+    if command != ["top"]:
+        assert "ok LLMService" in text
+
+
+def test_a_full_disk_is_told(kubeconfig: str, hearth: Hearth) -> None:
+    for command in (["top"], ["status", MODEL, "-n", "ai-prod"], ["doctor", "-o", "json"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "hearth", *command, "--kubeconfig", kubeconfig],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        assert done.returncode == 2
+        assert done.stderr == "hearth: standard output can't be written: No space left on device\n"
+
+
+def test_a_reader_that_has_gone_is_no_trouble(kubeconfig: str, hearth: Hearth) -> None:
+    for command in (["top"], ["doctor"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            [sys.executable, "-m", "hearth", *command, "--kubeconfig", kubeconfig],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (141, "")

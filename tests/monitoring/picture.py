@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable
 from html import escape
 
-from tools.dashboards import GRAPH_HEIGHT, STAT_HEIGHT, WIDTH, Dashboard, Panel
+from tools.dashboards import GRAPH_HEIGHT, STAT_HEIGHT, WIDTH, Colour, Dashboard, Panel
 
 Lines = dict[str, list[tuple[float, float]]]
 """(seconds, value) of each series, by what the legend calls it."""
 
 CELL_X, CELL_Y, GAP = 44, 26, 6
+SHADES: dict[Colour, str] = {"green": "#2f9e44", "yellow": "#e0a100", "orange": "#d9480f", "red": "#c92a2a"}
 COLOURS = ("#d9480f", "#1c7ed6", "#2f9e44", "#9c36b5", "#f08c00", "#0c8599", "#495057", "#e64980")
 
 
@@ -44,11 +45,32 @@ def _panel(panel: Panel, lines: Lines, x: int, y: int, width: int, height: int) 
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return [*made, f'<text x="{x + 8}" y="{y + height / 2:.0f}" fill="#868e96">No data</text>']
+    if panel.kind == "bar":
+        return made + _bars(panel, lines, x, y, width)
     if panel.kind == "stat":
         ((_, last), *_) = reversed(next(iter(lines.values())))
         text = _number(last, panel.unit)
-        return [*made, f'<text class="stat" x="{x + 8}" y="{y + 60}" font-size="30" fill="{COLOURS[2]}">{text}</text>']
+        colour = SHADES[_shade(panel, last)]
+        return [*made, f'<text class="stat" x="{x + 8}" y="{y + 60}" font-size="30" fill="{colour}">{text}</text>']
     return made + _graph(panel, lines, x, y, width, height)
+
+
+def _shade(panel: Panel, value: float) -> Colour:
+    return [panel.base, *(colour for bound, colour in panel.thresholds if value >= bound)][-1]
+
+
+def _bars(panel: Panel, lines: Lines, x: int, y: int, width: int) -> list[str]:
+    """A bar for the last value of each series."""
+    last = {name: points[-1][1] for name, points in lines.items()}
+    most = max(last.values()) or 1.0
+    made = []
+    for number, (name, value) in enumerate(last.items()):
+        at, colour = y + 36 + 24 * number, COLOURS[number % len(COLOURS)]
+        made.append(f'<text x="{x + 8}" y="{at + 11}">{escape(name)}</text>')
+        long = value / most * (width - 340)
+        made.append(f'<rect x="{x + 260}" y="{at}" width="{long:.0f}" height="14" fill="{colour}"/>')
+        made.append(f'<text x="{x + 268 + long:.0f}" y="{at + 11}">{_number(value, panel.unit)}</text>')
+    return made
 
 
 def _graph(panel: Panel, lines: Lines, x: int, y: int, width: int, height: int) -> list[str]:
@@ -71,8 +93,15 @@ def _graph(panel: Panel, lines: Lines, x: int, y: int, width: int, height: int) 
         )
         colour = COLOURS[number % len(COLOURS)]
         made.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+    for bound, shade in panel.thresholds:
+        if 0 < bound <= most:
+            at = bottom - bound / most * (bottom - top)
+            dashed = f'stroke="{SHADES[shade]}" stroke-dasharray="6 4"'
+            made.append(f'<line x1="{left}" y1="{at:.0f}" x2="{x + width - 8}" y2="{at:.0f}" {dashed}/>')
     legend, at = [], left
-    for number, name in enumerate(lines):
+    # Where there is no room for all of them, those that say something come first.
+    told = sorted(enumerate(lines), key=lambda each: not any(value for _, value in lines[each[1]]))
+    for number, name in told:
         if at + 8 + 6 * len(name) > x + width:
             break
         colour = COLOURS[number % len(COLOURS)]

@@ -60,14 +60,18 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, targets: Sequence[str]) -> Iterator[Prometheus]:
-    """One that scrapes these host:port each second and evaluates the rules of deploy/monitoring."""
+def prometheus(
+    folder: Path, targets: Sequence[str], more: Sequence[dict[str, Any]] = (), rules: Path = RULES
+) -> Iterator[Prometheus]:
+    """One that scrapes these host:port, and by `more` scrape configurations, each second, and evaluates the rules of
+    deploy/monitoring."""
     port = free_port()
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(RULES)],
+        "rule_files": [str(rules)],
         "scrape_configs": [
-            {"job_name": "hearth", "honor_labels": True, "static_configs": [{"targets": list(targets)}]}
+            {"job_name": "hearth", "honor_labels": True, "static_configs": [{"targets": list(targets)}]},
+            *more,
         ],
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
@@ -98,7 +102,8 @@ def _wait_until_ready(client: httpx.Client) -> None:
 
 def expanded(expr: str) -> str:
     """What Grafana makes of its variables."""
-    for name, value in {"namespace": ".*", "service": ".*", "__rate_interval": "30s", "__range": "5m"}.items():
+    selected = dict.fromkeys(("cluster", "namespace", "service"), ".*")
+    for name, value in {**selected, "__rate_interval": "30s", "__range": "5m"}.items():
         expr = re.sub(rf"\${name}\b", value, expr)
-    assert "$" not in expr
+    assert not re.search(r"\$[^1]", expr), "$1 is label_replace's"
     return expr

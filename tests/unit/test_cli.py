@@ -199,6 +199,30 @@ def test_an_engine_that_is_no_command_here_is_refused(tmp_path: Path, command: l
     assert says in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--mount", "/app=/tmp"], "--mount: found it with --engine sim"),
+        (["--engine", "command", "--mount", "/app"], "--mount: found '/app'; expected PATH=FOLDER or CLAIM=FOLDER"),
+        (["--engine", "command", "--mount", "My Claim=/tmp"], "expected PATH=FOLDER or CLAIM=FOLDER"),
+        (["--engine", "command", "--mount", "/app=/nowhere/x"], "--mount /app: found '/nowhere/x', which is not there"),
+    ],
+)
+def test_a_mount_that_means_nothing_is_refused(options: list[str], says: str) -> None:
+    result = run("up", "-f", str(SEED), *options)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_a_claim_that_nobody_makes_is_refused() -> None:
+    """In a cluster its pods would wait for it."""
+    uri = "spec.model.source.uri=pvc://models/tiny"
+    result = run("up", "-f", str(SEED), "--engine", "command", "--set", uri)
+    assert result.exit_code == 2
+    assert "found PersistentVolumeClaim 'models' at /models/source, which is not here" in result.stderr
+    assert "give its folder with --mount models=FOLDER" in result.stderr
+
+
 def test_an_unknown_option_is_a_usage_error() -> None:
     assert run("render", "--nope").exit_code == 2
 

@@ -41,7 +41,7 @@ PROMISES: list[tuple[str, Any, Any]] = [
     ("A first sign of life comes within 100 ms: it is due after 50.", gate.OPENING_SECONDS, 0.05),
     ("Heartbeats are due at multiples of 25 ms.", heartbeat.GRID_SECONDS, 0.025),
     ("A replica that says nothing is noticed within a second of a heartbeat.", gate.SWEEP_SECONDS, 1.0),
-    ("Retry-After is at most 60 s.", errors.MAX_RETRY_AFTER_SECONDS, 60),
+    ("Retry-After of what is asked for again is at most 60 s.", errors.MAX_RETRY_AFTER_SECONDS, 60),
     ("Prefix balancing's loads are bounded at 1.25 of the mean.", balance.BOUND, 1.25),
     ("Prefix balancing looks at the first 2 KiB of the first messages.", body.PREFIX_BYTES, 2048),
     # What a stranger can make the activator hold

@@ -17,7 +17,7 @@ from hearth.activator.directory import Directory, Entry
 from hearth.activator.errors import ApiError
 from hearth.activator.feed import Feed
 from hearth.activator.journeys import Journeys
-from hearth.activator.keyring import CREDENTIALS, Fields, Keyring
+from hearth.activator.keyring import CREDENTIALS, Keyring
 from hearth.activator.lane.exchange import Exchange, answer_plainly
 from hearth.activator.lane.gate import Gate
 from hearth.activator.lane.heartbeat import Heartbeats
@@ -171,7 +171,9 @@ class Door:
             raise errors.no_websocket()
         host = fields.get(b"host", b"").decode("latin-1")
         entry, path, prefix = self.addressed(request.path, host)
-        known = self._known(request.method, path, entry, fields)
+        # A path that only some runtimes serve is whose the body says: it is looked at again when that is known.
+        serves = directory.serves(path) if entry is None else path in entry.paths
+        known = self._known(request, path, entry, serves=serves)
         asked = Inference(request, path, prefix, known)
         words = asked.read_words()
         if entry is None:
@@ -181,6 +183,8 @@ class Door:
             raise errors.no_model() if asked.model is None else self.keyring.nobodys(asked.model, fields)
         if self.keyring.locked:
             self._unlock(entry, asked)
+        if serves and path not in entry.paths:
+            self._known(request, path, entry, serves=False)
         if not entry.ready and not asked.asks:  # an engine that is there says so itself; none is woken to say it
             raise errors.asks_nothing(known.needs)
         if entry.policy.prefix_affinity:
@@ -254,14 +258,16 @@ class Door:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.failed("task", error)
 
-    def _known(self, method: str, path: str, entry: Entry | None, fields: Fields) -> Path:
-        """What is known of a path. Raises ApiError for one that is not served, or not so."""
-        known = path_of(path, entry.paths if entry is not None else frozenset())
+    def _known(self, request: Request, path: str, entry: Entry | None, *, serves: bool) -> Path:
+        """What is known of a path. `serves`: a runtime adds it. Raises ApiError for one that is not served, or not
+        so."""
+        method = request.method
+        known = path_of(path, more=serves)
         if known is None:
             if is_own(path) and method not in GET:
                 raise errors.method_not_allowed(method, GET)
             if entry is None and (service := unknown_service(path)) is not None:
-                raise self.keyring.nobodys(service, fields)
+                raise self.keyring.nobodys(service, request.fields)
             raise errors.unknown_path(path, likely(path))
         if method not in known.methods:
             raise errors.method_not_allowed(method, known.methods)

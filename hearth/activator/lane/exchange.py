@@ -35,7 +35,7 @@ Spawn = Callable[[Coroutine[Any, Any, None]], Callable[[], object]]
 class Exchange(Held):
     """`begin` once; the rest is callbacks: of the gate, the engine's connection, the client's."""
 
-    __slots__ = ("_address", "_cancel", "_connection", "_journey", "_journeys", "_pool", "_sink", "_spawn")
+    __slots__ = ("_address", "_cancel", "_connection", "_heard", "_journey", "_journeys", "_pool", "_sink", "_spawn")
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Exchange(Held):
         self._pool = pool
         self._spawn = spawn
         self._address = ""
+        self._heard = 0.0  # when something of the answer was last seen to have come
         self._connection: UpstreamConnection | None = None
         self._sink: Relay | None = None
         self._cancel: Callable[[], object] | None = None
@@ -67,6 +68,8 @@ class Exchange(Held):
                 self._enter(self.asked.grant)
             self._gate.admit(self)
         except ApiError as error:
+            if self.asked.grant is not None:
+                self.asked.grant.allowance.refund(self._gate.now())
             self.step("refused")
             self._observe_end("rejected", error.status)
             raise
@@ -82,8 +85,8 @@ class Exchange(Held):
     def go(self, address: str) -> None:
         """Ask this replica."""
         self._address = address
-        if self._journey is not None:
-            self._journey.sent, self._journey.address = time.time_ns(), address
+        if self._journey is not None and self._journeys is not None:
+            self._journeys.sent(self._journey, address)
         connection = self._pool.idle(address)
         if connection is not None:
             self._send(connection)
@@ -99,12 +102,42 @@ class Exchange(Held):
 
     def cut(self) -> None:
         """The process ends before the answer does: say so where that is still possible."""
-        sink, error = self._sink, errors.stopping(self._gate.name)
+        self._end(errors.stopping(self._gate.name), "stopped")
+
+    def overdue(self, now: float) -> bool:
+        policy = self._gate.entry.policy
+        if self.state == "asked":
+            return 0 < policy.first_byte_timeout <= now - self.sent_at
+        sink = self._sink
+        if self.state != "answering" or sink is None:
+            return False
+        if sink.fresh or not self._heard:
+            sink.fresh = False
+            self._heard = now
+        return 0 < policy.idle_timeout <= now - self._heard
+
+    def time_out(self) -> None:
+        gate, address, policy = self._gate, self._address, self._gate.entry.policy
+        silent = self.state == "asked"
+        field, seconds = ("firstByte", policy.first_byte_timeout) if silent else ("idle", policy.idle_timeout)
+        log.warning(
+            "answer timed out",
+            extra=fields(service=gate.name, address=address, field=field, request_id=self.asked.request_id[:128]),
+        )
+        if not silent:
+            gate.tally.broken += 1
+        self._end(errors.engine_silent(gate.name, field, seconds), "broken")
+        if silent:
+            gate.unanswered(address)
+
+    def _end(self, error: ApiError, outcome: Outcome) -> None:
+        """Break off whatever is under way, and tell the client where that is still possible."""
+        sink = self._sink
         self.step("stopped")
         self._drop()
         self._gate.leave(self)
         self._gate.rejected(error)
-        self._observe_end("stopped", error.status)
+        self._observe_end(outcome, error.status)
         if sink is not None and sink.answered:
             sink.break_off(error)
         else:
@@ -185,9 +218,8 @@ class Exchange(Held):
         if error.why == "exhausted":  # a fault of this process, for which no replica rests
             self._gate.reject(self, errors.exhausted(service))
             return
-        if self._journey is not None:
-            self._journey.retries += 1
-            self._journey.sent = self._journey.connected = 0
+        if self._journey is not None and self._journeys is not None:
+            self._journeys.failed(self._journey, error.why)
         self.step("failed")
         self._gate.back(self, error, delivered=delivered)
 

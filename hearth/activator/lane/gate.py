@@ -78,6 +78,14 @@ class Held:
     def cut(self) -> None:
         raise NotImplementedError
 
+    def overdue(self, now: float) -> bool:
+        """Whether nothing has come of it for longer than its LLMService allows. To be asked often."""
+        raise NotImplementedError
+
+    def time_out(self) -> None:
+        """It is overdue: it ends."""
+        raise NotImplementedError
+
     def may_be_told(self) -> bool:
         """Whether something can be put in front of what the engine has sent so far."""
         raise NotImplementedError
@@ -198,17 +206,9 @@ class Gate:
             self.cold_starts.enter(entry.cold_start_phase, now)
         if self.hold.ready and not was_ready:
             log.info("replica ready", extra=fields(service=self.name, waiting=self.hold.waiting))
-            self._started(now)
+            self.cold_starts.ready(now)
         self._cold_start(now)
         self._turn()
-
-    def _started(self, now: float) -> None:
-        """The first replica is ready."""
-        took = self.cold_starts.ready(now)
-        if took is not None:
-            self.tally.cold_start.observe(sum(took.values()))
-            for phase, seconds in took.items():
-                self.tally.phases[phase] += seconds
 
     def admit(self, held: Held) -> None:
         """Count a request as waiting, in this turn of the event loop; it may be sent on in the same turn.
@@ -234,6 +234,7 @@ class Gate:
             raise self.rejected(errors.queue_full(self.name, self.hold.max_queue, self.retry_after())) from None
         held.step("admitted")
         self.tally.admitted += 1
+        self.tally.cold += held.cold
         self._held[held.ticket] = held
         self._cold_start(now)
         self._turn()
@@ -344,8 +345,15 @@ class Gate:
         if made is not None and now - made[0] < _CHUNK_SECONDS:
             return made[1]
         starts = self.cold_starts
-        phase = "queued" if self.hold.ready else starts.phase
-        data = beat_chunk(kind, self.entry.key[1], phase, starts.elapsed(now), self._remaining(now))
+        ready = self.hold.ready
+        data = beat_chunk(
+            kind,
+            self.entry.key[1],
+            "queued" if ready else starts.phase,
+            starts.elapsed(now),
+            self._remaining(now),
+            None if ready else self.entry.trouble,
+        )
         self._chunks[kind] = (now, data)
         return data
 
@@ -377,15 +385,23 @@ class Gate:
             self._heartbeats.add(held, due)
 
     def _look_for_silence(self) -> None:
-        """Let those beat whose replica says nothing: their clients must hear something before a proxy cuts them off."""
+        """Let those beat whose replica says nothing: their clients must hear something before a proxy cuts them off.
+        And end those of which nothing has come for too long."""
         self._sweep = None
-        soon = self._loop.time() + SWEEP_SECONDS
+        now = self._loop.time()
+        soon, overdue = now + SWEEP_SECONDS, []
         for held in self._held.values():
+            if held.overdue(now):
+                overdue.append(held)
+                continue
             if not held.beating and not held.spoken and held.may_be_told():
                 due = held.first_beat()
                 if due is not None and due <= soon:
                     held.beating = True
                     self._heartbeats.add(held, due)
+        for held in overdue:
+            if held.state != "over":  # who ended before it may have taken it along
+                held.time_out()
         if self._held:
             self._sweep = self._loop.call_later(SWEEP_SECONDS, self._look_for_silence)
 

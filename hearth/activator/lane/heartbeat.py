@@ -117,8 +117,11 @@ def kind_for(progress: Progress, dialect: Dialect, path: str, fields: Mapping[by
     return "event" if named else "comment-line"
 
 
-def beat_chunk(kind: Kind, model: str, phase: str, elapsed: float, remaining: float | None) -> bytes:
-    """One heartbeat of an event stream: what is going on, in seconds. `eta` is what is still to come, where known.
+def beat_chunk(
+    kind: Kind, model: str, phase: str, elapsed: float, remaining: float | None, trouble: str | None = None
+) -> bytes:
+    """One heartbeat of an event stream: what is going on, in seconds. `eta` is what is still to come, where known;
+    `trouble` why no replica comes unless somebody acts, in words for clients.
 
     docs/clients.md says which client reads which kind; tests/clients measures it.
     """
@@ -127,6 +130,8 @@ def beat_chunk(kind: Kind, model: str, phase: str, elapsed: float, remaining: fl
     status: dict[str, object] = {"phase": phase, "elapsed": round(elapsed, 1)}
     if remaining is not None:
         status["eta"] = round(remaining, 1)
+    if trouble is not None:
+        status["trouble"] = trouble
     document: dict[str, object]
     match kind:
         case "comment":
@@ -150,7 +155,8 @@ def beat_chunk(kind: Kind, model: str, phase: str, elapsed: float, remaining: fl
             document = _chunk("text_completion", model, {"index": 0, "text": "", "finish_reason": None})
         case "reasoning":
             of = f" of about {elapsed + remaining:.0f} s" if remaining is not None else ""
-            text = f"{_WORDS.get(phase, phase)}, {elapsed:.0f} s{of}\n"
+            what = _WORDS.get(phase, phase) if trouble is None else f"Can't start yet: {trouble}"
+            text = f"{what}, {elapsed:.0f} s{of}\n"
             delta = {"reasoning_content": text}
             document = _chunk("chat.completion.chunk", model, {"index": 0, "delta": delta, "finish_reason": None})
     # In front, where a person who reads the stream sees it.

@@ -47,7 +47,19 @@ class Relay:
             "_held",
         ),
         *("_journey", "_last", "_length", "_measured"),
-        *("_opened", "_over", "_pending", "_spoken", "_tally", "_usage", "_write", "answered", "broken", "headed"),
+        *(
+            "_opened",
+            "_over",
+            "_pending",
+            "_spoken",
+            "_tally",
+            "_usage",
+            "_write",
+            "answered",
+            "broken",
+            "fresh",
+            "headed",
+        ),
         "status",
     )
 
@@ -67,6 +79,7 @@ class Relay:
         self._journey = journey
         self._usage: TokenUsage | None = None  # where somebody counts this request's tokens
         self.broken = False
+        self.fresh = False  # whether something has come since somebody looked, who sets it back
         self.headed = False  # whether the engine's head has come
         self._write: Callable[[bytes], None] | None = None  # what takes chunks as they are
         self._opened: Opened = "no"
@@ -137,6 +150,7 @@ class Relay:
 
     def body(self, data: bytes) -> None:
         held = self._held
+        self.fresh = True
         if not self._events:
             self._last = (self._last + data[-_LAST:])[-_LAST:]
             if not self.answered and self._length == len(data) and self._ends_aborted():
@@ -174,6 +188,7 @@ class Relay:
             self.body(chunks_data(raw))
             return
         write(raw)
+        self.fresh = True
         tally = self._tally
         tally.bytes += size
         tally.events += raw.count(b"\n\n")

@@ -12,7 +12,7 @@ request; a byte of its answer has reached the client; nothing follows."""
 Event = Literal["admitted", "dispatched", "connected", "failed", "stale", "spoke", "done", "refused", "left", "stopped"]
 """`stale`: the connection was an idle one, and closed before a byte came: maybe before the request. `failed`: the
 replica, before a byte of its answer reached the client. `done`: the answer is over, whole or broken off. `left`: the
-client. `stopped`: this process."""
+client. `stopped`: this process, or a limit of time."""
 
 WAY: Final[dict[State, dict[Event, State]]] = {
     "arriving": {"admitted": "waiting", "refused": "over"},

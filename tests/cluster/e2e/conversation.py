@@ -15,11 +15,14 @@ from tests.cluster.kubectl import NAME
 
 @dataclass
 class Conversation:
-    """One streaming chat completion. Times are of time.perf_counter()."""
+    """One streaming chat completion; `asks` is what else the request says. Times are of time.perf_counter()."""
 
     model: str = NAME
     url: str = ACTIVATOR
     tokens: int = 8
+    asks: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+    first: float = 0.0
     began: float = 0.0
     ended: float = 0.0
     status: int = 0
@@ -36,6 +39,7 @@ class Conversation:
             "stream": True,
             "max_tokens": self.tokens,
             "messages": [{"role": "user", "content": "Hello"}],
+            **self.asks,
         }
         self.began = time.perf_counter()
         try:
@@ -58,7 +62,9 @@ class Conversation:
                 self.beats.append(event["hearth"])
             elif "error" in event:
                 self.error = json.dumps(event["error"])
-            elif event["choices"] and event["choices"][0]["delta"].get("content"):
+            elif event["choices"] and (said := event["choices"][0]["delta"].get("content")):
+                self.first = self.first or time.perf_counter()
+                self.text += said
                 self.words += 1
         elif line.startswith("{"):
             self.error = line

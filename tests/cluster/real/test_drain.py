@@ -63,7 +63,9 @@ async def test_a_drain_ends_at_its_time_and_its_client_is_told(hearth: Deployed)
 async def test_draining_a_node_cuts_no_stream(hearth: Deployed) -> None:
     """As its admin does it, with an activator and engines on it: budgets are kept by eviction."""
     name = "moves"
-    await started(hearth, name, "spec.scaling.min=2", "spec.scaling.max=2", "spec.scaling.drainTimeout=90s")
+    # With a claim that a node holds they could not move: their LLMService says so, and what to do.
+    scaling = ("spec.scaling.min=2", "spec.scaling.max=2", "spec.scaling.drainTimeout=90s")
+    await started(hearth, name, *scaling, "spec.cache={strategy: None}")
     node = hearth.pods("activator")[0]["spec"]["nodeName"]
     async with new_client() as client:
         doors = [f"http://{pod['status']['podIP']}:8080" for pod in hearth.pods("activator")]

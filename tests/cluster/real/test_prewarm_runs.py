@@ -1,6 +1,7 @@
 """A prewarm Job that runs: on a node, into a volume that a provisioner made, and the engine after it from the same."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.cluster.kubectl import NAMESPACE
 from tests.cluster.real.deployed import Deployed
 
 NAME = "filled"
+SOME = re.compile(r"[1-9][0-9]* MiB")
 
 
 @pytest.fixture
@@ -41,8 +43,8 @@ async def test_a_job_fills_the_volume_that_the_engine_reads(
     cluster.apply(f"spec.runtime={{name: {NAME}}}", "spec.cache={prewarm: true}", name=NAME)
     failed = cluster.until(lambda: told("PrewarmFailed"), "the last words of a download that failed")
     assert "401 Client Error: Unauthorized for url" in failed["message"]
-    downloaded_by('head -c 3000000 /dev/zero > "$HF_HOME/weights"; sleep 8')
-    loading = cluster.until(lambda: (c := told("Downloading")) and "MiB" in c["message"] and c, "how far it is")
+    downloaded_by('mkdir -p "$HF_HOME" && head -c 3000000 /dev/zero >"$HF_HOME/weights" && sleep 8')
+    loading = cluster.until(lambda: (c := told("Downloading")) and SOME.search(c["message"]) and c, "how far it is")
     assert loading["status"] == "False"
     cluster.until(lambda: told("Cached"), "that it is whole")
     (job,) = cluster.items("jobs", f"serving.hearth.dev/llmservice={NAME}")

@@ -75,6 +75,8 @@ class Client(Held):
         self.errors: list[ApiError] = []
         self.cuts = 0
         self.tellable = True
+        self.late = False
+        self.timed_out = 0
 
     @property
     def written(self) -> Written:
@@ -89,6 +91,14 @@ class Client(Held):
 
     def cut(self) -> None:
         self.cuts += 1
+
+    def overdue(self, now: float) -> bool:
+        return self.late
+
+    def time_out(self) -> None:
+        self.timed_out += 1
+        self.step("stopped")
+        self._gate.leave(self)
 
     def may_be_told(self) -> bool:
         return self.tellable

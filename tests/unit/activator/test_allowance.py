@@ -144,6 +144,24 @@ class TestOtherLimits:
         made.relimit(KeyLimits(), 0.0)
         made.enter(0.0)
 
+    @pytest.mark.parametrize(("before", "after"), [(100_000, 1000), (600, 6), (20, 2)])
+    def test_a_smaller_limit_shuts_nobody_out_for_longer(self, before: int, after: int) -> None:
+        bucket = Bucket(before, 60.0, 0.0)
+        bucket.take(1.5 * before, 0.0)
+        wait = bucket.wait(0.0, 0.0)
+        assert bucket.relimited(after, 0.0).wait(0.0, 0.0) == pytest.approx(wait)
+        assert bucket.relimited(2 * before, 0.0).wait(0.0, 0.0) == 0.0
+
+    def test_a_request_that_others_refuse_counts_for_nothing(self) -> None:
+        made = allowance(rpm=1, max_parallel_requests=1)
+        for _ in range(3):
+            made.enter(0.0)
+            made.refund(0.0)
+            made.leave(0, 0.0)
+        made.enter(0.0)
+        made.leave(0, 0.0)
+        refused(made, 0.0)
+
     @given(st.integers(1, 1000), st.floats(0, 1e6), st.integers(0, 10**9))
     def test_a_bucket_holds_what_it_may_and_waits_as_long_as_it_says(self, limit: int, now: float, taken: int) -> None:
         bucket = Bucket(limit, 60.0, 0.0)

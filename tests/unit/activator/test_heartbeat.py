@@ -118,8 +118,17 @@ def test_a_comment_has_an_empty_line_behind_it_and_a_comment_line_has_none() -> 
     assert beat_chunk("comment-line", "qwen", "loading", 12.34, 47.66) == line
 
 
+def test_what_is_in_the_way_is_told_in_every_kind_but_a_ping() -> None:
+    for kind in KINDS:
+        beat = beat_chunk(kind, "qwen", "starting", 1.0, None, "its engine keeps exiting")
+        assert (b"its engine keeps exiting" in beat) is (kind != "ping"), kind
+    text = data_of(beat_chunk("reasoning", "qwen", "starting", 7.0, None, "its engine keeps exiting"))
+    assert text["choices"][0]["delta"]["reasoning_content"] == "Can't start yet: its engine keeps exiting, 7 s\n"
+
+
 def test_what_is_not_known_is_not_said() -> None:
     for kind in KINDS:
+        assert b"trouble" not in beat_chunk(kind, "qwen", "loading", 1.0, None)
         assert b"eta" not in beat_chunk(kind, "qwen", "loading", 1.0, None)
         assert b"about" not in beat_chunk(kind, "qwen", "loading", 1.0, None)
 

@@ -248,7 +248,7 @@ def test_every_service_that_some_activator_told_of_is_known() -> None:
     seen = picture(A, B)
     seen.hear(A, {KEY: IDLE}, snapshot=True, now=0)
     seen.hear(B, {KEY: WAITING, OTHER: IDLE}, snapshot=True, now=0)
-    assert seen.services() == sorted([KEY, OTHER])
+    assert seen.services(1) == sorted([KEY, OTHER])
 
 
 def test_no_activators_at_all_is_zero_and_not_blind() -> None:
@@ -321,7 +321,19 @@ def test_of_a_deleted_service_nothing_is_kept() -> None:
     for address in (A, B):
         seen.hear(address, {KEY: WAITING, OTHER: IDLE}, snapshot=True, now=0)
     seen.hear(A, {KEY: Figures(gone=True)}, snapshot=False, now=1)
-    assert seen.services() == sorted([KEY, OTHER]), "the other activator has not heard of it"
+    assert seen.services(1) == sorted([KEY, OTHER]), "the other activator has not heard of it"
     assert seen.hear(B, {KEY: Figures(gone=True)}, snapshot=False, now=1) == [KEY], "its demand ended"
-    assert seen.services() == [OTHER]
+    assert seen.services(1) == [OTHER]
     assert seen.hear(A, {KEY: WAITING}, snapshot=False, now=2) == [KEY], "one of the same name is a new one"
+
+
+def test_what_only_a_dead_activator_told_of_is_not_told_on() -> None:
+    """Its node is dead, so that it is listed as terminating for ever: who deleted the LLMService since can't be heard of."""
+    seen = DemandPicture(grace_seconds=150)
+    seen.list_activators({A: "ready", B: "ready"}, 0)
+    seen.hear(A, {KEY: IDLE}, snapshot=True, now=0)
+    seen.hear(B, {OTHER: IDLE}, snapshot=True, now=0)
+    seen.list_activators({A: "terminating", B: "ready"}, 1)
+    seen.hear(B, {}, snapshot=False, now=200)
+    assert seen.services(140) == sorted([KEY, OTHER])
+    assert seen.services(200) == [OTHER]

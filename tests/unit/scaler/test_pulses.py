@@ -43,3 +43,10 @@ def test_a_service_that_nobody_listens_to_any_more_takes_no_room() -> None:
         assert pulses.listeners(KEY) == 1
     assert pulses.listeners(KEY) == 0
     assert not pulses._listeners
+
+
+def test_of_a_service_that_is_gone_no_count_is_kept() -> None:
+    pulses = Pulses()
+    pulses.pulse([KEY, OTHER])
+    pulses.forget_all_but([OTHER])
+    assert dict(pulses.pushed) == {OTHER: 1}
