@@ -59,8 +59,8 @@ REJECTED = Metric(
 UNROUTED = Metric(
     "counter",
     "hearth_activator_unrouted_requests_total",
-    "Requests that belong to no LLMService that is known, or have no key for it; `reason` is the code of the error that "
-    "they got.",
+    "Requests that belong to no LLMService that is known, or have no key for it; `reason` is the code of the error "
+    "that they got.",
     ("reason",),
 )
 RESPONSES = Metric(
