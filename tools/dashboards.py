@@ -417,12 +417,12 @@ COLDSTARTS = Dashboard(
         _stat(
             "Cold starts",
             "In the time shown, that ended with a ready replica. Each is counted once, whoever waited for it.",
-            f"sum(increase({of(f'{_STARTS}_count')}[$__range]))",
+            f"round(sum(increase({of(f'{_STARTS}_count')}[$__range])))",
         ),
         _stat(
             "In vain",
             "Cold starts in the time shown that went back to zero before a replica was ready.",
-            f"sum(increase({of('hearth_llmservice_cold_starts_in_vain_total')}[$__range]))",
+            f"round(sum(increase({of('hearth_llmservice_cold_starts_in_vain_total')}[$__range])))",
             "short",
             (1, "red"),
         ),

@@ -59,8 +59,7 @@ REJECTED = Metric(
 UNROUTED = Metric(
     "counter",
     "hearth_activator_unrouted_requests_total",
-    "Requests that belong to no LLMService that is known, or have no key for it; `reason` is the code of the error "
-    "that they got.",
+    "Requests that belong to no LLMService that is known, or lack a key for it; `reason` is the code of their error.",
     ("reason",),
 )
 RESPONSES = Metric(
