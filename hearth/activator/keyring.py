@@ -91,6 +91,11 @@ class Keyring:
             self._use(everywhere)
 
     @property
+    def unreadable(self) -> int:
+        """How many sources that somebody names have no key: nobody is let in there."""
+        return len(self._uses) - len(self._read)
+
+    @property
     def wanted(self) -> set[tuple[str, str]]:
         """The Secrets that matter."""
         return set(self._sources)
@@ -262,7 +267,7 @@ class Keyring:
 
     def _turn_away(self, fields: Fields) -> None:
         given = any(_tokens(fields))
-        if given and len(self._read) < len(self._uses):
+        if given and self.unreadable:
             raise keys_unreadable()  # it may be one of those
         raise unauthorized(given)
 
