@@ -94,6 +94,11 @@ class Keyring:
             self._use(everywhere)
 
     @property
+    def unreadable(self) -> int:
+        """How many sources that somebody names have no key: nobody is let in there."""
+        return len(self._uses) - len(self._read)
+
+    @property
     def wanted(self) -> set[tuple[str, str]]:
         """The Secrets that matter."""
         return set(self._sources)

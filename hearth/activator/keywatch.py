@@ -8,7 +8,7 @@ in one is read in a thread, one Secret after the other: thousands of keys take l
 import asyncio
 import logging
 
-from hearth.activator.keyring import Keyring
+from hearth.activator.keyring import Keyring, ReadSecret
 from hearth.faults import contained
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
@@ -61,7 +61,7 @@ class KeyWatch:
             informer = Informer(
                 self._kube, SECRET.within(namespace), self._changed, field_selector=f"metadata.name={name}", kept=_data
             )
-            self._watched[at] = informer, asyncio.get_running_loop().create_task(informer.run())
+            self._watched[at] = informer, asyncio.get_running_loop().create_task(_follow(at, informer))
         elif (watched := self._watched.pop(at, None)) is not None:
             watched[1].cancel()
 
@@ -78,6 +78,30 @@ class KeyWatch:
                 read = await asyncio.to_thread(self._keyring.read, item) if item is not None else None
                 if at in self._watched and at not in self._news:  # another one, meanwhile
                     self._keyring.put_secret(at, read)
+                    _tell(at, read)
+
+
+async def _follow(at: tuple[str, str], informer: Informer) -> None:
+    """Run an informer, and tell where it finds nothing: of what is not there no change tells."""
+    running = asyncio.ensure_future(informer.run())
+    try:
+        await informer.synced.wait()
+        if not informer.objects:
+            _tell(at, None)
+        await running
+    finally:
+        running.cancel()
+
+
+def _tell(at: tuple[str, str], read: ReadSecret | None) -> None:
+    about = {"secret": "/".join(at)}
+    if read is None:
+        log.warning("a Secret of API keys is not there", extra=fields(**about))
+    else:
+        counts = {entry: len(keys) for entry, keys in read.items()}
+        log.log(
+            logging.INFO if any(counts.values()) else logging.WARNING, "API keys", extra=fields(**about, keys=counts)
+        )
 
 
 def _data(secret: KubeObject) -> KubeObject:

@@ -183,7 +183,9 @@ class TestWithAKey:
 
 class TestKeysThatCannotBeRead:
     async def test_the_door_is_closed_in_words(self, door: ActivatorHarness) -> None:
+        assert "hearth_activator_unreadable_key_sources 0.0" in door.metrics()
         door.keys(None)
+        assert "hearth_activator_unreadable_key_sources 1.0" in door.metrics()
         answer = await ask(door, "/ai/qwen/v1/chat/completions", **bearer(ALICE))
         assert (answer.status, answer.json["error"]["code"]) == (503, "keys_unreadable")
         assert answer.headers["retry-after"] == "5"

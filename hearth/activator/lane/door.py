@@ -98,7 +98,7 @@ class Door:
         self._looks = Looks(self._waits, self.directory.put_answered, self.spawn)
         self.keyring.now = now = asyncio.get_running_loop().time
         self._metrics = ActivatorMetrics(
-            *(registry, self.gates, now, lambda: board.watchers, self.budget, self.keyring.counts)
+            *(registry, self.gates, now, lambda: board.watchers, self.budget, self.keyring)
         )
 
     def close(self) -> None:
