@@ -426,7 +426,7 @@ def _schema(runtimes: list[str]) -> Document:
         "fullnameOverride": name,
         "clusterDomain": text,
         "namespaces": {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}},
-        # A right without names would be one on every Secret.
+        # A right without names would be one on every Secret: `null` is none, and neither are an older release's values.
         "apiKeySecrets": {"type": "array", "items": {"type": "string", "pattern": _OBJECT_NAME}, "minItems": 1},
         "networkPolicy": _object({"enabled": flag}),
         "podMonitor": _object({"enabled": flag, "engines": flag, "labels": texts}),
@@ -441,7 +441,7 @@ def _schema(runtimes: list[str]) -> Document:
         ),
         "global": anything,  # what helm itself adds for charts that are parts of others
     }
-    return {"$schema": "http://json-schema.org/draft-07/schema#", **_object(top)}
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **_object(top), "required": ["apiKeySecrets"]}
 
 
 def _object(properties: Document) -> Document:

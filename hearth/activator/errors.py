@@ -158,7 +158,8 @@ def origin_not_allowed() -> ApiError:
 def keys_unreadable() -> ApiError:
     return ApiError(
         503,
-        "The API keys can't be read just now, so that nobody is let in; the LLMService's status says why. Try again.",
+        "The API keys can't be read just now, so that nobody is let in; the LLMService's condition KeysReady, or the "
+        "activator's log, says why. Try again.",
         "server_error",
         "keys_unreadable",
         retry_after=_KEYS_SECONDS,

@@ -6,6 +6,7 @@ looked up by a digest that only this process can make, so that no comparison's t
 A door whose keys can't be read is closed: nobody's key is wrong then, and who asks is told to come again.
 """
 
+import contextlib
 import hmac
 import secrets
 import time
@@ -19,10 +20,11 @@ from hearth.activator.allowance import Allowance, KeyCounts, key_label
 from hearth.activator.errors import ApiError, keys_unreadable, model_not_found, unauthorized
 from hearth.api.key import ServiceKey
 from hearth.api.keys import MAX_KEY_BYTES, ApiKey, read_keys
+from hearth.http1.headers import Headers
 from hearth.kube.objects import KubeObject, mapping
 
-CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key"))
-"""The fields in which clients send a key: OpenAI's and Anthropic's."""
+CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key", b"api-key"))
+"""The fields in which clients send a key: OpenAI's, Anthropic's and Azure's."""
 
 MAX_SERIES: Final = 1000
 """Keys that are counted each for itself: how many there are, tenants decide."""
@@ -32,6 +34,10 @@ _NOT_FOR_IT = ", or this API key is not for it; GET /v1/models lists those that 
 
 Fields = dict[bytes, bytes]
 """A request's header fields, each with its first value, by names in lower case."""
+
+
+ReadSecret = dict[str, list[tuple[bytes, ApiKey]]]
+"""A Secret's entries, with the keys of each and their digests."""
 
 
 class KeySource(NamedTuple):
@@ -80,11 +86,17 @@ class Keyring:
         self._keyless: set[ServiceKey] = set()
         self._uses: Counter[KeySource] = Counter()
         self._sources: defaultdict[tuple[str, str], set[KeySource]] = defaultdict(set)  # by their Secret
-        self._secrets: dict[tuple[str, str], KubeObject] = {}  # the data of those that are there
+        self._secrets: dict[tuple[str, str], ReadSecret] = {}  # those that are there
         self._read: dict[KeySource, list[bytes]] = {}  # the digests of those sources that have keys
         self._grants: dict[bytes, list[Grant]] = {}  # by digest
+        self._past: dict[KeySource, dict[bytes, Allowance]] = {}  # of keys that were there before the last change
         if everywhere is not None:
             self._use(everywhere)
+
+    @property
+    def unreadable(self) -> int:
+        """How many sources that somebody names have no key: nobody is let in there."""
+        return len(self._uses) - len(self._read)
 
     @property
     def wanted(self) -> set[tuple[str, str]]:
@@ -109,13 +121,24 @@ class Keyring:
         self._keyless.discard(service)
         self._change(self._own.pop(service, None), None)
 
-    def put_secret(self, at: tuple[str, str], item: KubeObject | None) -> None:
+    def read(self, item: KubeObject) -> ReadSecret:
+        """What a Secret holds. It takes as long as there are keys, and may be done in any thread."""
+        read: ReadSecret = {}
+        for entry, value in mapping(item, "data").items():
+            try:
+                keys = read_keys(b64decode(value)).keys if isinstance(value, str) else ()
+            except ValueError:  # no Secret of an API server's
+                keys = ()
+            read[entry] = [(self._digest(key.secret), key) for key in keys]
+        return read
+
+    def put_secret(self, at: tuple[str, str], read: ReadSecret | None) -> None:
         """Take a Secret as it is now; None: it is gone."""
         if at not in self._sources:
             return
         self._secrets.pop(at, None)
-        if item is not None:
-            self._secrets[at] = mapping(item, "data")
+        if read is not None:
+            self._secrets[at] = read
         for source in self._sources[at]:
             self._take(source)
 
@@ -142,14 +165,16 @@ class Keyring:
             return
         del self._uses[source]
         self._forget(source)
+        self._past.pop(source, None)
         self._sources[source.at].discard(source)
         if not self._sources[source.at]:
             del self._sources[source.at]
             self._secrets.pop(source.at, None)
+            self._drop_series(source.at)
             self.on_wanted(source.at, False)
 
     def _take(self, source: KeySource) -> None:
-        """Read a source anew; a key that was there goes on with what it has used."""
+        """Take a source anew; a key that was there goes on with what it has used."""
         used = {
             digest: grant.allowance
             for digest in self._read.get(source, ())
@@ -157,20 +182,31 @@ class Keyring:
             if grant.source == source
         }
         self._forget(source)
-        entry = self._secrets.get(source.at, {}).get(source.entry)
-        try:
-            keys = read_keys(b64decode(entry)).keys if isinstance(entry, str) else ()
-        except ValueError:  # no Secret of an API server's
-            keys = ()
+        # A Secret that is deleted and made again gives nobody a new minute.
+        used = self._past.get(source, {}) | used
+        self._past[source] = used
+        keys = self._secrets.get(source.at, {}).get(source.entry)
         if keys:
-            self._read[source] = [self._digest(key.secret) for key in keys]
-            for digest, key in zip(self._read[source], keys, strict=True):
+            self._read[source] = [digest for digest, _ in keys]
+            for digest, key in keys:
                 allowance = used.get(digest)
                 if allowance is None:
                     allowance = Allowance(key.limits, self._counts_of(source, key.name), self.now())
                 else:
                     allowance.relimit(key.limits, self.now())
                 self._grants.setdefault(digest, []).append(Grant(source, key, allowance))
+            self._past[source] = {digest: used[digest] for digest, _ in keys if digest in used}
+        self._drop_series(source.at)
+
+    def _drop_series(self, at: tuple[str, str]) -> None:
+        """Forget the figures of keys that are gone: others need the room."""
+        live = {
+            key_label(key.name)
+            for source in self._sources.get(at, ())
+            for _, key in self._secrets.get(at, {}).get(source.entry, ())
+        }
+        for series in [series for series in self.counts if series[:2] == at and series[2] not in live]:
+            del self.counts[series]
 
     def _counts_of(self, source: KeySource, name: str) -> KeyCounts:
         series = (*source.at, key_label(name))
@@ -195,19 +231,19 @@ class Keyring:
             if hmac.compare_digest(grant.key.secret, token)
         ]
 
-    def admit(self, service: ServiceKey, fields: Fields) -> Grant | None:
-        """The key with which a request may ask this LLMService; None where it needs none. Raises ApiError: 401, 404 as
-        for one that is not there, 503 where the keys can't be read."""
+    def admit(self, service: ServiceKey, fields: Fields, named: str | None = None) -> Grant | None:
+        """The key with which a request may ask this LLMService, which it `named` so; None where it needs none. Raises
+        ApiError: 401, 404 as for one that is not there, 503 where the keys can't be read."""
         source = self._source(service)
         if source is None:
             return None
-        if source not in self._read:
-            raise keys_unreadable()
         presented = self.presented(fields)
+        if source not in self._read and any(_tokens(fields)):
+            raise keys_unreadable()
         for grant in presented:
             if grant.source == source and grant.is_for(service):
                 return grant
-        raise self.nobodys(str(service), fields, presented)
+        raise self.nobodys(named or str(service), fields, presented)
 
     def check_head(self, service: ServiceKey | None, fields: Fields) -> None:
         """Raise ApiError where its head alone says that a request will not be served; `service`: the one that is
@@ -242,17 +278,27 @@ class Keyring:
 
         return seen
 
-    def known(self, fields: Fields) -> bool:
-        """Whether a request has a key of ours, be it for another LLMService: no engine is told it."""
-        return self.locked and bool(self.presented(fields))
+    def without_ours(self, headers: Headers) -> Headers:
+        """Header fields without those that have a key of ours, be it for another LLMService and in any line or scheme:
+        no engine is told it."""
+        if not self.locked:
+            return headers
+        return [(name, value) for name, value in headers if name not in CREDENTIALS or not self._is_ours(value)]
+
+    def _is_ours(self, value: bytes) -> bool:
+        _, _, behind = value.strip().partition(b" ")
+        said = [value.strip(), behind.strip()]
+        with contextlib.suppress(ValueError):
+            said += b64decode(behind, validate=True).split(b":", 1)  # Basic
+        return any(self._digest(token) in self._grants for token in said)
 
     def _opens_something(self, fields: Fields) -> bool:
         return bool(self._everywhere is None and self._keyless) or bool(self.presented(fields))
 
     def _turn_away(self, fields: Fields) -> None:
         given = any(_tokens(fields))
-        if given and len(self._read) < len(self._uses):
-            raise keys_unreadable()  # it may be one of those
+        if given and self._sources.keys() - self._secrets.keys():
+            raise keys_unreadable()  # it may be in one of those that are not there, or not heard of
         raise unauthorized(given)
 
     def _source(self, service: ServiceKey) -> KeySource | None:

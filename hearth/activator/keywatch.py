@@ -1,13 +1,15 @@
 """The Secrets that hold API keys, each watched by its name: what is in it reaches the keyring within moments.
 
 A watch by name is what a Role may allow for this one Secret (a list or watch whose field selector names one object is a
-right on that object). One that can't be read (it is not allowed yet, or the API server is away) is tried again.
+right on that object). One that can't be read (it is not allowed yet, or the API server is away) is tried again. What is
+in one is read in a thread, one Secret after the other: thousands of keys take longer than a stream may wait.
 """
 
 import asyncio
 import logging
 
-from hearth.activator.keyring import Keyring
+from hearth.activator.keyring import Keyring, ReadSecret
+from hearth.faults import contained
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.kube.kinds import SECRET
@@ -23,6 +25,8 @@ class KeyWatch:
     def __init__(self, kube: KubeClient, keyring: Keyring) -> None:
         self._kube = kube
         self._keyring = keyring
+        self._news: dict[tuple[str, str], KubeObject | None] = {}
+        self._reader: asyncio.Task[None] | None = None
         self._watched: dict[tuple[str, str], tuple[Informer, asyncio.Task[None]]] = {}
 
     def start(self) -> None:
@@ -34,7 +38,7 @@ class KeyWatch:
     async def stop(self) -> None:
         """Watch nothing any more."""
         self._keyring.on_wanted = lambda at, wanted: None
-        tasks = [task for _, task in self._watched.values()]
+        tasks = [*(task for _, task in self._watched.values()), *([self._reader] if self._reader else [])]
         self._watched.clear()
         for task in tasks:
             task.cancel()
@@ -47,6 +51,8 @@ class KeyWatch:
             _, late = await asyncio.wait(looks, timeout=seconds)
             for look in late:
                 look.cancel()
+        if self._reader is not None:
+            await asyncio.wait({self._reader}, timeout=seconds)
 
     def _wanted(self, at: tuple[str, str], wanted: bool) -> None:
         if wanted:
@@ -55,13 +61,47 @@ class KeyWatch:
             informer = Informer(
                 self._kube, SECRET.within(namespace), self._changed, field_selector=f"metadata.name={name}", kept=_data
             )
-            self._watched[at] = informer, asyncio.get_running_loop().create_task(informer.run())
+            self._watched[at] = informer, asyncio.get_running_loop().create_task(_follow(at, informer))
         elif (watched := self._watched.pop(at, None)) is not None:
             watched[1].cancel()
 
     def _changed(self, key: ObjectKey, item: KubeObject | None) -> None:
         if key in self._watched:
-            self._keyring.put_secret(key, item)
+            self._news[key] = item
+            if self._reader is None or self._reader.done():
+                self._reader = asyncio.get_running_loop().create_task(self._read())
+
+    async def _read(self) -> None:
+        while self._news:
+            at, item = self._news.popitem()
+            with contained("object", path=SECRET.api, object="/".join(at)):
+                read = await asyncio.to_thread(self._keyring.read, item) if item is not None else None
+                if at in self._watched and at not in self._news:  # another one, meanwhile
+                    self._keyring.put_secret(at, read)
+                    _tell(at, read)
+
+
+async def _follow(at: tuple[str, str], informer: Informer) -> None:
+    """Run an informer, and tell where it finds nothing: of what is not there no change tells."""
+    running = asyncio.ensure_future(informer.run())
+    try:
+        await informer.synced.wait()
+        if not informer.objects:
+            _tell(at, None)
+        await running
+    finally:
+        running.cancel()
+
+
+def _tell(at: tuple[str, str], read: ReadSecret | None) -> None:
+    about = {"secret": "/".join(at)}
+    if read is None:
+        log.warning("a Secret of API keys is not there", extra=fields(**about))
+    else:
+        counts = {entry: len(keys) for entry, keys in read.items()}
+        log.log(
+            logging.INFO if any(counts.values()) else logging.WARNING, "API keys", extra=fields(**about, keys=counts)
+        )
 
 
 def _data(secret: KubeObject) -> KubeObject:

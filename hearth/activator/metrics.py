@@ -8,13 +8,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
 from hearth.activator.allowance import REASONS as KEY_REASONS
-from hearth.activator.allowance import KeyCounts
 from hearth.activator.lane.tally import REASONS
 from hearth.api.key import ServiceKey
 from hearth.http1.limits import Budget
 from hearth.metrics import SERVICE_LABELS, Collected, Metric
 
 if TYPE_CHECKING:
+    from hearth.activator.keyring import Keyring
     from hearth.activator.lane.gate import Gate
 
 WAITING = Metric(
@@ -151,6 +151,12 @@ KEY_LIMITED = Metric(
     f"Requests refused for a limit of their API key; `reason` is the limit's name: {', '.join(KEY_REASONS)}.",
     (*_KEY_LABELS, "reason"),
 )
+UNREADABLE = Metric(
+    "gauge",
+    "hearth_activator_unreadable_key_sources",
+    "Secrets' entries that LLMServices or --api-keys name, and that have no API keys or can't be read: nobody is let in "
+    "there.",
+)
 BUFFERED = Metric(
     "gauge", "hearth_activator_buffered_bytes", "Bytes of requests' bodies that the activator has in memory."
 )
@@ -185,7 +191,7 @@ METRICS = [
         HEARTBEATS,
     ),
     *(RETRIES, BROKEN, LEFT, HELD, FIRST_BYTE, ELAPSED, EXPECTED, STREAMS, BUFFERED, BUDGET),
-    *(OVER_BUDGET, TURNED_AWAY, STARTS, KEY_REQUESTS, KEY_TOKENS, KEY_LIMITED),
+    *(OVER_BUDGET, TURNED_AWAY, STARTS, UNREADABLE, KEY_REQUESTS, KEY_TOKENS, KEY_LIMITED),
 ]
 
 
@@ -208,12 +214,12 @@ class ActivatorMetrics:
         now: Callable[[], float],
         streams: Callable[[], int],
         budget: Budget,
-        keys: "Mapping[tuple[str, str, str], KeyCounts]",
+        keyring: "Keyring",
     ) -> None:
         self.unrouted: Counter[str] = Counter(dict.fromkeys(UNROUTED_CODES, 0))
         self.turned_away = 0
         self._budget = budget
-        self._keys = keys
+        self._keyring = keyring
         self._gates = gates
         self._now = now
         self._streams = streams
@@ -252,7 +258,8 @@ class ActivatorMetrics:
         yield BUDGET.of([((), self._budget.limit)])
         yield OVER_BUDGET.of([((), self._budget.refused)])
         yield TURNED_AWAY.of([((), self.turned_away)])
-        keys = list(self._keys.items())
+        yield UNREADABLE.of([((), self._keyring.unreadable)])
+        keys = list(self._keyring.counts.items())
         yield KEY_REQUESTS.of((series, counts.requests) for series, counts in keys)
         yield KEY_TOKENS.of((series, counts.tokens) for series, counts in keys)
         yield KEY_LIMITED.of(

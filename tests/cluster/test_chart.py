@@ -206,6 +206,27 @@ def test_the_releases_own_namespace_may_be_one_of_those_that_are_looked_after(he
     assert len(named) == len(set(named)), "helm would install the one over the other"
 
 
+def test_api_keys_and_who_may_read_which(helm: Any) -> None:
+    settings = ("--set", "apiKeySecrets={hearth-api-keys,team-keys}", "--set", "activator.apiKeys=team-keys/all")
+    text = helm("template", "h", CHART, "-n", "ai", *settings, "--set", "activator.serviceAccount.name=door")
+    rules = [
+        (each["kind"], each["metadata"]["name"], rule)
+        for each in yaml.safe_load_all(text)
+        if each
+        for rule in each.get("rules") or []
+        if "secrets" in rule["resources"]
+    ]
+    names = ["hearth-api-keys", "team-keys"]
+    wanted = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["list", "watch"]}
+    assert rules == [("ClusterRole", "hearth-controller", wanted), ("Role", "hearth-activator", wanted)]
+    made = by_name(text)
+    (controller,) = made["Deployment/hearth-controller"]["spec"]["template"]["spec"]["containers"]
+    told = ["--activator-account=ai/door", "--api-key-secret=hearth-api-keys", "--api-key-secret=team-keys"]
+    assert [word for word in controller["args"] if word.startswith(("--activator-account", "--api-key"))] == told
+    (activator,) = made["Deployment/hearth-activator"]["spec"]["template"]["spec"]["containers"]
+    assert "--api-keys=ai/team-keys/all" in activator["args"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -214,6 +235,8 @@ def test_the_releases_own_namespace_may_be_one_of_those_that_are_looked_after(he
         "controller.podLabels.app\\.kubernetes\\.io/name=mine",
         "activator.extraArgs={--grace-seconds=600}",
         "prometheusRule.runbookUrl=docs/runbooks",
+        *("apiKeySecrets=null", "apiKeySecrets={}", "apiKeySecrets={Keys}", "activator.apiKeys=a/b/c"),
+        "controller.extraArgs={--api-key-secret=mine}",
         "scaler.extraArgs={--activator-grace-seconds,600}",
     ],
 )

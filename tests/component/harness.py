@@ -309,8 +309,9 @@ class ActivatorHarness:
 
     def keys(self, text: str | None, name: str = "hearth-api-keys", namespace: str = "ai", entry: str = "keys") -> None:
         """Let a Secret of API keys have this text in its entry; None: there is no Secret."""
-        data = None if text is None else {"data": {entry: b64encode(text.encode()).decode()}}
-        self.door.keyring.put_secret((namespace, name), data)
+        ring = self.door.keyring
+        data = None if text is None else ring.read({"data": {entry: b64encode(text.encode()).decode()}})
+        ring.put_secret((namespace, name), data)
 
     def delete(self, name: str = "qwen", namespace: str = "ai") -> None:
         self.door.directory.put_service((namespace, name), None)

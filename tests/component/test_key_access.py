@@ -169,6 +169,20 @@ async def watching(one: World, ring: Keyring) -> AsyncIterator[Callable[[float],
 
 
 class TestTheActivator:
+    async def test_a_secret_that_is_not_there_is_in_the_log(self, one: World, caplog: pytest.LogCaptureFixture) -> None:
+        one.apply(KEYS)
+        await one.until(lambda: owners(one, "rolebindings"), "a RoleBinding")
+        ring = Keyring(KeySource(NAMESPACE, "hearth-api-keys", "keys"))
+        async with watching(one, ring) as settled:
+            await settled(PATIENCE)
+            put_secret(one, "key-of-alice")
+            await opened(ring, "key-of-alice", 200)
+        told = [
+            (each.levelname, each.message) for each in caplog.records if "Secret of API keys is not" in each.message
+        ]
+        assert told == [("WARNING", "a Secret of API keys is not there")]
+        assert "key-of-alice" not in caplog.text
+
     async def test_keys_reach_it_and_leave_it_without_a_restart(self, one: World) -> None:
         put_secret(one, "key-of-alice")
         ring = Keyring()

@@ -140,7 +140,7 @@ class TestWithAKey:
         for model in ("llama", "nobody"):
             answer = await ask(door, body={**HELLO, "model": model}, **bearer(ALICE))
             assert (answer.status, answer.json["error"]["code"]) == (404, "model_not_found")
-            assert "this API key is not for it" in answer.json["error"]["message"]
+            assert f"'{model}' does not exist, or this API key is not for it" in answer.json["error"]["message"]
         assert door.gate("llama").hold.requests == 0
 
     async def test_an_open_models_engine_is_told_no_key_of_ours_and_any_other(self, door: ActivatorHarness) -> None:
@@ -183,11 +183,13 @@ class TestWithAKey:
 
 class TestKeysThatCannotBeRead:
     async def test_the_door_is_closed_in_words(self, door: ActivatorHarness) -> None:
+        assert "hearth_activator_unreadable_key_sources 0.0" in door.metrics()
         door.keys(None)
-        for fields in ({}, bearer(ALICE)):
-            answer = await ask(door, "/ai/qwen/v1/chat/completions", **fields)
-            assert (answer.status, answer.json["error"]["code"]) == (503, "keys_unreadable")
-            assert answer.headers["retry-after"] == "5"
+        assert "hearth_activator_unreadable_key_sources 1.0" in door.metrics()
+        answer = await ask(door, "/ai/qwen/v1/chat/completions", **bearer(ALICE))
+        assert (answer.status, answer.json["error"]["code"]) == (503, "keys_unreadable")
+        assert answer.headers["retry-after"] == "5"
+        assert (await ask(door, "/ai/qwen/v1/chat/completions")).status == 401
         assert (await ask(door, **bearer(ALICE))).status == 503
         assert door.gate().hold.requests == 0
 

@@ -45,12 +45,23 @@ ROOMS = (
             _LANE,
             *(
                 f"hearth/activator/{name}.py"
-                for name in ("body", "demand", "directory", "errors", "multipart", "paths")
+                for name in (
+                    "allowance",
+                    "body",
+                    "demand",
+                    "directory",
+                    "errors",
+                    "keyring",
+                    "multipart",
+                    "origins",
+                    "paths",
+                )
             ),
+            *(f"hearth/activator/{name}.py" for name in ("starts", "tokens")),
         ),
         (
             *("tests/unit/activator", "tests/unit/test_promises.py"),
-            *(f"tests/component/test_{name}.py" for name in ("gate", "door", "relay", "dialects")),
+            *(f"tests/component/test_{name}.py" for name in ("gate", "door", "relay", "dialects", "keys", "wallet")),
         ),
     ),
     Room(
@@ -64,7 +75,10 @@ ROOMS = (
     Room(
         "controller",
         (
-            *(f"{_CONTROLLER}/{name}.py" for name in ("belongings", "choosing", "coldstart", "events", "ownership")),
+            *(
+                f"{_CONTROLLER}/{name}.py"
+                for name in ("belongings", "choosing", "coldstart", "events", "keys", "ownership")
+            ),
             *(f"{_CONTROLLER}/{name}.py" for name in ("scaledobject", "scalers", "seed", "status", "verdict", "world")),
             "hearth/coldstart.py",
         ),

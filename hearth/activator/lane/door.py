@@ -98,7 +98,7 @@ class Door:
         self._looks = Looks(self._waits, self.directory.put_answered, self.spawn)
         self.keyring.now = now = asyncio.get_running_loop().time
         self._metrics = ActivatorMetrics(
-            *(registry, self.gates, now, lambda: board.watchers, self.budget, self.keyring.counts)
+            *(registry, self.gates, now, lambda: board.watchers, self.budget, self.keyring)
         )
 
     def close(self) -> None:
@@ -197,9 +197,11 @@ class Door:
     def _unlock(self, entry: Entry, asked: Inference) -> None:
         """Raises ApiError where the request has no key for this LLMService. No engine is told any key of ours."""
         request = asked.request
-        asked.grant = self.keyring.admit(entry.key, request.fields)
-        if asked.grant is not None or self.keyring.known(request.fields):
+        asked.grant = self.keyring.admit(entry.key, request.fields, asked.model)
+        if asked.grant is not None:
             request.headers = [field for field in request.headers if field[0] not in CREDENTIALS]
+        else:
+            request.headers = self.keyring.without_ours(request.headers)
 
     def addressed(self, path: str, host: str) -> tuple[Entry | None, str, str]:
         """The LLMService that the address names by itself (None: the body must), the engine's path, and what was in

@@ -179,7 +179,7 @@ class TestInTheRing:
         made = Keyring()
         made.now = lambda: 0.0
         made.put_service(QWEN, OWN)
-        made.put_secret(OWN.at, self.secret(text))
+        made.put_secret(OWN.at, made.read(self.secret(text)))
         return made
 
     def allowance(self, ring: Keyring, key: str) -> Allowance:
@@ -190,7 +190,7 @@ class TestInTheRing:
         """LiteLLM#39713: limits ended with the entry of a cache."""
         ring = self.ring("a=key-number-1 rpm=1")
         self.allowance(ring, "key-number-1").enter(0.0)
-        ring.put_secret(OWN.at, self.secret("a=key-number-1 rpm=1\nb=key-number-2"))
+        ring.put_secret(OWN.at, ring.read(self.secret("a=key-number-1 rpm=1\nb=key-number-2")))
         refused(self.allowance(ring, "key-number-1"), 0.0)
         self.allowance(ring, "key-number-2").enter(0.0)
 

@@ -4,6 +4,7 @@ from base64 import b64encode
 
 import pytest
 
+from hearth.activator.allowance import key_label
 from hearth.activator.errors import ApiError
 from hearth.activator.keyring import Keyring, KeySource
 from hearth.api.key import ServiceKey
@@ -34,7 +35,7 @@ def ring() -> Keyring:
     made = Keyring()
     made.put_service(QWEN, OWN)
     made.put_service(LLAMA, None)
-    made.put_secret(OWN.at, secret(keys="alice=key-of-alice\nbob=key-of-bob models=llama"))
+    made.put_secret(OWN.at, made.read(secret(keys="alice=key-of-alice\nbob=key-of-bob models=llama")))
     return made
 
 
@@ -69,7 +70,7 @@ class TestWhoIsLetIn:
         assert (grant.key.name, grant.source) == ("alice", OWN)
 
     def test_a_model_list_may_name_the_namespace(self, ring: Keyring) -> None:
-        ring.put_secret(OWN.at, secret(keys="key-number-1 models=ai/qwen\nkey-number-2 models=bi/qwen"))
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-number-1 models=ai/qwen\nkey-number-2 models=bi/qwen")))
         assert status(ring, QWEN, bearer("key-number-1")) == 200
         assert status(ring, QWEN, bearer("key-number-2")) == 404
 
@@ -80,8 +81,8 @@ class TestTheActivatorsOwnKeys:
         made = Keyring(ALL)
         made.put_service(QWEN, OWN)
         made.put_service(LLAMA, None)
-        made.put_secret(OWN.at, secret(keys="key-of-alice"))
-        made.put_secret(ALL.at, secret(keys="key-of-all"))
+        made.put_secret(OWN.at, made.read(secret(keys="key-of-alice")))
+        made.put_secret(ALL.at, made.read(secret(keys="key-of-all")))
         return made
 
     def test_they_open_what_has_no_keys_of_its_own(self, ring: Keyring) -> None:
@@ -115,10 +116,10 @@ class TestClosedDoors:
         ],
     )
     def test_keys_that_cannot_be_read_let_nobody_in(self, ring: Keyring, item: dict[str, object] | None) -> None:
-        ring.put_secret(OWN.at, item)
+        ring.put_secret(OWN.at, ring.read(item) if item is not None else None)
         assert status(ring, QWEN, bearer("key-of-alice")) == 503
-        assert status(ring, QWEN, {}) == 503
-        ring.put_secret(OWN.at, secret(keys="key-of-alice"))
+        assert status(ring, QWEN, {}) == 401
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice")))
         assert status(ring, QWEN, bearer("key-of-alice")) == 200
 
     def test_before_the_secret_is_heard_of_nobody_is_let_in(self) -> None:
@@ -137,8 +138,47 @@ class TestClosedDoors:
         with pytest.raises(ApiError, match="No API key"):
             ring.check_head(None, {})
 
+    def test_a_wrong_entry_says_nothing_to_others(self, ring: Keyring) -> None:
+        ring.remove_service(LLAMA)
+        ring.put_secret(OWN.at, ring.read(secret(other="key-of-alice")))
+        with pytest.raises(ApiError, match="Incorrect"):
+            ring.check_head(None, bearer("key-of-nobody"))
+
+    @pytest.mark.parametrize(
+        ("name", "value", "left"),
+        [
+            (b"authorization", b"Bearer key-of-alice", False),
+            (b"authorization", b"key-of-alice", False),
+            (b"authorization", b"Basic " + b64encode(b"alice:key-of-alice"), False),
+            (b"api-key", b"key-of-alice", False),
+            (b"x-api-key", b"key-of-alice", False),
+            (b"authorization", b"Bearer engines-own", True),
+            (b"x-other", b"key-of-alice", True),
+        ],
+    )
+    def test_no_engine_is_told_a_key_of_ours(self, ring: Keyring, name: bytes, value: bytes, left: bool) -> None:
+        engines = (b"authorization", b"Bearer engines-own-2")
+        assert ((name, value) in ring.without_ours([engines, (name, value)])) is left
+        assert engines in ring.without_ours([engines, (name, value)])
+
+    def test_a_secret_made_again_gives_nobody_a_new_minute(self, ring: Keyring) -> None:
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice rpm=1")))
+        before = ring.admit(QWEN, bearer("key-of-alice"))
+        ring.put_secret(OWN.at, None)
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice rpm=1")))
+        after = ring.admit(QWEN, bearer("key-of-alice"))
+        assert before is not None
+        assert after is not None
+        assert after.allowance is before.allowance
+
+    def test_series_go_with_their_keys(self, ring: Keyring) -> None:
+        ring.put_secret(OWN.at, ring.read(secret(keys="alice=key-of-alice\nbob=key-of-bob-1")))
+        assert len([series for series in ring.counts if series[:2] == OWN.at]) == 2
+        ring.put_secret(OWN.at, ring.read(secret(keys="bob=key-of-bob-1")))
+        assert [series for series in ring.counts if series[:2] == OWN.at] == [(*OWN.at, key_label("bob"))]
+
     def test_a_revoked_key_opens_nothing_and_a_new_one_does(self, ring: Keyring) -> None:
-        ring.put_secret(OWN.at, secret(keys="alice=key-of-alice-2"))
+        ring.put_secret(OWN.at, ring.read(secret(keys="alice=key-of-alice-2")))
         assert status(ring, QWEN, bearer("key-of-alice")) == 401
         assert status(ring, QWEN, bearer("key-of-alice-2")) == 200
 
@@ -196,22 +236,22 @@ class TestSecretsThatMatter:
     def test_two_entries_of_one_secret_are_two_lists(self, ring: Keyring) -> None:
         ring.put_service(LLAMA, SECOND)
         assert status(ring, LLAMA, bearer("key-of-carol")) == 503
-        ring.put_secret(OWN.at, secret(keys="key-of-alice", more="key-of-carol"))
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice", more="key-of-carol")))
         assert [status(ring, LLAMA, bearer("key-of-carol")), status(ring, QWEN, bearer("key-of-carol"))] == [200, 404]
 
     def test_a_secret_that_is_known_serves_who_names_it_later(self, ring: Keyring) -> None:
-        ring.put_secret(OWN.at, secret(keys="key-of-alice", more="key-of-carol"))
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice", more="key-of-carol")))
         ring.put_service(LLAMA, SECOND)
         assert status(ring, LLAMA, bearer("key-of-carol")) == 200
 
     def test_a_key_in_two_lists_opens_both(self, ring: Keyring) -> None:
         ring.put_service(LLAMA, SECOND)
-        ring.put_secret(OWN.at, secret(keys="key-of-alice", more="key-of-alice"))
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice", more="key-of-alice")))
         assert [status(ring, each, bearer("key-of-alice")) for each in (QWEN, LLAMA)] == [200, 200]
-        ring.put_secret(OWN.at, secret(keys="key-of-alice", more="key-of-carol"))
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice", more="key-of-carol")))
         assert [status(ring, each, bearer("key-of-alice")) for each in (QWEN, LLAMA)] == [200, 404]
 
     def test_a_secret_that_nobody_names_is_not_kept(self, ring: Keyring) -> None:
-        ring.put_secret(("ai", "strange"), secret(keys="key-of-mallory"))
+        ring.put_secret(("ai", "strange"), ring.read(secret(keys="key-of-mallory")))
         assert ring.presented(bearer("key-of-mallory")) == []
         assert "strange" not in repr(ring._secrets)

@@ -560,8 +560,18 @@ ROLES: list[KubeObject] = [
     },
     {
         "kind": "Role",
+        "metadata": {"name": "more"},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
+    },
+    {
+        "kind": "Role",
         "metadata": {"name": "holder"},
         "rules": [
+            {
+                "apiGroups": ["rbac.authorization.k8s.io"],
+                "resources": ["roles", "rolebindings"],
+                "verbs": ["create"],
+            },
             {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
             {
                 "apiGroups": ["coordination.k8s.io"],
@@ -635,6 +645,39 @@ class TestRights:
         store.put("deployments", deployment())
         words = refused(apply(guarded, item, "m"), 403, "Forbidden")
         assert 'cannot update resource "llmservices/finalizers"' in words
+
+    @pytest.mark.parametrize(
+        ("rule", "held"),
+        [
+            ({"verbs": ["get"], "resourceNames": ["l"]}, True),
+            ({"verbs": ["get", "list"], "resourceNames": ["l"]}, True),
+            ({"verbs": ["create"]}, True),
+            ({"verbs": ["get"]}, False),
+            ({"verbs": ["get"], "resourceNames": ["l", "other"]}, False),
+            ({"verbs": ["delete"], "resourceNames": ["l"]}, False),
+            ({"verbs": ["*"], "resourceNames": ["l"]}, False),
+            ({"verbs": ["get"], "resourceNames": ["l"], "resources": ["leases", "pods"]}, False),
+        ],
+    )
+    def test_nobody_gives_a_right_that_he_has_not(
+        self, guarded: TestClient, store: ObjectStore, rule: KubeObject, held: bool
+    ) -> None:
+        given = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], **rule}
+        about = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "given", "namespace": "ai"}}
+        path = "/apis/rbac.authorization.k8s.io/v1/namespaces/ai"
+        answer = guarded.post(f"{path}/roles", json={**about, "kind": "Role", "rules": [given]})
+        if held:
+            assert answer.status_code == 201
+        else:
+            assert "is attempting to grant RBAC permissions not currently held" in refused(answer, 403, "Forbidden")
+
+    def test_nobody_binds_a_role_that_has_more_than_he(self, guarded: TestClient) -> None:
+        about = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "given", "namespace": "ai"}}
+        path = "/apis/rbac.authorization.k8s.io/v1/namespaces/ai/rolebindings"
+        for role, status in (("more", 403), ("holder", 201)):
+            reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role}
+            answer = guarded.post(path, json={**about, "kind": "RoleBinding", "roleRef": reference})
+            assert answer.status_code == status
 
     def test_external_metrics_are_rights_by_the_metrics_name(self, guarded: TestClient) -> None:
         path = "/apis/external.metrics.k8s.io/v1beta1/namespaces/ai"

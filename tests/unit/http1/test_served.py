@@ -295,6 +295,25 @@ class TestRefusals:
         assert server.asked == []
         assert b"connection: close" in peer.wire.data
 
+    @pytest.mark.parametrize("message", [post(b"x" * 90)[:-90], chunked(b"x" * 90), GET])
+    def test_one_that_is_refused_by_its_head_is_so_before_its_body(self, message: bytes) -> None:
+        server = Server(body_bytes=100)
+        server.refusal = Refusal(401, "invalid_api_key", "who are you?")
+        peer = server.connect().send(message, b"x" * 90, GET).later()
+        assert (server.refused, peer.statuses) == ([server.refusal], [401])
+        assert (server.asked, server.budget.used) == ([], 0)
+        assert b"connection: close" in peer.wire.data
+
+    def test_one_that_is_refused_by_its_head_has_its_turn(self) -> None:
+        server = Server(answers=False)
+        peer = server.connect().send(GET)
+        server.refusal = Refusal(401, "invalid_api_key", "who are you?")
+        peer.send(GET).later()
+        assert peer.statuses == []
+        server.asked[0][1].answer(200, [], b"ok")
+        peer.later()
+        assert peer.statuses == [200, 401]
+
     @pytest.mark.parametrize("message", [post(b"x" * 100), chunked(b"x" * 100), b"GET / HTTP/1.0\r\n\r\n"])
     def test_what_just_fits_is_served(self, message: bytes) -> None:
         server = Server(body_bytes=100, head_bytes=1000, fields=9)
