@@ -209,6 +209,15 @@ ALERTS = (
         _DESCRIBE,
     ),
     Alert(
+        "HearthKeysUnreadable",
+        "max by (cluster) (min_over_time(hearth_activator_unreadable_key_sources[2m])) > 0",
+        "1m",
+        "critical",
+        "{{ $value }} Secrets of API keys are not there, have no keys or can't be read{{ with $labels.cluster }} in cluster {{ . }}{{ end }}.",
+        "Every request for the models that name them is answered 503.",
+        'kubectl get llmservice -A -o jsonpath=\'{range .items[*]}{.metadata.namespace}/{.metadata.name}{range .status.conditions[?(@.type=="KeysReady")]} {.status} {.message}{end}{"\\n"}{end}\'',
+    ),
+    Alert(
         "HearthActivatorDown",
         _gone("activator"),
         "1m",

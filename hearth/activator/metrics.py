@@ -154,8 +154,8 @@ KEY_LIMITED = Metric(
 UNREADABLE = Metric(
     "gauge",
     "hearth_activator_unreadable_key_sources",
-    "Secrets' entries that LLMServices or --api-keys name, and that have no API keys or can't be read: nobody is let in "
-    "there.",
+    "Entries of Secrets that LLMServices or --api-keys name and that have no API keys or can't be read: the activator "
+    "lets nobody in there.",
 )
 BUFFERED = Metric(
     "gauge", "hearth_activator_buffered_bytes", "Bytes of requests' bodies that the activator has in memory."

@@ -63,6 +63,7 @@ NOT_READY = f'hearth_llmservice_not_ready{{{QWEN},reason="RuntimeNotFound"}}'
 TOLD = {**SERVICE, "reason": "RuntimeNotFound"}
 LEADER = 'hearth_controller_leader{instance="a"}'
 KEDA = "hearth_controller_keda_running{}"
+UNREADABLE = "hearth_activator_unreadable_key_sources{}"
 
 
 def built(role: str, **labels: str) -> str:
@@ -240,6 +241,14 @@ CASES: dict[str, list[Case]] = {
             (TOLD,),
         ),
         Case({of(NOT_READY, cluster="west"): ON}, ({**TOLD, **WEST},)),
+    ],
+    "HearthKeysUnreadable": [
+        Case({UNREADABLE: "0x10 1x20"}, ({},), value="1"),
+        Case({UNREADABLE: "0x10 1 0x20"}, at="12m"),  # a Secret that is made anew
+        Case({UNREADABLE: "0x30"}),
+        Case({of(UNREADABLE, pod="a"): "0x30", of(UNREADABLE, pod="b"): "0x10 2x20"}, ({},), value="2"),
+        Case({of(UNREADABLE, **WEST): "0x30", of(UNREADABLE, **EAST): "1x30"}, (EAST,), value="1"),
+        Case({UNREADABLE: "1x10 stale"}, at="15m"),
     ],
     "HearthActivatorDown": [
         Case({built("scaler"): ON}, ({},)),
