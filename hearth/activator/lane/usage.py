@@ -20,6 +20,8 @@ _COMMA: Final = 0x2C
 _COLON: Final = 0x3A
 _BACKSLASH: Final = 0x5C
 _SPACES: Final = b" \t\r\n"
+_MARKS: Final = b'"{}[]'
+_MARK: Final = re.compile(rb'["{}\[\]]')
 _BRACKET: Final = re.compile(rb"[{}\[\]]")
 
 _READ: Final = frozenset((b"prompt_tokens", b"input_tokens"))
@@ -83,6 +85,9 @@ class UsageScanner:
                 at = self._string(data, at)
             elif self._deeper:
                 at = self._skip(data, at)
+            elif self._places[-1] == _DOCUMENTS and data[at] not in _MARKS:
+                found = _MARK.search(data, at)  # a list of numbers may be long
+                at = found.start() if found is not None else length
             else:
                 self._look(data[at])
                 at += 1
