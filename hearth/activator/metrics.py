@@ -154,8 +154,8 @@ KEY_LIMITED = Metric(
 UNREADABLE = Metric(
     "gauge",
     "hearth_activator_unreadable_key_sources",
-    "Secrets' entries that LLMServices or --api-keys name, and that have no API keys or can't be read: nobody is let in "
-    "there.",
+    "Secrets' entries that LLMServices or --api-keys name, and that have no API keys or can't be read: they let nobody "
+    "in.",
 )
 BUFFERED = Metric(
     "gauge", "hearth_activator_buffered_bytes", "Bytes of requests' bodies that the activator has in memory."
