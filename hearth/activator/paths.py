@@ -17,20 +17,22 @@ GET: Final = ("GET", "HEAD")
 
 class Path(NamedTuple):
     """`document`: a whole successful answer is one JSON document, so that white space may come before it. `needs`: a
-    JSON body without any of these fields asks nothing; `form`: the body may be a form."""
+    JSON body without any of these fields asks nothing; `form`: the body may be a form; `tokens`: a model reads or
+    writes for it, so that it counts for a key's tokens a minute."""
 
     methods: tuple[str, ...] = POST
     document: bool = True
     needs: tuple[str, ...] = ()
     form: bool = False
     dialect: Dialect = "openai"
+    tokens: bool = True
 
 
 _RERANK: Final = Path(needs=("query", "documents"))
 _SCORE: Final = Path(needs=("text_1", "queries", "query", "data_1"))
 _POOL: Final = Path(needs=("input", "messages"))
 _FORM: Final = Path(document=False, form=True)
-_LOOK: Final = Path(methods=GET, document=False)
+_LOOK: Final = Path(methods=GET, document=False, tokens=False)
 
 PATHS: Final[dict[str, Path]] = {
     "/v1/chat/completions": Path(needs=("messages",)),
@@ -39,7 +41,7 @@ PATHS: Final[dict[str, Path]] = {
     "/v1/embeddings": _POOL,
     "/v1/moderations": Path(needs=("input",)),
     "/v1/messages": Path(needs=("messages",), dialect="anthropic"),
-    "/v1/messages/count_tokens": Path(needs=("messages",), dialect="anthropic"),
+    "/v1/messages/count_tokens": Path(needs=("messages",), dialect="anthropic", tokens=False),
     "/v1/audio/speech": Path(document=False, needs=("input",)),
     "/v1/audio/transcriptions": _FORM,
     "/v1/audio/translations": _FORM,
@@ -55,8 +57,8 @@ PATHS: Final[dict[str, Path]] = {
     "/v1/classify": _POOL,
     "/pooling": _POOL,
     "/v1/pooling": _POOL,
-    "/tokenize": Path(needs=("prompt", "messages")),
-    "/detokenize": Path(needs=("tokens",)),
+    "/tokenize": Path(needs=("prompt", "messages"), tokens=False),
+    "/detokenize": Path(needs=("tokens",), tokens=False),
     "/health": _LOOK,
     "/ping": _LOOK,
     "/version": _LOOK,
@@ -66,7 +68,7 @@ _LONGEST: Final = max(map(len, PATHS))
 
 # A stored response: retrieve, cancel, delete. No dots, no percent signs: nothing that leads elsewhere.
 _RESPONSES: Final = re.compile(r"/v1/responses/[A-Za-z0-9_-]{1,256}(/cancel|/input_items)?")
-_RESPONSE: Final = Path(methods=(*GET, *POST, "DELETE"))
+_RESPONSE: Final = Path(methods=(*GET, *POST, "DELETE"), tokens=False)
 
 RESERVED: Final = frozenset(("v1", "v2", "hearth", "healthz", "readyz", "metrics"))
 """First segments of paths that are the API's own, whatever a namespace is called."""

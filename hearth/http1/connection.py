@@ -46,12 +46,14 @@ KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (sock
 class Handler(Protocol):
     """Who serves the requests of all connections.
 
-    `refused_by_head` says before a body is read why a request is not served, None where it is. `take` is called with a
-    whole request, `refuse` with one that can't be served; both answer through the response, now or later. `failed` is
-    told of an exception that one of them raised (a fault of ours), `turned_away` of a connection over the limit.
+    `refused_by_head` says before a body is read why a request is not served, None where it is, and `body_limit` how
+    many bytes the body may have. `take` is called with a whole request, `refuse` with one that can't be served; both
+    answer through the response, now or later. `failed` is told of an exception that one of them raised (a fault of
+    ours), `turned_away` of a connection over the limit.
     """
 
     def refused_by_head(self, request: Request) -> Refusal | None: ...
+    def body_limit(self, request: Request) -> int: ...
     def take(self, request: Request, response: TransportResponse) -> None: ...
     def refuse(self, request: Request, response: TransportResponse, refusal: Refusal) -> None: ...
     def failed(self, where: str, error: BaseException) -> None: ...
@@ -102,6 +104,7 @@ class Connection(Carrier):
         self._upgrade = False
         self._again = False  # the parser reads a body whose head another one has read
         self._body = Gathering()
+        self._body_limit = 0
         self._left = 0  # bytes of its body that come without a parser
         # What the timer looks at:
         self._timer: asyncio.Handle | None = None
@@ -355,8 +358,9 @@ class Connection(Carrier):
         keep = version == "1.1" and refusal is None and parser.should_keep_alive() and not self._stopping
         response = TransportResponse(self, request, keep_alive=keep)
         announced = int(request.fields.get(b"content-length") or 0)
-        if refusal is None and announced > self._limits.body_bytes:
-            refusal = body_too_large(self._limits.body_bytes)
+        self._body_limit = limit = self._handler.body_limit(request) if refusal is None else 0
+        if refusal is None and announced > limit:
+            refusal = body_too_large(limit)
         if refusal is None:
             refusal = self._handler.refused_by_head(request)
         response.fault = refusal
@@ -413,8 +417,8 @@ class Connection(Carrier):
 
     def _take_body(self, body: bytes) -> None:
         response = self._line[-1]
-        if self._body.size + len(body) > self._limits.body_bytes:
-            self._refuse_what_is_read(body_too_large(self._limits.body_bytes))
+        if self._body.size + len(body) > self._body_limit:
+            self._refuse_what_is_read(body_too_large(self._body_limit))
         elif not self.budget.take(len(body), response.held):
             self._refuse_what_is_read(OVERLOADED)
         else:

@@ -1,5 +1,6 @@
 """API keys at both doors: ours and any ASGI server's. Who has none wakes nothing, waits nowhere and fills no memory."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -33,6 +34,14 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[ActivatorHarness
         made.service(NEEDS_KEYS)
         made.keys(f"alice={ALICE}")
         yield made
+
+
+DOCUMENT_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+
+
+def charged(door: ActivatorHarness) -> list[int]:
+    """The tokens of each key."""
+    return [counts.tokens for counts in door.door.keyring.counts.values()]
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -84,6 +93,42 @@ class TestWithoutAKey:
         client = await door.client()
         await client.send("POST", "/v1/chat/completions", HELLO, expect="100-continue")
         assert (await client.message()).status == 401
+
+    @pytest.mark.parametrize(
+        ("method", "target"),
+        [
+            ("POST", "/healthz"),
+            ("GET", "/readyz"),
+            ("OPTIONS", "/v1/chat/completions"),
+            ("OPTIONS", "/ai/qwen/v1/chat/completions"),
+            ("OPTIONS", "*"),
+            ("GET", "/v1/models"),
+            ("GET", "/ai/qwen/v1/models"),
+        ],
+    )
+    async def test_no_buffer_is_filled_where_none_is_needed(
+        self, door: ActivatorHarness, method: str, target: str
+    ) -> None:
+        client = await door.client()
+        head = f"{method} {target} HTTP/1.1\r\nhost: x\r\ncontent-length: {2**20}\r\n\r\n"
+        await client.write(head.encode(), b"x" * 1000)
+        answer = await client.message()
+        assert (answer.status, answer.json["error"]["code"]) == (413, "request_too_large")
+        assert answer.headers["connection"] == "close"
+        assert door.budget.used == 0
+
+    async def test_nor_by_chunks(self, door: ActivatorHarness) -> None:
+        client = await door.client()
+        await client.write(b"OPTIONS * HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        await client.write(chunked(b"x" * 5000), chunked(b"x" * 5000))
+        assert (await client.message()).status == (413 if door.server == "ours" else 204), "uvicorn reads no further"
+        assert door.budget.used == 0
+
+    async def test_a_short_body_is_nobodys_harm(self, door: ActivatorHarness) -> None:
+        client = await door.client()
+        for target in ("/v1/chat/completions", "*"):
+            await client.write(f"OPTIONS {target} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello".encode())
+            assert (await client.message()).status == 204
 
     async def test_a_model_that_is_not_there_is_told_alike(self, door: ActivatorHarness) -> None:
         for target in ("/ai/qwen/v1/chat/completions", "/ai/nobody/v1/chat/completions"):
@@ -323,7 +368,152 @@ class TestLimits:
         async with ScriptedEngine(answer) as engine:
             door.ready(engine)
             await ask(door, **bearer(ALICE))
-        assert [counts.tokens for counts in door.door.keyring.counts.values()] == [21]
+        assert charged(door) == [21]
+
+    @pytest.mark.parametrize(
+        ("document", "tokens"),
+        [
+            # vLLM: in front of what is long
+            (
+                {
+                    "choices": [],
+                    "usage": {"prompt_tokens": 9, "completion_tokens": 12},
+                    "prompt_logprobs": [0] * 30_000,
+                },
+                21,
+            ),
+            # llama.cpp with "verbose": true: in the middle
+            (
+                {
+                    "choices": ["x" * 50_000],
+                    "usage": {"total_tokens": 21},
+                    "__verbose": {"tokens_predicted": 1, "p": "x" * 50_000},
+                },
+                21,
+            ),
+            ({"content": "x", "tokens_predicted": 12, "tokens_evaluated": 9, "prompt": "x" * 50_000}, 21),
+            (
+                {
+                    "content": [{"type": "tool_use", "input": {"total_tokens": 1}}],
+                    "usage": {"input_tokens": 9, "output_tokens": 12},
+                },
+                21,
+            ),
+        ],
+    )
+    async def test_usage_counts_wherever_the_engine_says_it(
+        self, door: ActivatorHarness, document: object, tokens: int
+    ) -> None:
+        async def answer(request: Message, stream: Any) -> None:
+            body = json.dumps(document).encode()
+            await stream.write(DOCUMENT_HEAD % len(body), body)
+
+        async with ScriptedEngine(answer) as engine:
+            door.ready(engine)
+            await ask(door, **bearer(ALICE))
+        assert charged(door) == [tokens]
+
+    @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+    async def test_a_stream_that_says_nothing_pays_for_its_events(self, door: ActivatorHarness, end: bytes) -> None:
+        async def answer(request: Message, stream: Any) -> None:
+            await stream.write(EVENTS_HEAD)
+            for _ in range(5):
+                await stream.write(chunked(b'data: {"n": 1}' + end))
+            await stream.write(b"0\r\n\r\n")
+
+        async with ScriptedEngine(answer) as engine:
+            door.ready(engine)
+            body = json.dumps({**HELLO, "stream": True}).encode()
+            await ask(door, body=body, **bearer(ALICE))
+        assert charged(door) == [len(body) // 4 + 5]
+
+    async def test_who_leaves_before_the_head_pays_for_what_was_asked(self, door: ActivatorHarness) -> None:
+        asked = asyncio.Event()
+
+        async def answer(request: Message, stream: Any) -> None:
+            asked.set()
+            await stream.rest()
+
+        async with ScriptedEngine(answer) as engine:
+            door.ready(engine)
+            client = await door.client()
+            body = json.dumps(HELLO).encode()
+            await client.send("POST", "/v1/chat/completions", body, **bearer(ALICE))
+            await asked.wait()
+            await client.close()
+            await door.idle()
+            assert charged(door) == [len(body) // 4]
+
+    async def test_who_leaves_before_a_replica_has_it_pays_nothing(self, door: ActivatorHarness) -> None:
+        client = await door.client()
+        await client.send("POST", "/v1/chat/completions", HELLO, **bearer(ALICE))
+        await door.waiting(1)
+        await client.close()
+        await door.idle()
+        assert charged(door) == [0]
+
+    async def test_pictures_are_not_paid_by_their_bytes(self, door: ActivatorHarness) -> None:
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'iVBORw0K' * 60_000}"}}
+        body = {"model": "qwen", "messages": [{"role": "user", "content": [picture]}]}
+        async with ScriptedEngine() as engine:
+            door.ready(engine)
+            assert (await ask(door, body=body, **bearer(ALICE))).status == 200
+        assert 0 < charged(door)[0] < 60
+
+    async def test_sounds_are_not_paid_by_their_bytes(self, door: ActivatorHarness) -> None:
+        form = (
+            b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nqwen\r\n'
+            b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\n%b\r\n--b--\r\n'
+        ) % (b"RIFF" * 100_000)
+        async with ScriptedEngine() as engine:
+            door.ready(engine)
+            client = await door.client()
+            await client.write(
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n" % ALICE.encode(),
+                b"content-type: multipart/form-data; boundary=b\r\ncontent-length: %d\r\n\r\n" % len(form),
+                form,
+            )
+            assert (await client.message()).status == 200
+        assert charged(door) == [0]
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/v1/messages/count_tokens"),
+            ("POST", "/tokenize"),
+            ("POST", "/detokenize"),
+            ("GET", "/v1/responses/resp_1"),
+            ("POST", "/v1/responses/resp_1/cancel"),
+            ("GET", "/version"),
+        ],
+    )
+    async def test_what_no_model_reads_or_writes_is_free(self, door: ActivatorHarness, method: str, path: str) -> None:
+        async def answer(request: Message, stream: Any) -> None:
+            body = json.dumps({"input_tokens": 900, "usage": {"total_tokens": 900}}).encode()
+            await stream.write(DOCUMENT_HEAD % len(body), body)
+
+        async with ScriptedEngine(answer) as engine:
+            door.ready(engine)
+            client = await door.client()
+            body = {**HELLO, "tokens": [1, 2]} if method == "POST" else None
+            assert (await client.ask(method, f"/ai/qwen{path}", body, **bearer(ALICE))).status == 200
+        assert charged(door) == [0]
+
+    async def test_our_limits_are_told_and_not_the_engines_of_the_same_name(self, door: ActivatorHarness) -> None:
+        async def answer(request: Message, stream: Any) -> None:
+            theirs = b"X-RateLimit-Limit-Requests: 9\r\nx-ratelimit-limit-tokens: 9\r\nx-request-id: its\r\n"
+            await stream.write(b"HTTP/1.1 200 OK\r\n%bcontent-length: 2\r\n\r\n{}" % theirs)
+
+        await self.limited(door, "rpm=100")
+        async with ScriptedEngine(answer) as engine:
+            door.ready(engine)
+            client = await door.client()
+            await client.send("POST", "/v1/chat/completions", HELLO, **bearer(ALICE))
+            head = (await client.reader.readuntil(b"\r\n\r\n")).lower()
+        assert head.count(b"x-ratelimit-limit-requests:") == 1
+        assert b"x-ratelimit-limit-requests: 100\r\n" in head
+        assert b"x-ratelimit-limit-tokens: 9\r\n" in head, "of which we have none"
+        assert head.count(b"x-request-id: its\r\n") == 1
 
     async def test_what_fails_takes_a_request_and_no_tokens(self, door: ActivatorHarness) -> None:
         async def answer(request: Message, stream: Any) -> None:
@@ -334,4 +524,4 @@ class TestLimits:
             door.ready(engine)
             for _ in range(3):
                 assert (await ask(door, **bearer(ALICE))).status == 400
-        assert [counts.tokens for counts in door.door.keyring.counts.values()] == [0]
+        assert charged(door) == [0]

@@ -11,7 +11,7 @@ import pytest
 
 from hearth import coldstart
 from hearth.activator import body, demand, errors, feed, looks
-from hearth.activator.lane import balance, door, exchange, gate, heartbeat, hold
+from hearth.activator.lane import balance, door, exchange, gate, heartbeat, hold, tokens
 from hearth.api import base
 from hearth.controller import choosing, leader, reconcile
 from hearth.crd_translator import scaledobject
@@ -46,6 +46,8 @@ PROMISES: list[tuple[str, Any, Any]] = [
     ("Prefix balancing looks at the first 2 KiB of the first messages.", body.PREFIX_BYTES, 2048),
     # What a stranger can make the activator hold
     ("A request's body is 64 MiB at most.", LIMITS.body_bytes, 64 * MIB),
+    ("A body that Hearth itself is sent is 8 KiB at most.", door.UNREAD_BYTES, 8 * 1024),
+    ("A prompt that nothing is said of is guessed at 32,768 tokens at most.", tokens.MAX_GUESS, 32_768),
     ("All bodies together are 512 MiB at most.", door.BUDGET_BYTES, 512 * MIB),
     ("A head is 64 KiB at most.", LIMITS.head_bytes, 64 * 1024),
     ("A head has 200 fields at most.", LIMITS.fields, 200),

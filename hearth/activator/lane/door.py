@@ -51,6 +51,9 @@ from hearth.http1.upstream import Pool
 BUDGET_BYTES: Final = 512 * 2**20
 """Of all requests' bodies together: what an activator's memory limit of 2 GiB leaves room for."""
 
+UNREAD_BYTES: Final = 8 * 1024
+"""Of a body that nobody reads: of probes, preflights, lists of models, for some of which no key is needed."""
+
 _IDENTITY: Final = frozenset((b"", b"identity"))
 
 
@@ -120,10 +123,13 @@ class Door:
             return Refusal(error.status, error.code or error.type, error.message)
         return None
 
+    def body_limit(self, request: Request) -> int:
+        """How many bytes its body may have, as its head says what it is about."""
+        return min(UNREAD_BYTES, self.limits.body_bytes) if self._is_own(request) else self.limits.body_bytes
+
     def take(self, request: Request, response: TransportResponse) -> None:
         """Serve one request; its answer is written when it comes."""
-        path = request.path
-        if request.method == "OPTIONS" or (path not in PATHS and (is_own(path) or self._is_own_below(path))):
+        if self._is_own(request):
             self.spawn(self._serve(request, response))
         elif not is_coded(request):
             self._enter(request, response)
@@ -275,10 +281,15 @@ class Door:
             raise errors.method_not_allowed(method, known.methods)
         return known
 
-    def _is_own_below(self, path: str) -> bool:
-        """Whether it is one of the API's own paths below an LLMService's: /NAMESPACE/NAME/v1/models."""
-        found = self.directory.by_path(path)
-        return found is not None and is_own(found[1])
+    def _is_own(self, request: Request) -> bool:
+        """Whether the API itself answers, and no engine: at a path of its own, maybe below an LLMService's
+        (/NAMESPACE/NAME/v1/models)."""
+        path = request.path
+        if request.method == "OPTIONS":
+            return True
+        if path in PATHS:
+            return False
+        return is_own(path) or ((found := self.directory.by_path(path)) is not None and is_own(found[1]))
 
     async def _serve(self, request: Request, response: TransportResponse) -> None:
         """Let the application answer."""

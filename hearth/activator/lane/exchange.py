@@ -166,6 +166,7 @@ class Exchange(Held):
         if self._journey is not None:
             self._journey.connected = time.time_ns()
         self.response.set_flow(connection.pause_reading, connection.resume_reading)
+        self.asked.count_tokens()
         self._sink = Relay(self, self._gate, self._address, self._journey, self._over)
         request = self.asked.request
         connection.send(self._head(), request.body, self._sink, head_request=request.method == "HEAD")

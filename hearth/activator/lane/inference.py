@@ -7,8 +7,8 @@ from hearth.activator.body import Words, in_utf8, read_words, with_model
 from hearth.activator.errors import ApiError
 from hearth.activator.keyring import Grant
 from hearth.activator.lane.skim import skim
+from hearth.activator.lane.tokens import TokenUsage, guessed
 from hearth.activator.paths import Dialect, Path
-from hearth.activator.tokens import TokenUsage
 from hearth.http1.message import Request
 
 _MAX_ID: Final = 1024  # bytes of a client's own request id; a longer one is another header field to us
@@ -57,6 +57,15 @@ class Inference:
     def dialect(self) -> Dialect:
         """Whose API it speaks, which decides what heartbeats and errors look like."""
         return self.known.dialect
+
+    def count_tokens(self) -> None:
+        """A replica gets the request: from now on its key pays for it, where there is one and tokens are made."""
+        if self.grant is None or not self.known.tokens or self.request.method != "POST":
+            return
+        if self.usage is None:
+            self.usage = TokenUsage(0 if self.form else guessed(self.request.body))
+        else:
+            self.usage.again()
 
     def target(self) -> bytes:
         """The request target of the engine's request line."""

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from hearth.activator.errors import ApiError, engine_died, error_event, not_an_event_stream
 from hearth.activator.journeys import Journey
 from hearth.activator.lane.gate import Gate, Held
-from hearth.activator.tokens import TokenUsage
+from hearth.activator.lane.tokens import TokenUsage
 from hearth.http1.chunked import chunks_data
 from hearth.http1.headers import Headers, end_to_end, get
 from hearth.http1.upstream import UpstreamError
@@ -77,7 +77,7 @@ class Relay:
         self._over = over
         self._tally = gate.tally
         self._journey = journey
-        self._usage: TokenUsage | None = None  # where somebody counts this request's tokens
+        self._usage: TokenUsage | None = held.asked.usage  # where somebody counts this request's tokens
         self.broken = False
         self.fresh = False  # whether something has come since somebody looked, who sets it back
         self.headed = False  # whether the engine's head has come
@@ -111,8 +111,8 @@ class Relay:
         self._content_type = content_type = get(headers, b"content-type") or b""
         self._events = content_type.lower().startswith(b"text/event-stream")
         self._length = length = _length(headers)
-        if held.asked.grant is not None and 200 <= status < 300:
-            self._usage = held.asked.usage = TokenUsage(len(held.asked.request.body))
+        if not 200 <= status < 300:
+            self._usage = held.asked.usage = None  # what an engine refuses takes no tokens
         if self._opened == "no":
             self._measured = length is not None
             self._pending = (status, self._passed_on(headers), length)
@@ -134,6 +134,9 @@ class Relay:
         own = held.own_headers(self._gate.now())
         if not asked.given_id and get(passed, b"x-request-id") is not None:
             own = [field for field in own if field[0] != b"x-request-id"]
+        if asked.grant is not None:  # an engine may have limits, too: of two values a client would take the first
+            ours = {name for name, _ in own}
+            passed = [field for field in passed if field[0] not in ours]
         return [*passed, *own, *held.origin]
 
     def _our_location(self, location: bytes) -> bytes:
@@ -151,6 +154,8 @@ class Relay:
     def body(self, data: bytes) -> None:
         held = self._held
         self.fresh = True
+        if self._usage is not None:
+            self._usage.saw(data, stream=self._events)
         if not self._events:
             self._last = (self._last + data[-_LAST:])[-_LAST:]
             if not self.answered and self._length == len(data) and self._ends_aborted():
@@ -175,8 +180,6 @@ class Relay:
                 self._spoken = held.spoken = True
             self._tally.bytes += len(data)
             if self._events:
-                if self._usage is not None:
-                    self._usage.saw(data)
                 self._tally.events += data.count(b"\n\n")
                 self._between_events = data.endswith((b"\n\n", b"\r\n\r\n"))
                 self._write = held.response.takes_chunks()
@@ -193,7 +196,7 @@ class Relay:
         tally.bytes += size
         tally.events += raw.count(b"\n\n")
         if self._usage is not None:
-            self._usage.saw(raw)
+            self._usage.saw(chunks_data(raw), stream=True)
         # Not `raw` itself, to look at it later: thousands of streams that keep their last chunk make memory cold.
         # (A chunk that ends an event ends with an empty line, and then the chunk's own line break.)
         # A chunk of one line break is told from an empty line by the return before it, which ends the chunk's size.
@@ -203,8 +206,6 @@ class Relay:
 
     def end(self) -> None:
         response = self._held.response
-        if self._usage is not None and not self._events:
-            self._usage.ended(self._last)
         if self._aborted:
             self._over(UpstreamError("the engine ended the answer with finish_reason abort", "broken"))
             return

@@ -27,6 +27,7 @@ from hearth.activator.web.models import model, model_list
 from hearth.activator.web.services import service_events, service_list
 from hearth.api.key import ServiceKey
 from hearth.http1.asgi import header_fields, request_of
+from hearth.http1.message import body_too_large
 
 
 def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
@@ -116,10 +117,17 @@ class ByHead:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            request = request_of(scope)
+            length, limit = request.fields.get(b"content-length", b""), self._door.body_limit(request)
             try:
-                self._door.check_head(request_of(scope))
+                if length.isdigit() and int(length) > limit:
+                    raise errors.of_refusal(body_too_large(limit))
+                self._door.check_head(request)
             except ApiError as error:
-                await _answer(self._door, error, scope["path"])(scope, receive, send)
+                answer = _answer(self._door, error, scope["path"])
+                if error.status == 413 and scope.get("http_version", "1.1").startswith("1."):
+                    answer.headers["connection"] = "close"  # nobody reads what follows (RFC 9110, 15.5.14)
+                await answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from hearth.activator.lane.relay import Relay
+from hearth.activator.lane.tokens import TokenUsage
 from hearth.http1.chunked import chunk
 from hearth.http1.headers import Headers
 from hearth.http1.upstream import UpstreamError
@@ -304,3 +305,40 @@ class TestAborted:
         answer.relay.body(b"data: " + document("abort") + b"\n\n")
         answer.relay.end()
         assert (answer.over, answer.relay.broken) == ([None], False)
+
+
+class TestTokensAreCounted:
+    """Where the request has a key. The numbers are those of test_tokens; here is what reaches the count."""
+
+    @staticmethod
+    def counted(answer: Answer) -> TokenUsage:
+        usage = answer.client.asked.usage = TokenUsage(100)
+        answer.relay = Relay(answer.client, answer.lane.gate, E1, None, answer.over.append)
+        return usage
+
+    async def test_of_chunks_that_cut_an_event(self) -> None:
+        answer = Answer()
+        usage = self.counted(answer)
+        answer.relay.head(200, EVENTS)
+        answer.relay.body(b"data: 1\n\n")
+        event = b'data: {"usage": {"prompt_tokens": 7, "completion_tokens": 12}}\n\n'
+        for part in (event[:33], event[33:]):  # within a name, and a chunk's size is none of its letters
+            answer.relay.chunks(chunk(part), len(part))
+        answer.relay.end()
+        assert usage.total == 19
+
+    async def test_of_a_document_in_parts(self) -> None:
+        answer = Answer(stream=False)
+        usage = self.counted(answer)
+        answer.relay.head(200, [(b"content-type", b"application/json")])
+        for part in (b'{"usage": {"total_to', b'kens": 30}, "x": "', b"x" * 50_000, b'"}'):
+            answer.relay.body(part)
+        answer.relay.end()
+        assert usage.total == 30
+
+    async def test_until_the_head_the_guess_counts_and_a_refusal_is_free(self) -> None:
+        answer = Answer(stream=False)
+        usage = self.counted(answer)
+        assert usage.total == 100
+        answer.relay.head(500, JSON)
+        assert answer.client.asked.usage is None

@@ -86,6 +86,9 @@ class Server:
     def refused_by_head(self, request: Request) -> Refusal | None:
         return self.refusal
 
+    def body_limit(self, request: Request) -> int:
+        return self.limits.body_bytes if request.method != "OPTIONS" else self.limits.body_bytes // 10
+
     def take(self, request: Request, response: TransportResponse) -> None:
         if self.broken:
             raise OverflowError("a mistake of ours")
@@ -282,6 +285,8 @@ class TestRefusals:
             (b"CONNECT a:1 HTTP/1.1\r\nhost: x\r\n\r\n", 405, "method_not_allowed"),
             (post(b"", length=101), 413, "request_too_large"),
             (chunked(b"x" * 60, b"x" * 60), 413, "request_too_large"),
+            (post(b"", length=11).replace(b"POST", b"OPTIONS"), 413, "request_too_large"),
+            (chunked(b"x" * 6, b"x" * 6).replace(b"POST", b"OPTIONS"), 413, "request_too_large"),
             (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * 10 + b"\r\n", 431, "head_too_large"),
             (b"GET /%b HTTP/1.1\r\nhost: x\r\n\r\n" % (b"x" * 2000), 431, "head_too_large"),
             (b"GET / HTTP/1.1\r\nhost: x\r\na: %b\r\n\r\n" % (b"x" * 2000), 431, "head_too_large"),
