@@ -113,8 +113,8 @@ KEY_LIMITED = Metric(
 UNREADABLE = Metric(
     "gauge",
     "hearth_activator_unreadable_key_sources",
-    "Secrets' entries that LLMServices or --api-keys name, and that have no API keys or can't be read: nobody is let in "
-    "there.",
+    "Secrets' entries that LLMServices or --api-keys name, and that have no API keys or can't be read: there nobody is "
+    "let in.",
 )
 BUFFERED = Metric("gauge", "hearth_activator_buffered_bytes", "Requests' bodies that are held in memory.")
 BUDGET = Metric("gauge", "hearth_activator_buffered_bytes_limit", "--buffer-bytes: how many may be.")
