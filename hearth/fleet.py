@@ -31,7 +31,12 @@ NOT_READY = Metric(
     "1 where the condition Ready is False until somebody acts; `reason` is that condition's. Not there otherwise.",
     (*SERVICE_LABELS, "reason"),
 )
-REPLICAS = Metric("gauge", "hearth_llmservice_replicas", "Replicas that KEDA and the HPA want.", SERVICE_LABELS)
+REPLICAS = Metric(
+    "gauge",
+    "hearth_llmservice_replicas",
+    "Replicas that KEDA and the HPA want: spec.replicas of its Deployment.",
+    SERVICE_LABELS,
+)
 PLACED = Metric(
     "gauge",
     "hearth_llmservice_placed_replicas",
@@ -41,10 +46,15 @@ PLACED = Metric(
 PAUSED = Metric(
     "gauge",
     "hearth_llmservice_paused",
-    "1 where somebody's annotation keeps KEDA from starting replicas.",
+    "1 while an annotation of its ScaledObject keeps KEDA from starting replicas, else 0.",
     SERVICE_LABELS,
 )
-READY = Metric("gauge", "hearth_llmservice_ready_replicas", "Replicas that answer.", SERVICE_LABELS)
+READY = Metric(
+    "gauge",
+    "hearth_llmservice_ready_replicas",
+    "Replicas that are ready: readyReplicas of its Deployment.",
+    SERVICE_LABELS,
+)
 MINIMUM = Metric("gauge", "hearth_llmservice_min_replicas", "The LLMService's scaling.min.", SERVICE_LABELS)
 MAXIMUM = Metric("gauge", "hearth_llmservice_max_replicas", "The LLMService's scaling.max.", SERVICE_LABELS)
 TARGET = Metric(

@@ -98,11 +98,16 @@ class Collected(Collector):
         yield from self._families()
 
 
-BUILD_INFO = Metric("gauge", "hearth_build_info", "1, with what runs as labels.", ("role", "version", "python"))
+BUILD_INFO = Metric(
+    "gauge",
+    "hearth_build_info",
+    "Always 1; the labels say which role of which version runs, on which Python.",
+    ("role", "version", "python"),
+)
 FAULTS = Metric(
     "counter",
     "hearth_faults_total",
-    "Errors of Hearth's own that ended what was done for one object, update, timer or request, and nothing else.",
+    "Errors of Hearth's own, each of which ended what the role did for one object, update, timer or request.",
     ("role", "where"),
 )
 
@@ -110,7 +115,7 @@ FAULTS = Metric(
 DROPPED_LINES = Metric(
     "counter",
     "hearth_log_lines_dropped_total",
-    "Lines of log that were lost, since nobody read standard error fast enough.",
+    "Lines of log that the role dropped because nobody read its standard error fast enough.",
     ("role",),
 )
 

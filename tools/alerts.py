@@ -151,6 +151,17 @@ ALERTS = (
         "kubectl describe scaledobject {{ $labels.service }} -n {{ $labels.namespace }}",
     ),
     Alert(
+        "HearthKedaDown",
+        # The controller says so after 45 s of silence; it may flap with a KEDA that does.
+        "max by (cluster) (avg_over_time(hearth_controller_keda_running[5m])) < 0.7 "
+        'or max by (cluster) (max_over_time(hearth_llmservice_not_ready{reason="KedaNotInstalled"}[5m])) == 1',
+        "1m",
+        "critical",
+        "KEDA does not run{{ with $labels.cluster }} in cluster {{ . }}{{ end }}: no model is started or stopped.",
+        "Users of every model that sleeps wait, and get 503; models that run keep the replicas that they have.",
+        "kubectl get pods -n keda -o wide",
+    ),
+    Alert(
         "HearthKedaNotListening",
         f'sum {_BY} (hearth_scaler_streams) == 0 and {_ON} hearth:phase{{phase="ScaledToZero"}} == 1 {_NOT_PAUSED}',
         "5m",
@@ -176,7 +187,9 @@ ALERTS = (
         "HearthEngineCrashLoop",
         # Between two restarts the kubelet waits for up to five minutes, and the phase may say Loading for a while.
         f'max {_BY} (avg_over_time(hearth_llmservice_phase{{phase="Degraded"}}[10m])) > 0.3 '
-        f"unless {_ON} max_over_time(hearth:paused[10m]) == 1",
+        f"unless {_ON} max_over_time(hearth:paused[10m]) == 1 "
+        # Without KEDA every one that sleeps is: one alert says so.
+        f'unless {_ON} max {_BY} (max_over_time(hearth_llmservice_not_ready{{reason=~"KedaNot.+"}}[10m])) == 1',
         "1m",
         "critical",
         f"{_WHO} is Degraded: its engine keeps exiting, or can't be started.",

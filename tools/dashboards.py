@@ -417,12 +417,12 @@ COLDSTARTS = Dashboard(
         _stat(
             "Cold starts",
             "In the time shown, that ended with a ready replica. Each is counted once, whoever waited for it.",
-            f"sum(increase({of(f'{_STARTS}_count')}[$__range]))",
+            f"round(sum(increase({of(f'{_STARTS}_count')}[$__range])))",
         ),
         _stat(
             "In vain",
             "Cold starts in the time shown that went back to zero before a replica was ready.",
-            f"sum(increase({of('hearth_llmservice_cold_starts_in_vain_total')}[$__range]))",
+            f"round(sum(increase({of('hearth_llmservice_cold_starts_in_vain_total')}[$__range])))",
             "short",
             (1, "red"),
         ),
@@ -606,9 +606,10 @@ SCALER = Dashboard(
         ),
         Panel(
             "Controller",
-            "How many lead (one), what is to be looked at, looks that failed.",
+            "How many lead (one), whether KEDA's operator runs, what is to be looked at, looks that failed.",
             (
                 Query(f"sum by (cluster) (hearth_controller_leader{_CLUSTER})", "leaders {{cluster}}"),
+                Query(f"max by (cluster) (hearth_controller_keda_running{_CLUSTER})", "KEDA runs {{cluster}}"),
                 Query(f"max by (cluster) (hearth_controller_queue_length{_CLUSTER})", "queue {{cluster}}"),
                 Query(
                     f"sum by (cluster) (rate(hearth_controller_reconcile_errors_total{_CLUSTER}[$__rate_interval]))",

@@ -6,6 +6,7 @@ looked up by a digest that only this process can make, so that no comparison's t
 A door whose keys can't be read is closed: nobody's key is wrong then, and who asks is told to come again.
 """
 
+import contextlib
 import hmac
 import secrets
 import time
@@ -19,10 +20,11 @@ from hearth.activator.allowance import Allowance, KeyCounts, key_label
 from hearth.activator.errors import ApiError, keys_unreadable, model_not_found, unauthorized
 from hearth.api.key import ServiceKey
 from hearth.api.keys import MAX_KEY_BYTES, ApiKey, read_keys
+from hearth.http1.headers import Headers
 from hearth.kube.objects import KubeObject, mapping
 
-CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key"))
-"""The fields in which clients send a key: OpenAI's and Anthropic's."""
+CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key", b"api-key"))
+"""The fields in which clients send a key: OpenAI's, Anthropic's and Azure's."""
 
 MAX_SERIES: Final = 1000
 """Keys that are counted each for itself: how many there are, tenants decide."""
@@ -87,6 +89,7 @@ class Keyring:
         self._secrets: dict[tuple[str, str], ReadSecret] = {}  # those that are there
         self._read: dict[KeySource, list[bytes]] = {}  # the digests of those sources that have keys
         self._grants: dict[bytes, list[Grant]] = {}  # by digest
+        self._past: dict[KeySource, dict[bytes, Allowance]] = {}  # of keys that were there before the last change
         if everywhere is not None:
             self._use(everywhere)
 
@@ -162,10 +165,12 @@ class Keyring:
             return
         del self._uses[source]
         self._forget(source)
+        self._past.pop(source, None)
         self._sources[source.at].discard(source)
         if not self._sources[source.at]:
             del self._sources[source.at]
             self._secrets.pop(source.at, None)
+            self._drop_series(source.at)
             self.on_wanted(source.at, False)
 
     def _take(self, source: KeySource) -> None:
@@ -177,6 +182,9 @@ class Keyring:
             if grant.source == source
         }
         self._forget(source)
+        # A Secret that is deleted and made again gives nobody a new minute.
+        used = self._past.get(source, {}) | used
+        self._past[source] = used
         keys = self._secrets.get(source.at, {}).get(source.entry)
         if keys:
             self._read[source] = [digest for digest, _ in keys]
@@ -187,6 +195,18 @@ class Keyring:
                 else:
                     allowance.relimit(key.limits, self.now())
                 self._grants.setdefault(digest, []).append(Grant(source, key, allowance))
+            self._past[source] = {digest: used[digest] for digest, _ in keys if digest in used}
+        self._drop_series(source.at)
+
+    def _drop_series(self, at: tuple[str, str]) -> None:
+        """Forget the figures of keys that are gone: others need the room."""
+        live = {
+            key_label(key.name)
+            for source in self._sources.get(at, ())
+            for _, key in self._secrets.get(at, {}).get(source.entry, ())
+        }
+        for series in [series for series in self.counts if series[:2] == at and series[2] not in live]:
+            del self.counts[series]
 
     def _counts_of(self, source: KeySource, name: str) -> KeyCounts:
         series = (*source.at, key_label(name))
@@ -217,9 +237,9 @@ class Keyring:
         source = self._source(service)
         if source is None:
             return None
-        if source not in self._read:
-            raise keys_unreadable()
         presented = self.presented(fields)
+        if source not in self._read and any(_tokens(fields)):
+            raise keys_unreadable()
         for grant in presented:
             if grant.source == source and grant.is_for(service):
                 return grant
@@ -258,17 +278,27 @@ class Keyring:
 
         return seen
 
-    def known(self, fields: Fields) -> bool:
-        """Whether a request has a key of ours, be it for another LLMService: no engine is told it."""
-        return self.locked and bool(self.presented(fields))
+    def without_ours(self, headers: Headers) -> Headers:
+        """Header fields without those that have a key of ours, be it for another LLMService and in any line or scheme:
+        no engine is told it."""
+        if not self.locked:
+            return headers
+        return [(name, value) for name, value in headers if name not in CREDENTIALS or not self._is_ours(value)]
+
+    def _is_ours(self, value: bytes) -> bool:
+        _, _, behind = value.strip().partition(b" ")
+        said = [value.strip(), behind.strip()]
+        with contextlib.suppress(ValueError):
+            said += b64decode(behind, validate=True).split(b":", 1)  # Basic
+        return any(self._digest(token) in self._grants for token in said)
 
     def _opens_something(self, fields: Fields) -> bool:
         return bool(self._everywhere is None and self._keyless) or bool(self.presented(fields))
 
     def _turn_away(self, fields: Fields) -> None:
         given = any(_tokens(fields))
-        if given and self.unreadable:
-            raise keys_unreadable()  # it may be one of those
+        if given and self._sources.keys() - self._secrets.keys():
+            raise keys_unreadable()  # it may be in one of those that are not there, or not heard of
         raise unauthorized(given)
 
     def _source(self, service: ServiceKey) -> KeySource | None:

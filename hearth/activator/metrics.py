@@ -17,62 +17,103 @@ if TYPE_CHECKING:
     from hearth.activator.keyring import Keyring
     from hearth.activator.lane.gate import Gate
 
-WAITING = Metric("gauge", "hearth_activator_waiting_requests", "Requests held, waiting for a replica.", SERVICE_LABELS)
-IN_FLIGHT = Metric("gauge", "hearth_activator_in_flight_requests", "Requests being answered.", SERVICE_LABELS)
-MAX_QUEUE = Metric(
-    "gauge", "hearth_activator_max_queue", "endpoint.maxQueue: requests waiting or in flight at a time.", SERVICE_LABELS
+WAITING = Metric(
+    "gauge",
+    "hearth_activator_waiting_requests",
+    "Requests that the activator holds until a replica has room for them.",
+    SERVICE_LABELS,
 )
-ENDPOINTS = Metric("gauge", "hearth_activator_ready_endpoints", "Replicas that requests may go to.", SERVICE_LABELS)
-ADMITTED = Metric("counter", "hearth_activator_admitted_requests_total", "Requests let in.", SERVICE_LABELS)
+IN_FLIGHT = Metric(
+    "gauge",
+    "hearth_activator_in_flight_requests",
+    "Requests that the activator has sent to a replica and that are not answered to the end.",
+    SERVICE_LABELS,
+)
+MAX_QUEUE = Metric(
+    "gauge",
+    "hearth_activator_max_queue",
+    "The LLMService's endpoint.maxQueue: how many requests may wait or be in flight in one activator.",
+    SERVICE_LABELS,
+)
+ENDPOINTS = Metric(
+    "gauge", "hearth_activator_ready_endpoints", "Replicas to which this activator may send requests.", SERVICE_LABELS
+)
+ADMITTED = Metric(
+    "counter",
+    "hearth_activator_admitted_requests_total",
+    "Requests that the activator let in: it held them, or sent them to a replica at once.",
+    SERVICE_LABELS,
+)
 COLD = Metric(
     "counter",
     "hearth_activator_cold_requests_total",
-    "Requests let in while no replica was ready: each of them waits for a cold start.",
+    "Requests that the activator let in while no replica was ready, so that each waits for a cold start.",
     SERVICE_LABELS,
 )
 REJECTED = Metric(
     "counter",
     "hearth_activator_rejected_requests_total",
-    f"Requests answered with an error of Hearth's; `reason` is the error's code: {', '.join(REASONS)}.",
+    f"Requests that the activator answered with an error of its own; `reason` is its code: {', '.join(REASONS)}.",
     (*SERVICE_LABELS, "reason"),
 )
 UNROUTED = Metric(
     "counter",
     "hearth_activator_unrouted_requests_total",
-    "Requests for no LLMService that is known, or without a key for it; `reason` is the error's code.",
+    "Requests that belong to no LLMService that is known, or lack a key for it; `reason` is the code of their error.",
     ("reason",),
 )
 RESPONSES = Metric(
     "counter",
     "hearth_activator_responses_total",
-    "Answers by status code: the engine's, or that of Hearth's error even where heartbeats had said 200.",
+    "Answers by status code: the engine's, or that of an error of Hearth's, even if heartbeats began with 200.",
     (*SERVICE_LABELS, "code"),
 )
-BYTES = Metric("counter", "hearth_activator_relayed_bytes_total", "Bytes of answers' bodies relayed.", SERVICE_LABELS)
-EVENTS = Metric("counter", "hearth_activator_relayed_events_total", "Server-sent events relayed.", SERVICE_LABELS)
-HEARTBEATS = Metric("counter", "hearth_activator_heartbeats_total", "Signs of life written.", SERVICE_LABELS)
+BYTES = Metric(
+    "counter",
+    "hearth_activator_relayed_bytes_total",
+    "Bytes of answers' bodies that the activator passed on to clients.",
+    SERVICE_LABELS,
+)
+EVENTS = Metric(
+    "counter",
+    "hearth_activator_relayed_events_total",
+    "Server-sent events that the activator passed on to clients; about one for each token.",
+    SERVICE_LABELS,
+)
+HEARTBEATS = Metric(
+    "counter",
+    "hearth_activator_heartbeats_total",
+    "Signs of life that the activator wrote to clients that it held.",
+    SERVICE_LABELS,
+)
 RETRIES = Metric(
     "counter",
     "hearth_activator_retries_total",
-    "Requests that went back into the line since a replica failed before its first byte.",
+    "Times that a request went back into the line because its replica failed before the first byte.",
     SERVICE_LABELS,
 )
 BROKEN = Metric(
     "counter",
     "hearth_activator_broken_answers_total",
-    "Answers that a replica broke off in the middle.",
+    "Answers that a replica broke off after their first byte.",
     SERVICE_LABELS,
 )
 LEFT = Metric(
-    "counter", "hearth_activator_clients_left_total", "Clients that left before their answer was over.", SERVICE_LABELS
+    "counter",
+    "hearth_activator_clients_left_total",
+    "Requests whose clients left before the answer was complete.",
+    SERVICE_LABELS,
 )
 HELD = Metric(
-    "histogram", "hearth_activator_held_seconds", "How long requests that had to wait were held.", SERVICE_LABELS
+    "histogram",
+    "hearth_activator_held_seconds",
+    "Seconds for which the activator held a request that had to wait.",
+    SERVICE_LABELS,
 )
 FIRST_BYTE = Metric(
     "histogram",
     "hearth_activator_time_to_first_byte_seconds",
-    "From a request's arrival to the first byte of the engine's answer.",
+    "Seconds from a request's arrival to the first byte of the engine's answer.",
     SERVICE_LABELS,
 )
 STARTS = Metric(
@@ -84,13 +125,13 @@ STARTS = Metric(
 ELAPSED = Metric(
     "gauge",
     "hearth_activator_cold_start_elapsed_seconds",
-    "Since the cold start under way was asked for; else 0.",
+    "Seconds since a request asked for the cold start that is under way; 0 while none is.",
     SERVICE_LABELS,
 )
 EXPECTED = Metric(
     "gauge",
     "hearth_activator_cold_start_expected_seconds",
-    "What earlier cold starts took in all; not there before the first one was seen.",
+    "Seconds that a cold start takes, learned from earlier ones; not there before the first one.",
     SERVICE_LABELS,
 )
 _KEY_LABELS = ("namespace", "secret", "key")
@@ -116,17 +157,23 @@ UNREADABLE = Metric(
     "Secrets' entries that LLMServices or --api-keys name, and that have no API keys or can't be read: there nobody is "
     "let in.",
 )
-BUFFERED = Metric("gauge", "hearth_activator_buffered_bytes", "Requests' bodies that are held in memory.")
-BUDGET = Metric("gauge", "hearth_activator_buffered_bytes_limit", "--buffer-bytes: how many may be.")
+BUFFERED = Metric(
+    "gauge", "hearth_activator_buffered_bytes", "Bytes of requests' bodies that the activator has in memory."
+)
+BUDGET = Metric("gauge", "hearth_activator_buffered_bytes_limit", "How many of them it may have: --buffer-bytes.")
 OVER_BUDGET = Metric(
-    "counter", "hearth_activator_over_budget_total", "Requests refused since the bodies of all are over their limit."
+    "counter",
+    "hearth_activator_over_budget_total",
+    "Requests that the activator refused because the bodies of all requests exceed --buffer-bytes.",
 )
 TURNED_AWAY = Metric(
     "counter",
     "hearth_activator_connections_refused_total",
-    "Clients' connections refused, over the limit of descriptors.",
+    "Connections that the activator refused because it had no file descriptor left for them.",
 )
-STREAMS = Metric("gauge", "hearth_activator_demand_streams", "Scalers that listen to this activator's demand.")
+STREAMS = Metric(
+    "gauge", "hearth_activator_demand_streams", "Streams on which scalers listen to this activator's demand."
+)
 
 METRICS = [
     *(

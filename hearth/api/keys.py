@@ -18,6 +18,8 @@ DEFAULT_KEYS_ENTRY = "keys"
 
 MAX_KEYS = 2000
 """In one entry."""
+MAX_PROBLEMS = 20
+"""Lines of one entry that are no keys."""
 MAX_KEY_BYTES = 4096
 """A longer one is no key: it would not fit into a request's head with much else."""
 _LEAST_KEY_BYTES = 8
@@ -55,14 +57,15 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class ReadKeys:
-    """The keys of an entry, and what is wrong with each line that is none of them."""
+    """The keys of an entry, and what is wrong with the first lines that are none of them."""
 
     keys: tuple[ApiKey, ...]
     problems: tuple[str, ...] = ()
 
 
 def read_keys(entry: bytes) -> ReadKeys:
-    """The keys in a Secret's entry."""
+    """The keys in a Secret's entry. What is behind `MAX_PROBLEMS` lines that are none is not read: it is no file of
+    keys, and whoever may write a Secret has a mebibyte for it."""
     keys: list[ApiKey] = []
     problems: list[str] = []
     names: set[str] = set()
@@ -82,6 +85,9 @@ def read_keys(entry: bytes) -> ReadKeys:
                 raise _Unreadable("a key that an earlier line has")
         except _Unreadable as problem:
             problems.append(f"line {number}: {problem}")
+            if len(problems) >= MAX_PROBLEMS:
+                problems.append(f"line {number + 1} and what follows: not read, behind {MAX_PROBLEMS} such lines")
+                break
             continue
         names.add(key.name)
         secrets.add(key.secret)

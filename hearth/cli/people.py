@@ -22,17 +22,19 @@ Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Namespace.  [default: the kubeconfig's, or default]")
 ]
 Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.  [default: its current one]")]
-DataOutput = Annotated[TableOutput, typer.Option("--output", "-o", help="Format.")]
+DataOutput = Annotated[TableOutput, typer.Option("--output", "-o", help="Output format.")]
 
 
 @app.command()
 def top(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only this one.  [default: all]")] = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Show only this namespace.  [default: all]")
+    ] = None,
     output: DataOutput = TableOutput.table,
 ) -> None:
-    """Every LLMService: replicas, queue, what is in its way. Live on a terminal; once elsewhere, and as data."""
+    """Show every LLMService: its replicas, its queue, what is in its way. Live on a terminal; once elsewhere."""
     from hearth.commands.console import PipedConsole
     from hearth.commands.top import rows, table, watch
 
@@ -63,10 +65,10 @@ def status(
     namespace: Namespace = None,
     output: DataOutput = TableOutput.table,
 ) -> None:
-    """What one LLMService is doing, and why: down to KEDA, the HPA and its pods. Exit 1 where somebody has to act."""
+    """Show what one LLMService does and why, down to KEDA, HPA and pods. Exits with 1 if somebody has to act."""
     from rich.markup import escape
 
-    from hearth.commands.console import PipedConsole
+    from hearth.commands.console import PipedConsole, visible
     from hearth.commands.status import explain, find
 
     within, separator, alone = name.rpartition("/")
@@ -87,7 +89,7 @@ def status(
             for depth, link in enumerate(explanation.links):
                 mark = "[green]✓[/]" if link.well else "[red]✗[/]"
                 indent = "  " * min(depth, 4)
-                line = f"{indent}{mark} [bold]{link.kind}[/] {escape(link.name)}  {escape(link.says)}"
+                line = f"{indent}{mark} [bold]{link.kind}[/] {escape(link.name)}  {escape(visible(link.says))}"
                 console.print(line, highlight=False, soft_wrap=True)
         return 0 if explanation.well and all(link.well for link in explanation.links) else 1
 
@@ -96,7 +98,7 @@ def status(
 
 @app.command()
 def doctor(kubeconfig: Kubeconfig = None, context: Context = None, output: DataOutput = TableOutput.table) -> None:
-    """Whether a cluster has what Hearth needs; for what it has not, what to do. Exit 1 where something is missing."""
+    """Show whether a cluster has what Hearth needs, and what to do if not. Exits with 1 if something is missing."""
     from hearth.commands.doctor import examine
 
     async def run(access: "Access") -> int:
@@ -106,9 +108,7 @@ def doctor(kubeconfig: Kubeconfig = None, context: Context = None, output: DataO
     _ask_cluster(run, kubeconfig, None, context)
 
 
-runtime_app = typer.Typer(
-    name="runtime", help="InferenceRuntimes: look at one before it is applied.", no_args_is_help=True
-)
+runtime_app = typer.Typer(name="runtime", help="Look at an InferenceRuntime before you apply it.", no_args_is_help=True)
 app.add_typer(runtime_app)
 
 
@@ -122,7 +122,7 @@ def check(
     context: Context = None,
     output: DataOutput = TableOutput.table,
 ) -> None:
-    """What an InferenceRuntime lacks, in its file and in a cluster; nothing is written. Exit 1 where it lacks any."""
+    """Show what an InferenceRuntime lacks, in its file and in a cluster. Writes nothing; exits with 1 if it does."""
     from hearth.api.manifest import ManifestError, load_each_runtime
     from hearth.commands.runtimefile import file_checks, refused_checks
 
@@ -158,7 +158,7 @@ def _show_checks(checks: "Sequence[Check]", output: TableOutput) -> int:
     """Print checks; the exit code that they are."""
     from rich.markup import escape
 
-    from hearth.commands.console import PipedConsole
+    from hearth.commands.console import PipedConsole, visible
 
     if output is not TableOutput.table:
         print_data([check.to_data() for check in checks], output)
@@ -166,10 +166,10 @@ def _show_checks(checks: "Sequence[Check]", output: TableOutput) -> int:
         console = PipedConsole()
         for check in checks:
             mark = "[green]✓[/]" if check.well else "[red]✗[/]"
-            line = f"{mark} [bold]{escape(check.what)}[/]  {escape(check.found)}"
+            line = f"{mark} [bold]{escape(check.what)}[/]  {escape(visible(check.found))}"
             console.print(line, highlight=False, soft_wrap=True)
             if not check.well:
-                console.print(f"    → {escape(check.fix)}", highlight=False, soft_wrap=True)
+                console.print(f"    → {escape(visible(check.fix))}", highlight=False, soft_wrap=True)
     return 0 if all(check.well for check in checks) else 1
 
 
@@ -178,14 +178,14 @@ def chat(
     model: Annotated[str, typer.Argument(help="NAME or NAMESPACE/NAME of an LLMService.")],
     message: Annotated[
         list[str] | None,
-        typer.Option("--message", "-m", help="Ask this and end; repeat for more.  [default: ask for it]"),
+        typer.Option("--message", "-m", help="Ask this and end; repeat for more.  [default: standard input]"),
     ] = None,
     url: Annotated[
-        str, typer.Option(envvar="HEARTH_URL", help="Of the activator, without /v1.")
+        str, typer.Option(envvar="HEARTH_URL", help="URL of the activator, without /v1.")
     ] = "http://127.0.0.1:8080",
-    key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="Sent as the bearer token.")] = "none",
+    key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key, sent as the bearer token.")] = "none",
 ) -> None:
-    """Talk to a model: its cold start is shown as it goes, then its words as they come."""
+    """Talk to a model: shows its cold start as it goes, then its words as they come."""
     import httpx
 
     from hearth.commands.chat import ChatFailed, Conversation, show

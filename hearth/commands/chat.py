@@ -10,6 +10,8 @@ from httpx_sse import connect_sse
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from hearth.commands.console import visible
+
 
 class ChatFailed(Exception):
     """No answer, or not all of it; the text says why."""
@@ -28,7 +30,7 @@ class Waiting:
     @property
     def what(self) -> str:
         """What is waited for, in words."""
-        return self.phase if self.trouble is None else self.trouble
+        return visible(self.phase if self.trouble is None else self.trouble)
 
 
 @dataclass
@@ -98,5 +100,5 @@ def show(pieces: Iterator[Waiting | str], out: Console, err: Console) -> None:
                     err.print(f"{told}, {left}", highlight=False, soft_wrap=True)
             elif piece:
                 progress.stop()
-                out.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
+                out.print(visible(piece), end="", markup=False, highlight=False, soft_wrap=True)
     out.print()

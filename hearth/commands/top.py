@@ -18,6 +18,7 @@ from rich.text import Text
 
 from hearth.api.key import ServiceKey
 from hearth.api.reasons import must_act
+from hearth.commands.console import visible
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import KubeError
 from hearth.kube.kinds import LLMSERVICE
@@ -110,7 +111,7 @@ def table(found: list[Row], history: dict[ServiceKey, "deque[int]"], width: int)
         cells: dict[str, Text | str] = {
             "NAMESPACE": row.namespace,
             "NAME": row.name if "NAMESPACE" in columns else f"{row.namespace}/{row.name}",
-            "PHASE": Text(row.phase, _STYLE.get(row.phase, "")),
+            "PHASE": Text(visible(row.phase), _STYLE.get(row.phase, "")),
             "READY": f"{row.ready}/{row.replicas}",
             "MIN-MAX": f"{row.minimum}-{row.maximum}",
             "QUEUE": "" if row.queue_depth is None else str(row.queue_depth),
@@ -124,8 +125,8 @@ def table(found: list[Row], history: dict[ServiceKey, "deque[int]"], width: int)
 def _why(row: Row) -> Text | str:
     """What is in the way, or how far a cold start is."""
     if row.reason is not None:
-        return Text(row.reason, "red")
-    start = row.cold_start or ""
+        return Text(visible(row.reason), "red")
+    start = visible(row.cold_start or "")
     return start if row.eta is None else f"{start}, {row.eta} s to go"
 
 
@@ -142,7 +143,7 @@ async def watch(console: Console, look: Callable[[], Awaitable[list[Row]]]) -> N
                 history[ServiceKey(row.namespace, row.name)].append(row.queue_depth or 0)
             shown: list[RenderableType] = [table(found, history, console.width)]
             if away is not None:
-                shown.append(Text(f"seen {time.monotonic() - seen:.0f} s ago; since then: {away}", "red"))
+                shown.append(Text(f"seen {time.monotonic() - seen:.0f} s ago; since then: {visible(str(away))}", "red"))
             live.update(Group(*shown), refresh=True)
             await asyncio.sleep(REFRESH_SECONDS)  # a display's rate
             try:

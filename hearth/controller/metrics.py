@@ -8,30 +8,50 @@ from prometheus_client.core import Metric as Family
 from hearth.metrics import FAST_BUCKETS, Collected, Metric
 
 RECONCILE = Metric(
-    "histogram", "hearth_controller_reconcile_seconds", "What one look at one LLMService took.", buckets=FAST_BUCKETS
+    "histogram",
+    "hearth_controller_reconcile_seconds",
+    "Seconds that the controller took to look at one LLMService and write what it lacked.",
+    buckets=FAST_BUCKETS,
 )
 ERRORS = Metric(
-    "counter", "hearth_controller_reconcile_errors_total", "Looks that failed, and are repeated after a while."
+    "counter",
+    "hearth_controller_reconcile_errors_total",
+    "Looks at an LLMService that failed; the controller repeats each after a while.",
 )
-QUEUE = Metric("gauge", "hearth_controller_queue_length", "LLMServices that are to be looked at.")
-LEADER = Metric("gauge", "hearth_controller_leader", "1 for the one that works, 0 for one that waits for the Lease.")
+QUEUE = Metric("gauge", "hearth_controller_queue_length", "LLMServices that wait for the controller to look at them.")
+LEADER = Metric(
+    "gauge", "hearth_controller_leader", "1 in the controller that works, 0 in one that waits for the Lease."
+)
 
-METRICS = [RECONCILE, ERRORS, QUEUE, LEADER]
+KEDA = Metric(
+    "gauge",
+    "hearth_controller_keda_running",
+    "1 while KEDA's operator renews its Lease, or has none, 0 while it does not; told by the controller that works.",
+)
+
+METRICS = [RECONCILE, ERRORS, QUEUE, LEADER, KEDA]
 
 
 class ControllerMetrics:
-    """`queue_length` and `leading` are read when Prometheus asks; `errors` is counted up by who sees one."""
+    """`queue_length`, `leading` and `keda_running` are read when Prometheus asks; `errors` is counted up by who sees
+    one."""
 
     def __init__(
-        self, registry: CollectorRegistry, queue_length: Callable[[], int], leading: Callable[[], bool]
+        self,
+        registry: CollectorRegistry,
+        queue_length: Callable[[], int],
+        leading: Callable[[], bool],
+        keda_running: Callable[[], bool],
     ) -> None:
         self.reconcile = RECONCILE.histogram(registry)
         self.errors = 0
         self._queue_length = queue_length
         self._leading = leading
+        self._keda_running = keda_running
         registry.register(Collected(self._collect))
 
     def _collect(self) -> Iterator[Family]:
         yield ERRORS.of([((), self.errors)])
         yield QUEUE.of([((), self._queue_length())])
         yield LEADER.of([((), self._leading())])
+        yield KEDA.of([((), self._keda_running())] if self._leading() else [])

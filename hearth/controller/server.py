@@ -123,7 +123,9 @@ class Controller:
             lambda: all(informer.synced.is_set() for informer in secrets),
         )
         self._fleet = Fleet(time.monotonic, config.accelerator_price).register(registry)
-        self._metrics = ControllerMetrics(registry, lambda: len(self.queue), lambda: self._watching)
+        self._metrics = ControllerMetrics(
+            registry, lambda: len(self.queue), lambda: self._watching, lambda: self._keda_away is None
+        )
         self._reconciler = Reconciler(
             kube,
             self._services,

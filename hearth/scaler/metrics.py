@@ -13,36 +13,55 @@ from hearth.scaler.pulses import Pulses
 QUEUE_DEPTH = Metric(
     "gauge",
     "hearth_scaler_queue_depth",
-    "queueDepth as this scaler would tell KEDA now: requests waiting and in flight over all activators; the least that "
-    "it may be while one is not heard, and not there where that is zero.",
+    "queueDepth as this scaler would tell KEDA now: the requests that wait or are in flight in all activators. While "
+    "one of them is not heard: the least that it may be, and not there if that is zero.",
     SERVICE_LABELS,
 )
 ACTIVE = Metric(
     "gauge",
     "hearth_scaler_active",
-    "1 where KEDA is told that there is demand, a lease counted too; else 0.",
+    "1 while the scaler tells KEDA that there is demand (a cold start that was asked for counts too), else 0.",
     SERVICE_LABELS,
 )
 TARGET = Metric(
-    "gauge", "hearth_scaler_target", "scaling.target as KEDA said it last: queueDepth for each replica.", SERVICE_LABELS
+    "gauge",
+    "hearth_scaler_target",
+    "scaling.target as KEDA said it when it asked last: the queueDepth that one replica is meant for.",
+    SERVICE_LABELS,
 )
 TOLD = Metric(
-    "gauge", "hearth_scaler_told_queue_depth", "queueDepth as KEDA got it when it asked last.", SERVICE_LABELS
+    "gauge",
+    "hearth_scaler_told_queue_depth",
+    "queueDepth that the scaler answered when KEDA asked last.",
+    SERVICE_LABELS,
 )
-STREAMS = Metric("gauge", "hearth_scaler_streams", "StreamIsActive streams that KEDA has open.", SERVICE_LABELS)
-PUSHES = Metric("counter", "hearth_scaler_pushes_total", "Times that a change was pushed.", SERVICE_LABELS)
+STREAMS = Metric(
+    "gauge", "hearth_scaler_streams", "StreamIsActive streams that KEDA has open to this scaler.", SERVICE_LABELS
+)
+PUSHES = Metric(
+    "counter", "hearth_scaler_pushes_total", 'Times that the scaler pushed "active" to KEDA.', SERVICE_LABELS
+)
 PUSH = Metric(
-    "histogram", "hearth_scaler_push_seconds", "From a change heard to gRPC's taking the push.", buckets=FAST_BUCKETS
+    "histogram",
+    "hearth_scaler_push_seconds",
+    "Seconds from hearing a change of demand until gRPC has taken the push.",
+    buckets=FAST_BUCKETS,
 )
 SILENCE = Metric(
     "gauge",
     "hearth_scaler_demand_age_seconds",
-    "Since an activator was heard last; it beats each second, and stands for 10. +Inf: never.",
+    "Seconds since the scaler heard an activator, which speaks each second; +Inf: never. Above 10 the scaler is blind.",
     ("activator",),
 )
-BLIND = Metric("gauge", "hearth_scaler_blind", "1 while zero can't be told, since an activator is not heard; else 0.")
+BLIND = Metric(
+    "gauge",
+    "hearth_scaler_blind",
+    "1 while the scaler does not hear an activator that is listed, so that it tells nobody zero; else 0.",
+)
 BLIND_ANSWERS = Metric(
-    "counter", "hearth_scaler_blind_answers_total", "Questions of KEDA's that were answered with UNAVAILABLE."
+    "counter",
+    "hearth_scaler_blind_answers_total",
+    "Questions of KEDA that the scaler answered with UNAVAILABLE because it was blind.",
 )
 
 METRICS = [QUEUE_DEPTH, ACTIVE, TARGET, TOLD, STREAMS, PUSHES, PUSH, SILENCE, BLIND, BLIND_ANSWERS]

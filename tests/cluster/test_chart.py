@@ -234,9 +234,9 @@ def test_api_keys_and_who_may_read_which(helm: Any) -> None:
         *("activator.service.port=0", "scaler.graceSeconds=5"),
         "controller.podLabels.app\\.kubernetes\\.io/name=mine",
         "activator.extraArgs={--grace-seconds=600}",
+        "prometheusRule.runbookUrl=docs/runbooks",
         *("apiKeySecrets=null", "apiKeySecrets={}", "apiKeySecrets={Keys}", "activator.apiKeys=a/b/c"),
         "controller.extraArgs={--api-key-secret=mine}",
-        "prometheusRule.runbookUrl=docs/runbooks",
         "scaler.extraArgs={--activator-grace-seconds,600}",
     ],
 )

@@ -100,6 +100,17 @@ def _wait_until_ready(client: httpx.Client) -> None:
         time.sleep(0.1)
 
 
+def in_seconds(rules: str) -> dict[str, Any]:
+    """The rules with a second for each minute, and what is compared with seconds a sixtieth."""
+    document: dict[str, Any] = yaml.safe_load(rules)
+    for rule in document["groups"][0]["rules"]:
+        for name in {"for", "keep_firing_for"} & rule.keys():
+            rule[name] = rule[name].replace("m", "s")
+        rule["expr"] = re.sub(r"\[(\d+)m\]", r"[\1s]", rule["expr"])
+        rule["expr"] = rule["expr"].replace("> 60 and", "> 1 and").replace("> 900 unless", "> 15 unless")
+    return document
+
+
 def expanded(expr: str) -> str:
     """What Grafana makes of its variables."""
     selected = dict.fromkeys(("cluster", "namespace", "service"), ".*")

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -23,7 +22,7 @@ import yaml
 
 from tests.builders import llmservice_manifest
 from tests.local.command import Hearth
-from tests.monitoring.scraped import RULES, Prometheus, prometheus
+from tests.monitoring.scraped import RULES, Prometheus, in_seconds, prometheus
 
 NAMESPACE = "ai-prod"
 
@@ -102,17 +101,6 @@ class Shift:
             str(self.kubeconfig),
         ]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
-
-
-def in_seconds(rules: str) -> dict[str, Any]:
-    """The rules with a second for each minute, and what is compared with seconds a sixtieth."""
-    document: dict[str, Any] = yaml.safe_load(rules)
-    for rule in document["groups"][0]["rules"]:
-        for name in {"for", "keep_firing_for"} & rule.keys():
-            rule[name] = rule[name].replace("m", "s")
-        rule["expr"] = re.sub(r"\[(\d+)m\]", r"[\1s]", rule["expr"])
-        rule["expr"] = rule["expr"].replace("> 60 and", "> 1 and").replace("> 900 unless", "> 15 unless")
-    return document
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,7 @@ DEGRADED = PHASE["Degraded"]
 NOT_READY = f'hearth_llmservice_not_ready{{{QWEN},reason="RuntimeNotFound"}}'
 TOLD = {**SERVICE, "reason": "RuntimeNotFound"}
 LEADER = 'hearth_controller_leader{instance="a"}'
+KEDA = "hearth_controller_keda_running{}"
 
 
 def built(role: str, **labels: str) -> str:
@@ -192,6 +193,16 @@ CASES: dict[str, list[Case]] = {
         Case({DEPTH: "5x30", REPLICAS: "0x30", PHASE["Pending"]: "0x30"}, (SERVICE,), value="5"),
         Case({DEPTH: at_weekends_end("0", "1"), REPLICAS: at_weekends_end("0", "0")}, (SERVICE,), "60h5m", "1"),
     ],
+    "HearthKedaDown": [
+        Case({KEDA: "1x10 0x20"}, ({},)),
+        Case({KEDA: "1x10 0 1x20"}, at="12m"),
+        Case({KEDA: "0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1"}, ({},)),  # it flaps
+        Case({KEDA: "1x10 stale"}, at="13m"),  # nobody leads: has an alert of its own
+        Case({of(KEDA, instance="a"): "0x10 stale", of(KEDA, instance="b"): "_x10 0x20"}, ({},)),
+        Case({of(KEDA, **WEST): ON, of(KEDA, **EAST): "0x30"}, (EAST,)),
+        Case({KEDA: ON, NOT_READY.replace("RuntimeNotFound", "KedaNotInstalled"): ON}, ({},)),
+        Case({KEDA: ON, NOT_READY: ON}),
+    ],
     "HearthKedaNotListening": [
         Case({STREAMS: "0x30", PHASE["ScaledToZero"]: "1x30"}, (SERVICE,)),
         Case({of(STREAMS, instance="a"): "0x30", of(STREAMS, instance="b"): "1x30", PHASE["ScaledToZero"]: "1x30"}),
@@ -211,6 +222,7 @@ CASES: dict[str, list[Case]] = {
         Case({DEGRADED: "0x18 1x10"}, at="19m"),
         Case({DEGRADED: "0 0 1 1 0 0 1 1 0 0 1 1 0 0 1 1 0 0 1 1 0 0 1 1"}, (SERVICE,)),  # between two restarts
         Case({DEGRADED: ON, PAUSED: ON}),  # on purpose
+        Case({DEGRADED: ON, NOT_READY.replace("RuntimeNotFound", "KedaNotRunning"): ON}),
         Case({DEGRADED: "1x10 0x20", PAUSED: "1x10 0x20"}, at="13m"),  # and not when that is over either
         Case({of(DEGRADED, cluster="west"): ON, of(DEGRADED, cluster="east"): "0x30"}, ({**SERVICE, **WEST},)),
         Case({DEGRADED: "1x10 stale"}, at="25m"),  # deleted
@@ -354,7 +366,7 @@ def test_its_runbook_says_who_is_hurt_where_to_look_what_to_do_and_when_it_is_ov
         assert word in REASONS or word in get_args(ConditionType), word
     for word in re.findall(r'reason="(\w+)"', text):
         assert word in TALLIED, word
-    for linked in re.findall(r"\]\(([^)#]+)", text):
+    for linked in re.findall(r"\]\((?!https:)([^)#]+)", text):
         assert (ROOT / "docs/runbooks" / linked).exists(), linked
     assert "kubectl scale deploy/NAME" not in text, "docs/install.md: KEDA owns it"
 

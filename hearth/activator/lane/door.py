@@ -198,8 +198,10 @@ class Door:
         """Raises ApiError where the request has no key for this LLMService. No engine is told any key of ours."""
         request = asked.request
         asked.grant = self.keyring.admit(entry.key, request.fields, asked.model)
-        if asked.grant is not None or self.keyring.known(request.fields):
+        if asked.grant is not None:
             request.headers = [field for field in request.headers if field[0] not in CREDENTIALS]
+        else:
+            request.headers = self.keyring.without_ours(request.headers)
 
     def addressed(self, path: str, host: str) -> tuple[Entry | None, str, str]:
         """The LLMService that the address names by itself (None: the body must), the engine's path, and what was in

@@ -4,6 +4,7 @@ from base64 import b64encode
 
 import pytest
 
+from hearth.activator.allowance import key_label
 from hearth.activator.errors import ApiError
 from hearth.activator.keyring import Keyring, KeySource
 from hearth.api.key import ServiceKey
@@ -117,7 +118,7 @@ class TestClosedDoors:
     def test_keys_that_cannot_be_read_let_nobody_in(self, ring: Keyring, item: dict[str, object] | None) -> None:
         ring.put_secret(OWN.at, ring.read(item) if item is not None else None)
         assert status(ring, QWEN, bearer("key-of-alice")) == 503
-        assert status(ring, QWEN, {}) == 503
+        assert status(ring, QWEN, {}) == 401
         ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice")))
         assert status(ring, QWEN, bearer("key-of-alice")) == 200
 
@@ -136,6 +137,45 @@ class TestClosedDoors:
         assert raised.value.status == 503
         with pytest.raises(ApiError, match="No API key"):
             ring.check_head(None, {})
+
+    def test_a_wrong_entry_says_nothing_to_others(self, ring: Keyring) -> None:
+        ring.remove_service(LLAMA)
+        ring.put_secret(OWN.at, ring.read(secret(other="key-of-alice")))
+        with pytest.raises(ApiError, match="Incorrect"):
+            ring.check_head(None, bearer("key-of-nobody"))
+
+    @pytest.mark.parametrize(
+        ("name", "value", "left"),
+        [
+            (b"authorization", b"Bearer key-of-alice", False),
+            (b"authorization", b"key-of-alice", False),
+            (b"authorization", b"Basic " + b64encode(b"alice:key-of-alice"), False),
+            (b"api-key", b"key-of-alice", False),
+            (b"x-api-key", b"key-of-alice", False),
+            (b"authorization", b"Bearer engines-own", True),
+            (b"x-other", b"key-of-alice", True),
+        ],
+    )
+    def test_no_engine_is_told_a_key_of_ours(self, ring: Keyring, name: bytes, value: bytes, left: bool) -> None:
+        engines = (b"authorization", b"Bearer engines-own-2")
+        assert ((name, value) in ring.without_ours([engines, (name, value)])) is left
+        assert engines in ring.without_ours([engines, (name, value)])
+
+    def test_a_secret_made_again_gives_nobody_a_new_minute(self, ring: Keyring) -> None:
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice rpm=1")))
+        before = ring.admit(QWEN, bearer("key-of-alice"))
+        ring.put_secret(OWN.at, None)
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice rpm=1")))
+        after = ring.admit(QWEN, bearer("key-of-alice"))
+        assert before is not None
+        assert after is not None
+        assert after.allowance is before.allowance
+
+    def test_series_go_with_their_keys(self, ring: Keyring) -> None:
+        ring.put_secret(OWN.at, ring.read(secret(keys="alice=key-of-alice\nbob=key-of-bob-1")))
+        assert len([series for series in ring.counts if series[:2] == OWN.at]) == 2
+        ring.put_secret(OWN.at, ring.read(secret(keys="bob=key-of-bob-1")))
+        assert [series for series in ring.counts if series[:2] == OWN.at] == [(*OWN.at, key_label("bob"))]
 
     def test_a_revoked_key_opens_nothing_and_a_new_one_does(self, ring: Keyring) -> None:
         ring.put_secret(OWN.at, ring.read(secret(keys="alice=key-of-alice-2")))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.api.keys import MAX_KEYS, NO_LIMITS, ApiKey, KeyLimits, read_keys
+from hearth.api.keys import MAX_KEYS, MAX_PROBLEMS, NO_LIMITS, ApiKey, KeyLimits, read_keys
 
 KEY = "sk-0123456789"
 
@@ -95,3 +95,11 @@ def test_any_bytes_can_be_read(entry: bytes) -> None:
     read = read_keys(entry)
     lines = len(entry.splitlines())
     assert len(read.keys) + len(read.problems) <= lines
+
+
+def test_rubbish_is_not_read_to_its_end() -> None:
+    """A Secret holds a mebibyte, and whoever may write one may write anything."""
+    read = read_keys(b"key-of-alice\n" + b"x\n" * 500_000 + b"key-of-bob-1\n")
+    assert [key.secret for key in read.keys] == [b"key-of-alice"]
+    assert len(read.problems) == MAX_PROBLEMS + 1
+    assert "not read" in read.problems[-1]

@@ -57,6 +57,12 @@ def drawn(width: int, *found: Row) -> str:
     return console.export_text()
 
 
+def test_what_others_wrote_can_not_steer_the_terminal() -> None:
+    text = drawn(200, replace(LOOPING, reason="Nice\x1b[2J\r\x9b1A"))
+    assert "Nice\\x1b[2J\\x0d\\x9b1A" in text
+    assert not set(text) & {"\x1b", "\r", "\x9b"}
+
+
 def test_a_crash_loop_is_told_as_what_it_is() -> None:
     text = drawn(200, LOOPING)
     assert "EngineCrashing" in text
