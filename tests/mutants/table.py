@@ -55,9 +55,9 @@ ROOMS = (
                     "multipart",
                     "origins",
                     "paths",
+                    "starts",
                 )
             ),
-            *(f"hearth/activator/{name}.py" for name in ("starts", "tokens")),
         ),
         (
             *("tests/unit/activator", "tests/unit/test_promises.py"),

@@ -92,7 +92,9 @@ class TestAtATime:
         made = allowance(max_parallel_requests=2)
         made.enter(0.0)
         made.enter(0.0)
-        assert "2 requests at a time" in refused(made, 0.0).message
+        error = refused(made, 0.0)
+        assert "2 requests at a time" in error.message
+        assert dict(error.headers)[b"retry-after"] == b"1"
         made.leave(0, 0.0)
         made.enter(0.0)
         assert made.at_a_time == 2
