@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from hearth.activator.allowance import Allowance, KeyCounts, key_label
 from hearth.activator.errors import ApiError, keys_unreadable, model_not_found, unauthorized
 from hearth.api.key import ServiceKey
-from hearth.api.keys import MAX_KEY_BYTES, ApiKey, read_keys
+from hearth.api.keys import MAX_KEY_BYTES, ApiKey, read_value
 from hearth.http1.headers import Headers
 from hearth.kube.objects import KubeObject, mapping
 
@@ -89,7 +89,9 @@ class Keyring:
         self._secrets: dict[tuple[str, str], ReadSecret] = {}  # those that are there
         self._read: dict[KeySource, list[bytes]] = {}  # the digests of those sources that have keys
         self._grants: dict[bytes, list[Grant]] = {}  # by digest
-        self._past: dict[KeySource, dict[bytes, Allowance]] = {}  # of keys that were there before the last change
+        self._past: dict[
+            KeySource, dict[bytes, Allowance]
+        ] = {}  # of sources that have no keys just now: what those had
         if everywhere is not None:
             self._use(everywhere)
 
@@ -123,14 +125,10 @@ class Keyring:
 
     def read(self, item: KubeObject) -> ReadSecret:
         """What a Secret holds. It takes as long as there are keys, and may be done in any thread."""
-        read: ReadSecret = {}
-        for entry, value in mapping(item, "data").items():
-            try:
-                keys = read_keys(b64decode(value)).keys if isinstance(value, str) else ()
-            except ValueError:  # no Secret of an API server's
-                keys = ()
-            read[entry] = [(self._digest(key.secret), key) for key in keys]
-        return read
+        return {
+            entry: [(self._digest(key.secret), key) for key in read_value(value).keys]
+            for entry, value in mapping(item, "data").items()
+        }
 
     def put_secret(self, at: tuple[str, str], read: ReadSecret | None) -> None:
         """Take a Secret as it is now; None: it is gone."""
@@ -175,16 +173,14 @@ class Keyring:
 
     def _take(self, source: KeySource) -> None:
         """Take a source anew; a key that was there goes on with what it has used."""
-        used = {
+        # A Secret that is deleted and made again gives nobody a new minute.
+        used = self._past.pop(source, {}) | {
             digest: grant.allowance
             for digest in self._read.get(source, ())
             for grant in self._grants[digest]
             if grant.source == source
         }
         self._forget(source)
-        # A Secret that is deleted and made again gives nobody a new minute.
-        used = self._past.get(source, {}) | used
-        self._past[source] = used
         keys = self._secrets.get(source.at, {}).get(source.entry)
         if keys:
             self._read[source] = [digest for digest, _ in keys]
@@ -195,7 +191,8 @@ class Keyring:
                 else:
                     allowance.relimit(key.limits, self.now())
                 self._grants.setdefault(digest, []).append(Grant(source, key, allowance))
-            self._past[source] = {digest: used[digest] for digest, _ in keys if digest in used}
+        else:
+            self._past[source] = used
         self._drop_series(source.at)
 
     def _drop_series(self, at: tuple[str, str]) -> None:

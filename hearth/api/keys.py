@@ -10,6 +10,7 @@ be read opens nothing; what is said of it has its number and never a word of it.
 """
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass, field
 
 DEFAULT_KEYS_SECRET = "hearth-api-keys"  # noqa: S105 - its name
@@ -61,6 +62,14 @@ class ReadKeys:
 
     keys: tuple[ApiKey, ...]
     problems: tuple[str, ...] = ()
+
+
+def read_value(value: object) -> ReadKeys:
+    """The keys in the value of a Secret's entry, as its `data` has it: Base64. What no API server keeps has none."""
+    try:
+        return read_keys(b64decode(value)) if isinstance(value, str) else ReadKeys(())
+    except ValueError:
+        return ReadKeys(())
 
 
 def read_keys(entry: bytes) -> ReadKeys:

@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from hearth.api.key import ServiceKey
-from hearth.controller.keys import ACCESS, KeyAccess, KeyUsers, access_seed, differs, is_ours, keys_verdict
-from hearth.controller.ownership import CREATOR, MANAGER, NameTaken
+from hearth.api.labels import MANAGED_BY
+from hearth.controller.keys import ACCESS, KeyAccess, KeyUsers, access_seed, differs, keys_verdict
+from hearth.controller.ownership import CREATOR, MANAGER, NameTaken, made_here
 from hearth.controller.verdict import Verdict
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import PASSING, AlreadyExists, KubeError
@@ -62,7 +63,7 @@ class Keys:
             found = known.get(ObjectKey(namespace, ACCESS))
             if item is not None:
                 await self._write(kind, item, found)
-            elif found is not None and is_ours(found):
+            elif found is not None and made_here(found, MANAGED_BY):
                 log.info("nobody needs it any more", extra=fields(kind=kind.name, namespace=namespace))
                 await self._kube.delete_object(kind.path(namespace, name_of(found)), uid_of(found))
 
@@ -76,7 +77,7 @@ class Keys:
                 found = await self._kube.create_object(kind.within(namespace), access_seed(wanted), CREATOR)
             except AlreadyExists:
                 found = await self._kube.get_object(path)
-        if found is not None and not is_ours(found):
+        if found is not None and not made_here(found, MANAGED_BY):
             raise NameTaken(f"found {kind.name} {namespace}/{name}, not of Hearth; delete it if nobody needs it")
         if found is not None and differs(found, wanted):
             log.info("letting activators read keys", extra=fields(kind=kind.name, namespace=namespace))

@@ -6,17 +6,15 @@ privilege escalation prevention), so that the controller has it too, for a few n
 for no other Secret. Of a Secret the controller keeps how many keys it has, and no key.
 """
 
-from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from hearth.api.key import ServiceKey
-from hearth.api.keys import DEFAULT_KEYS_ENTRY, DEFAULT_KEYS_SECRET, read_keys
+from hearth.api.keys import DEFAULT_KEYS_ENTRY, DEFAULT_KEYS_SECRET, read_value
 from hearth.api.labels import MANAGED_BY
 from hearth.api.reasons import ReasonName, place
-from hearth.controller.ownership import CREATOR, MANAGER
 from hearth.controller.verdict import Verdict
 from hearth.kube.kinds import LLMSERVICE, ROLE, ROLE_BINDING
 from hearth.kube.objects import (
@@ -25,8 +23,6 @@ from hearth.kube.objects import (
     key_of,
     labels_of,
     mapping,
-    mappings,
-    metadata,
     number,
     owners_of,
     text,
@@ -117,12 +113,6 @@ def access_seed(wanted: KubeObject) -> KubeObject:
     return made | {name: wanted[name] for name in ("roleRef",) if name in wanted}
 
 
-def is_ours(found: KubeObject) -> bool:
-    """Whether this controller made it: a label alone is in any copy of a manifest."""
-    managers = {text(entry, "manager") for entry in mappings(metadata(found), "managedFields")}
-    return MANAGED_BY.items() <= labels_of(found).items() and not managers.isdisjoint((MANAGER, CREATOR))
-
-
 def differs(found: KubeObject, wanted: KubeObject) -> bool:
     """Whether somebody has to write it."""
     parts = ("rules", "roleRef", "subjects")
@@ -139,10 +129,7 @@ def counted(secret: KubeObject) -> KubeObject:
     key = key_of(secret)
     entries = {}
     for name, value in mapping(secret, "data").items():
-        try:
-            read = read_keys(b64decode(value)) if isinstance(value, str) else read_keys(b"")
-        except ValueError:  # no Secret of an API server's
-            read = read_keys(b"")
+        read = read_value(value)
         entries[name] = {"keys": len(read.keys), "problems": list(read.problems)}
     return {"metadata": {"namespace": key.namespace, "name": key.name}, "entries": entries}
 

@@ -56,17 +56,21 @@ def standing(found: KubeObject | None, key: ServiceKey, uid: str) -> Standing:
     if found is None:
         return "free"
     owners = owners_of(found)
-    managers = _managers(found)
     if is_owned(found, uid):
+        managers = _managers(found)
         return "unconverted" if _PREDECESSOR in managers and MANAGER not in managers else "ours"
     controller = next((owner for owner in owners if owner.get("controller")), None)
     if controller is not None:
         same = (controller.get("apiVersion"), controller.get("kind"), controller.get("name"))
         return "leaving" if same == (API_VERSION, "LLMService", key.name) else "foreign"
-    labels = {LLMSERVICE_LABEL: key.name, **MANAGED_BY}
-    if labels.items() <= labels_of(found).items() and not managers.isdisjoint((MANAGER, CREATOR)):
+    if made_here(found, {LLMSERVICE_LABEL: key.name, **MANAGED_BY}):
         return "leaving" if is_leaving(found) else "orphan"
     return "foreign"
+
+
+def made_here(found: KubeObject, labels: Mapping[str, str]) -> bool:
+    """Whether it has these labels and this controller has written it: a label alone is in any copy of a manifest."""
+    return labels.items() <= labels_of(found).items() and not _managers(found).isdisjoint((MANAGER, CREATOR))
 
 
 def _managers(found: KubeObject) -> set[str]:

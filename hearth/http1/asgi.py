@@ -110,7 +110,7 @@ def request_of(scope: MutableMapping[str, Any]) -> Request:
         scope["method"],
         path.partition("?")[0],
         scope.get("query_string") or b"",
-        [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]],
+        _headers(scope),
         http11=scope.get("http_version", "1.1") != "1.0",
         client=str(client[0]) if client else "",
         scheme=scope.get("scheme") or "http",
@@ -119,7 +119,11 @@ def request_of(scope: MutableMapping[str, Any]) -> Request:
 
 def header_fields(scope: MutableMapping[str, Any]) -> dict[bytes, bytes]:
     """The first value of each field of an ASGI scope, by its name in lower case."""
-    return first_of_each([(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]])
+    return first_of_each(_headers(scope))
+
+
+def _headers(scope: MutableMapping[str, Any]) -> Headers:
+    return [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
 
 
 async def read_request(scope: MutableMapping[str, Any], receive: Receive, limit: int, budget: Budget) -> Request:

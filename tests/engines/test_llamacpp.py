@@ -18,6 +18,7 @@ import pytest_asyncio
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import load_llmservices, load_runtimes, parse_llmservice, set_fields
 from tests.builders import ROOT
+from tests.cluster.e2e.conversation import Conversation
 from tests.engines.serving import PATIENCE, Mounted, Served, ready, serving
 from tests.local.command import Hearth
 
@@ -162,9 +163,7 @@ async def test_more_streams_than_slots_wait_in_it_and_all_are_answered(warm: Ser
 
 
 async def test_a_client_that_leaves_frees_its_slot(warm: Served) -> None:
-    talk = warm.conversation("Tell me a long story.", 3000, **LONG)
-    asking = warm.begin(talk)
-    await talk.until(lambda heard: heard.words > 2)
+    _, asking = await telling(warm, 3000)
     assert await warm.figure_is(PROCESSING, lambda running: running > 0) == 1
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
@@ -193,9 +192,7 @@ async def test_its_metrics_have_the_names_that_the_runtime_says(warm: Served) ->
 
 
 async def test_an_engine_that_dies_in_a_stream_is_an_error_and_comes_again(warm: Served) -> None:
-    talk = warm.conversation("Tell me a long story.", 3000, **LONG)
-    asking = warm.begin(talk)
-    await talk.until(lambda heard: heard.words > 2)
+    talk, asking = await telling(warm, 3000)
     warm.kill()
     await asking
     assert not talk.done or talk.error, "no client takes it for an end"
@@ -209,9 +206,7 @@ async def test_an_engine_that_dies_in_a_stream_is_an_error_and_comes_again(warm:
 async def test_nothing_is_cut_where_it_is_scaled_to_zero_in_a_stream(llamacpp: Mounted, tmp_path: Path) -> None:
     """preStop asks its own metrics."""
     async with serving(tmp_path, example(), RUNTIMES, llamacpp) as served:
-        talk = served.conversation("Tell me a long story.", 400, **LONG)
-        asking = served.begin(talk)
-        await talk.until(lambda heard: heard.words > 2)
+        talk, asking = await telling(served, 400)
         (pod,) = served.pods()
         await served.scale(0)
         await served.until(lambda: ending(served, pod))
@@ -224,9 +219,7 @@ async def test_nothing_is_cut_where_it_is_scaled_to_zero_in_a_stream(llamacpp: M
 
 async def test_a_new_version_comes_and_the_old_one_ends_what_it_says(llamacpp: Mounted, tmp_path: Path) -> None:
     async with serving(tmp_path, example(), RUNTIMES, llamacpp) as served:
-        talk = served.conversation("Tell me a long story.", 400, **LONG)
-        asking = served.begin(talk)
-        await talk.until(lambda heard: heard.words > 2)
+        talk, asking = await telling(served, 400)
         (old,) = served.pods()
         changed = example("spec.runtime.argsOverride=[--offline, -np, '1', -c, '1024']")
         served.hearth.cluster.apply(changed.to_manifest())
@@ -261,6 +254,14 @@ async def test_make_up_serves_it(llamacpp: Mounted, tmp_path: Path) -> None:
         text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
         assert text
         client.close()
+
+
+async def telling(served: Served, tokens: int) -> "tuple[Conversation, asyncio.Task[Conversation]]":
+    """A long answer, of which the first words have come."""
+    talk = served.conversation("Tell me a long story.", tokens, **LONG)
+    asking = served.begin(talk)
+    await talk.until(lambda heard: heard.words > 2)
+    return talk, asking
 
 
 def same(pod: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,6 +30,12 @@ def run(*words: str, stdin: str = "", code: int = 0) -> "subprocess.CompletedPro
     assert done.returncode == code, done.stdout + done.stderr
     assert "\x1b" not in done.stdout, "no colours where nobody looks"
     return done
+
+
+def run_into(stdout: Any, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run it with this as its standard output."""
+    command = [sys.executable, "-m", "hearth", *words]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
 
 
 def test_chat_shows_the_cold_start_and_then_the_words(hearth: Hearth, kubeconfig: str) -> None:
@@ -103,14 +110,7 @@ def test_what_is_no_unicode_is_told_in_what_it_has(
 def test_a_full_disk_is_told(kubeconfig: str, hearth: Hearth) -> None:
     for command in (["top"], ["status", MODEL, "-n", "ai-prod"], ["doctor", "-o", "json"]):
         with Path("/dev/full").open("w") as full:
-            done = subprocess.run(
-                [sys.executable, "-m", "hearth", *command, "--kubeconfig", kubeconfig],
-                stdout=full,
-                stderr=subprocess.PIPE,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+            done = run_into(full, *command, "--kubeconfig", kubeconfig)
         assert done.returncode == 2
         assert done.stderr == "hearth: standard output can't be written: No space left on device\n"
 
@@ -119,13 +119,6 @@ def test_a_reader_that_has_gone_is_no_trouble(kubeconfig: str, hearth: Hearth) -
     for command in (["top"], ["doctor"]):
         reading, writing = os.pipe()
         os.close(reading)
-        done = subprocess.run(
-            [sys.executable, "-m", "hearth", *command, "--kubeconfig", kubeconfig],
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run_into(writing, *command, "--kubeconfig", kubeconfig)
         os.close(writing)
         assert (done.returncode, done.stderr) == (141, "")

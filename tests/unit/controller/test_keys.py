@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from hearth.api.key import ServiceKey
+from hearth.api.labels import MANAGED_BY
 from hearth.controller.keys import (
     ACCESS,
     KeyAccess,
@@ -14,10 +15,10 @@ from hearth.controller.keys import (
     access_seed,
     counted,
     differs,
-    is_ours,
     keys_verdict,
     with_keys,
 )
+from hearth.controller.ownership import made_here
 from hearth.controller.verdict import Verdict
 from tests.builders import llmservice_manifest
 
@@ -123,9 +124,9 @@ class TestAccess:
     def test_a_copy_with_our_label_is_not_ours(self) -> None:
         labels = {"app.kubernetes.io/managed-by": "hearth"}
         entry = {"manager": "hearth-controller", "operation": "Apply"}
-        assert is_ours({"metadata": {"labels": labels, "managedFields": [entry]}})
-        assert not is_ours({"metadata": {"labels": labels, "managedFields": [{"manager": "kubectl"}]}})
-        assert not is_ours({"metadata": {"managedFields": [entry]}})
+        assert made_here({"metadata": {"labels": labels, "managedFields": [entry]}}, MANAGED_BY)
+        assert not made_here({"metadata": {"labels": labels, "managedFields": [{"manager": "kubectl"}]}}, MANAGED_BY)
+        assert not made_here({"metadata": {"managedFields": [entry]}}, MANAGED_BY)
 
 
 class TestWhatIsSaid:
