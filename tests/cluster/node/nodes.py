@@ -92,7 +92,7 @@ class Node:
         """End it, and leave nothing but its logs."""
         self.power_off()
         cgroups.remove(self.cgroup)
-        for name in ("var", "root"):
+        for name in ("var", "tree"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def start_containerd(self) -> None:

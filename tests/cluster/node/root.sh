@@ -10,7 +10,7 @@ folder=$1 name=$2
 shift 2
 mount --make-rprivate /
 echo "$name" >/proc/sys/kernel/hostname
-root=$folder/root layers=$folder/root/.layers
+root=$folder/tree layers=$folder/tree/.layers
 mkdir -p "$root" "$folder/var" "$folder/rootfs"
 mount -t tmpfs -o mode=755 root "$root"
 for path in /*; do
