@@ -185,11 +185,12 @@ class Keyring:
         if keys:
             self._read[source] = [digest for digest, _ in keys]
             for digest, key in keys:
-                allowance = used.get(digest)
+                counts, allowance = self._counts_of(source, key.name), used.get(digest)
                 if allowance is None:
-                    allowance = Allowance(key.limits, self._counts_of(source, key.name), self.now())
+                    allowance = Allowance(key.limits, counts, self.now())
                 else:
                     allowance.relimit(key.limits, self.now())
+                    allowance.counts = counts  # its name may be another, or its series have gone with the Secret
                 self._grants.setdefault(digest, []).append(Grant(source, key, allowance))
         else:
             self._past[source] = used

@@ -171,6 +171,18 @@ class TestClosedDoors:
         assert after is not None
         assert after.allowance is before.allowance
 
+    @pytest.mark.parametrize("between", [None, secret(keys="alice-before=key-of-alice rpm=9")])
+    def test_a_key_that_was_there_before_is_counted_by_its_name(
+        self, ring: Keyring, between: dict[str, object] | None
+    ) -> None:
+        ring.put_secret(OWN.at, ring.read(secret(keys="key-of-alice rpm=9")))
+        ring.put_secret(OWN.at, ring.read(between) if between is not None else None)
+        ring.put_secret(OWN.at, ring.read(secret(keys="alice=key-of-alice rpm=9")))
+        grant = ring.admit(QWEN, bearer("key-of-alice"))
+        assert grant is not None
+        grant.allowance.enter(ring.now())
+        assert ring.counts[(*OWN.at, key_label("alice"))].requests == 1
+
     def test_series_go_with_their_keys(self, ring: Keyring) -> None:
         ring.put_secret(OWN.at, ring.read(secret(keys="alice=key-of-alice\nbob=key-of-bob-1")))
         assert len([series for series in ring.counts if series[:2] == OWN.at]) == 2
