@@ -28,7 +28,7 @@ help: ## Say what there is
 # An environment of its own for $(1), a Python.
 define install
 	@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hearth needs Python 3.11 or newer; found $$($(1) --version). Give another with PYTHON=…" >&2; exit 2; }
-	@echo "Installing Hearth into $(@D) (once, about half a minute) …"
+	@echo "Installing Hearth into $(@D) (once, a minute or two) …"
 	@test -x $(@D)/bin/python || $(1) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' -c constraints.txt
 	@set -o pipefail; $(@D)/bin/python -m pip install --disable-pip-version-check --progress-bar off --group dev -e . \
