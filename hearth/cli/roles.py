@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hearth.cli.common import AcceleratorPrice, app, refuse
+from hearth.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -28,13 +29,23 @@ Namespaces = Annotated[
     list[str] | None,
     typer.Option("--namespace", help="Namespace of LLMServices. Repeat for more.  [default: all namespaces]"),
 ]
+Tls = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with tls.crt, tls.key and ca.crt, read again when they change: activators, scalers and KEDA speak "
+        "mutual TLS.  [default: plain text]"
+    ),
+]
 OperationsListen = Annotated[str, typer.Option(help="host:port of /metrics, /healthz and /readyz.")]
 
 
 @app.command()
 def activator(
     listen: Annotated[
-        str, typer.Option(help="host:port for clients; [::] is every address, of IPv4 too.")
+        str,
+        typer.Option(
+            help="host:port for clients; [::] is every address, of IPv4 too; off: with --clients-tls, TLS alone."
+        ),
     ] = "[::]:8080",
     demand_listen: Annotated[str, typer.Option(help="host:port for scalers.")] = "[::]:9091",
     operations_listen: OperationsListen = "[::]:8081",
@@ -71,6 +82,18 @@ def activator(
             help="Cold starts that the requests of one client's address may ask for in an hour.  [default: no limit]",
         ),
     ] = None,
+    tls: Tls = None,
+    scaler_name: Annotated[
+        str, typer.Option(help="With --tls: the name that a scaler's certificate must have.")
+    ] = SCALER_NAME,
+    clients_tls: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with tls.crt and tls.key, read again when they change: serve clients over TLS too.  "
+            "[default: plain text alone]"
+        ),
+    ] = None,
+    https_listen: Annotated[str, typer.Option(help="With --clients-tls: host:port for clients.")] = "[::]:8443",
     access_log: Annotated[bool, typer.Option("--access-log", help="A line of log for each request.")] = False,
     otlp_endpoint: Annotated[
         str | None,
@@ -102,6 +125,10 @@ def activator(
         namespaces=tuple(dict.fromkeys(namespace or ())),
         keys=_key_source("--api-keys", api_keys),
         cold_starts_per_address=cold_starts_per_address,
+        tls=tls,
+        scaler_name=scaler_name,
+        clients_tls=clients_tls,
+        https_listen=https_listen,
     )
     _run_role(run_activator(config), log_format, log_level)
 
@@ -123,6 +150,15 @@ def scaler(
             "long is gone.",
         ),
     ] = 150.0,
+    tls: Tls = None,
+    keda_name: Annotated[str, typer.Option(help="With --tls: the name that KEDA's certificate must have.")] = KEDA_NAME,
+    activator_name: Annotated[
+        str | None,
+        typer.Option(
+            help="With --tls: the name that an activator's certificate must have.  [default: that of "
+            f"--activator-service, or {ACTIVATOR_NAME}]"
+        ),
+    ] = None,
     operations_listen: OperationsListen = "[::]:8081",
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     log_format: LogFormat = LogFormatChoice.auto,
@@ -141,6 +177,9 @@ def scaler(
     config = ScalerConfig(
         *(listen, operations_listen, tuple(activator or ()), identity, service, kubeconfig),
         activator_grace_seconds=activator_grace_seconds,
+        tls=tls,
+        keda_name=keda_name,
+        activator_name=activator_name or (f"{service[1]}.{service[0]}.svc" if service else ACTIVATOR_NAME),
     )
     _run_role(run_scaler(config), log_format, log_level)
 

@@ -1,0 +1,9 @@
+"""Names that certificates have where nothing else is said. Importing it loads nothing.
+
+Scalers reach an activator by its pod's address, which no certificate can have: they expect the name of its Service.
+"""
+
+ACTIVATOR_NAME = "hearth-activator.hearth-system.svc"
+SCALER_NAME = "hearth-scaler.hearth-system.svc"
+KEDA_NAME = "hearth-keda"
+"""No host's: KEDA is a client alone."""
