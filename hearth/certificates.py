@@ -73,7 +73,8 @@ class Wanted:
 
 def authority_now(found: Authority | None, lives: Lives, now: datetime) -> Authority:
     """The authority as it must be at this moment: made, succeeded, or as it was found."""
-    if found is None or _ended(found.current.certificate, now):
+    # One of the future is a clock's that was wrong: nobody takes what it signs.
+    if found is None or _ended(found.current.certificate, now) or _begins_later(found.current.certificate, now):
         made = _new_authority(lives, now)
         still = () if found is None else found.trusted  # what it signed before it ended may be in use
         return _without_ended(Authority(made, None, (*still, made.certificate)), now)
@@ -99,11 +100,16 @@ def certificate_now(
     return (found, "") if found is not None and not why else (_issued(wanted, authority.current, lives, now), why)
 
 
-def usable(pair: Pair, now: datetime) -> datetime:
-    """When a certificate that can be used now ends. Raises Unusable: it can't be read, has another key, or is over."""
-    certificate, key = _certificate(pair.certificate), _key(pair.key)
-    if _public(certificate.public_key()) != _public(key.public_key()):
+def check(pair: Pair) -> None:
+    """Raise Unusable where a certificate or its key can't be read, or it has another key."""
+    if _public(_certificate(pair.certificate).public_key()) != _public(_key(pair.key).public_key()):
         raise Unusable("the private key is not the certificate's")
+
+
+def usable(pair: Pair, now: datetime) -> datetime:
+    """When a certificate that can be used now ends. Raises Unusable: as `check` does, or it is over."""
+    check(pair)
+    certificate = _certificate(pair.certificate)
     if now >= certificate.not_valid_after_utc:
         raise Unusable(f"the certificate ended on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
     return certificate.not_valid_after_utc
@@ -146,7 +152,7 @@ def _why_not(found: Pair | None, wanted: Wanted, authority: Authority, now: date
         certificate = _certificate(found.certificate)
         if due(found.certificate, now):
             return "two thirds of its life are over"
-        if now < certificate.not_valid_before_utc:
+        if _begins_later(found.certificate, now):
             return "it is of the future"
         if _names(certificate) != set(wanted.names):
             return "it has other names"
@@ -271,6 +277,10 @@ def _made(certificate: bytes) -> datetime:
 
 def _ended(certificate: bytes, now: datetime) -> bool:
     return now >= _certificate(certificate).not_valid_after_utc
+
+
+def _begins_later(certificate: bytes, now: datetime) -> bool:
+    return now < _certificate(certificate).not_valid_before_utc
 
 
 def _without_ended(authority: Authority, now: datetime) -> Authority:

@@ -7,3 +7,8 @@ ACTIVATOR_NAME = "hearth-activator.hearth-system.svc"
 SCALER_NAME = "hearth-scaler.hearth-system.svc"
 KEDA_NAME = "hearth-keda"
 """No host's: KEDA is a client alone."""
+
+AUTHORITY_SECRET = "hearth-ca"  # noqa: S105 - its name
+"""In the namespace of Hearth: the key that signs. No pod has it mounted."""
+KEDA_AUTHENTICATION = "hearth-keda"
+"""The ClusterTriggerAuthentication by which KEDA has its certificate, in deploy/keda."""

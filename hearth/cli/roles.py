@@ -23,6 +23,12 @@ class LogFormatChoice(enum.StrEnum):
     text = "text"
 
 
+class TlsMode(enum.StrEnum):
+    controller = "controller"
+    cert_manager = "certManager"
+    off = "off"
+
+
 LogFormat = Annotated[LogFormatChoice, typer.Option("--log-format", help="auto: text on a terminal, else JSON.")]
 LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
 Namespaces = Annotated[
@@ -212,6 +218,28 @@ def controller(
     activator_account: Annotated[
         str, typer.Option(help="NAMESPACE/NAME of the activators' ServiceAccount.")
     ] = "hearth-system/hearth-activator",
+    tls: Annotated[
+        TlsMode,
+        typer.Option(
+            help="Who makes the certificates of scalers, activators and KEDA: the controller, or cert-manager (by "
+            "deploy/cert-manager). off: they speak plain text, as where a mesh encrypts."
+        ),
+    ] = TlsMode.off,
+    activator_certificate: Annotated[
+        str, typer.Option(help="With --tls: NAMESPACE/NAME of the Secret of the activators' certificate.")
+    ] = "hearth-system/hearth-activator-tls",
+    scaler_certificate: Annotated[
+        str, typer.Option(help="With --tls: NAMESPACE/NAME of the Secret of the scalers' certificate.")
+    ] = "hearth-system/hearth-scaler-tls",
+    keda_certificate: Annotated[
+        str, typer.Option(help="With --tls: NAMESPACE/NAME of the Secret of KEDA's, in KEDA's own namespace.")
+    ] = "keda/hearth-keda-tls",
+    certificate_hours: Annotated[
+        float, typer.Option(min=0.001, help="With --tls=controller: how long a certificate is valid.")
+    ] = 90 * 24.0,
+    authority_hours: Annotated[
+        float, typer.Option(min=0.001, help="With --tls=controller: how long their authority is valid.")
+    ] = 5 * 365 * 24.0,
     lease: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")
     ] = None,
@@ -223,6 +251,7 @@ def controller(
     import uuid
 
     from hearth.api.keys import DEFAULT_KEYS_SECRET
+    from hearth.controller.issuing import Issuing, Place, hosts, lives
     from hearth.controller.keys import KeyAccess
     from hearth.controller.server import ControllerConfig, run_controller
     from hearth.kube.clusterdomain import cluster_domain as found
@@ -231,13 +260,29 @@ def controller(
     held = _namespaced("--lease", lease)
     identity = identity or f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     domain = cluster_domain or found()
+    written = scaler_address, activator_host
     scaler_address, activator_host = in_domain(scaler_address, domain), in_domain(activator_host, domain)
+    places = [
+        Place(*(_namespaced(option, given) or ("", "")))
+        for option, given in (
+            ("--activator-certificate", activator_certificate),
+            ("--scaler-certificate", scaler_certificate),
+            ("--keda-certificate", keda_certificate),
+        )
+    ]
     config = ControllerConfig(
         *(kubeconfig, scaler_address, activator_host, operations_listen, held, identity, accelerator_price),
         namespaces=tuple(dict.fromkeys(namespace or ())),
         key_access=KeyAccess(
             _namespaced("--activator-account", activator_account) or ("", ""),
             tuple(dict.fromkeys(api_key_secret or (DEFAULT_KEYS_SECRET,))),
+        ),
+        issuing=Issuing(
+            tls.value,
+            *(places[0], places[1], places[2]),
+            activator_names=hosts(written[1], activator_host, ACTIVATOR_NAME),
+            scaler_names=hosts(written[0].rpartition(":")[0], scaler_address.rpartition(":")[0], SCALER_NAME),
+            lives=lives(certificate_hours, authority_hours),
         ),
     )
     _run_role(run_controller(config), log_format, log_level)

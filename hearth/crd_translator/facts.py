@@ -11,7 +11,8 @@ class ClusterFacts:
     `accelerators` holds the extended resources that some node can allocate; None means that it is not known, and
     every vendor counts as present. `exhausted` are those that nodes name and have none of now; `node_labels` are the
     labels of each node. `activator_host` and `scaler_address` (host:port) are where Hearth's own roles are reached
-    from any namespace.
+    from any namespace. `scaler_authentication` is the ClusterTriggerAuthentication by which KEDA has a certificate for
+    the scaler, "" where they speak plain text; `scaler_certificate` differs where that certificate does.
     """
 
     activator_host: str = "hearth-activator.hearth-system.svc.cluster.local"
@@ -19,3 +20,5 @@ class ClusterFacts:
     accelerators: frozenset[str] | None = None
     exhausted: frozenset[str] = frozenset()
     node_labels: tuple[Mapping[str, str], ...] = ()
+    scaler_authentication: str = ""
+    scaler_certificate: str = ""
