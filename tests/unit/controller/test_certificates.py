@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,7 +38,7 @@ class Secrets(KubeClient):
         self.objects: dict[str, KubeObject] = {}
         self.writes: list[str] = []
         self.fails: dict[str, KubeError] = {}
-        self.before_write = lambda path: None
+        self.before_write: Callable[[str], None] = lambda path: None
 
     async def get_object(self, path: str, label_selector: str = "") -> KubeObject | None:
         return self.objects.get(path)
