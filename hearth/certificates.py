@@ -24,8 +24,6 @@ BACKDATED = timedelta(minutes=10)
 """How much earlier a certificate is valid than it is made: clocks of nodes differ."""
 RENEWED_AT = 2 / 3
 """Of a certificate's life."""
-WARNED_AT = 5 / 6
-"""Of a certificate's life: one that is in use still was not renewed in half of the time that there is for it."""
 
 
 @dataclass(frozen=True, slots=True)
