@@ -45,7 +45,11 @@ class Recording:
 @dataclass(frozen=True, slots=True)
 class Alert:
     """`lasting`: for how long it must be so, `kept`: for how long it fires on; as Prometheus writes durations. `hurt`:
-    what it does to whom; `look`: the command to begin with."""
+    what it does to whom; `look`: the command to begin with.
+
+    What increase() counts is compared with half numbers: it says a little more than what happened, since no sample is
+    at the very ends of the window.
+    """
 
     name: str
     expr: str
@@ -91,17 +95,17 @@ ALERTS = (
     Alert(
         "HearthErrorShare",
         "hearth:failed_responses:increase10m / hearth:responses:increase10m > 0.05 "
-        "and hearth:responses:increase10m > 20 and hearth:failed_responses:increase10m > 2",
+        "and hearth:responses:increase10m > 20 and hearth:failed_responses:increase10m > 2.5",
         "2m",
         "critical",
         f"{{{{ $value | humanizePercentage }}}} of the answers of {_WHO} are server errors, or were broken off.",
         "Its users see failures now.",
-        _LOGS % "activator",
+        "kubectl logs -n {{ $labels.namespace }} -l serving.hearth.dev/llmservice={{ $labels.service }} --prefix --tail=50",
         "10m",
     ),
     Alert(
         "HearthRequestsTimeOut",
-        f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="activation_timeout"}}[10m])) > 1',
+        f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="activation_timeout"}}[10m])) > 1.5',
         "0s",
         "critical",
         f"Requests for {_WHO} waited for scaling.activationTimeout and got no replica.",
@@ -173,7 +177,7 @@ ALERTS = (
     Alert(
         "HearthQueueFull",
         # A client that is told 429 asks again: some of them are how a limit works.
-        f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="queue_full"}}[10m])) > 5 and '
+        f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="queue_full"}}[10m])) > 5.5 and '
         f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="queue_full"}}[10m])) '
         "> 0.01 * hearth:responses:increase10m",
         "2m",
@@ -247,7 +251,7 @@ ALERTS = (
     Alert(
         "HearthReconcileErrors",
         # One that is repeated is at once; one that fails each time fails some times in ten minutes.
-        "sum by (cluster) (increase(hearth_controller_reconcile_errors_total[10m])) > 3",
+        "sum by (cluster) (increase(hearth_controller_reconcile_errors_total[10m])) > 3.5",
         "10m",
         "warning",
         "The controller's looks at LLMServices fail again and again.",

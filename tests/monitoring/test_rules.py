@@ -90,6 +90,7 @@ CASES: dict[str, list[Case]] = {
         ),
         Case({ANSWERS[200]: "0+99x30", ANSWERS[503]: "0+1x30", BROKEN: "0x30"}),
         Case({ANSWERS[200]: "0x30", ANSWERS[503]: "0x10 1x20", BROKEN: "0x30"}, at="12m"),  # one request of the night
+        Case({ANSWERS[200]: "0+3x30", ANSWERS[503]: "0x10 2x20", BROKEN: "0x30"}, at="14m"),  # two of them
         Case({ANSWERS[200]: "0+90x30", ANSWERS[429]: "0+90x30", ANSWERS[503]: "0x30", BROKEN: "0x30"}),
         # Each cluster by itself: what is well in one hides nothing in the other.
         Case(
@@ -123,6 +124,7 @@ CASES: dict[str, list[Case]] = {
     "HearthRequestsTimeOut": [
         Case({LATE: "0x10 3x30"}, (SERVICE,), "12m"),
         Case({LATE: "0x30"}),
+        Case({LATE: "0x10 1x30"}, at="12m"),  # one request is one person who may ask again
         Case({LATE: "7x30"}),  # of long ago
         Case({LATE: at_weekends_end("0", "3")}, (SERVICE,), "60h5m"),  # the first ones after a weekend at zero
         Case({of(LATE, instance="a"): "0x10 1x30", of(LATE, instance="b"): "0x10 1x30"}, (SERVICE,), "12m"),
@@ -148,6 +150,7 @@ CASES: dict[str, list[Case]] = {
     "HearthReconcileErrors": [
         Case({ERRORS: "0+1x60"}, ({},), "40m"),
         Case({ERRORS: "0x5 2x55"}, at="10m"),  # twice, and then it worked
+        Case({ERRORS: "0x5 3x55"}, at="10m"),
         Case({ERRORS: "0x60"}),
     ],
     "HearthTwoLeaders": [
@@ -217,6 +220,7 @@ CASES: dict[str, list[Case]] = {
         Case({FULL: "0+3x30", ANSWERS[200]: "0+3000x30"}),  # one of a thousand is how a limit works
         Case({FULL: "0x10 1x20", ANSWERS[200]: "0x30"}, at="12m"),
         Case({FULL: "7x30", ANSWERS[200]: "0x30"}),
+        Case({FULL: "0x10 4x20", ANSWERS[200]: "0x30"}, at="14m"),
     ],
     "HearthEngineCrashLoop": [
         Case({DEGRADED: ON}, (SERVICE,)),
