@@ -99,7 +99,9 @@ async def _local(kube: KubeClient) -> list[Check]:
     devices = await _accelerators(kube)
     if UNCOUNTED in extended_resources(await listed(kube, NODE.everywhere)):
         devices = [Check("accelerators", True, "not counted; hearth up --accelerator NAME=COUNT counts them")]
-    here = Check("hearth up", True, "it runs, with KEDA, HPA, kubelet and the three roles on this machine")
+    here = Check(
+        "hearth up", True, "its API server answers; it ends by itself where KEDA, kubelet or a role of it dies"
+    )
     return [here, *devices, *await _services(kube)]
 
 

@@ -91,7 +91,10 @@ def test_the_example_is_taken(limited: Cluster) -> None:
             "spec.template.spec.volumes=[{name: root, hostPath: {path: /}}]",
             "spec.template.spec.volumes: found hostPath",
         ),
-        ("spec.template.spec.volumes=[{name: n, nfs: {server: a, path: /}}]", "spec.template.spec.volumes: found nfs"),
+        (
+            "spec.template.spec.volumes=[{name: more, nfs: {server: a, path: /}}]",
+            "spec.template.spec.volumes: found nfs",
+        ),
         (f"spec.template.spec.containers=[{SIDECAR}]", "found registry.example/tools/proxy:1; ConfigMap"),
         (f"spec.template.spec.initContainers=[{SIDECAR}]", 'allows images: ""'),
         ("spec.template.spec.serviceAccountName=root", 'serviceAccountName: found "root"'),
