@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from hearth.activator.keyring import KeySource
+    from hearth.crd_translator import EngineClient
 
 
 class LogFormatChoice(enum.StrEnum):
@@ -240,6 +241,14 @@ def controller(
     authority_hours: Annotated[
         float, typer.Option(min=0.001, help="With --tls=controller: how long their authority is valid.")
     ] = 5 * 365 * 24.0,
+    engine_client: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAMESPACE, or NAMESPACE/NAME of pods with the label app.kubernetes.io/name=NAME: they may reach "
+            "engines, and no other pod may, by a NetworkPolicy of each LLMService. Repeat for more.  [default: no "
+            "NetworkPolicies]"
+        ),
+    ] = None,
     lease: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")
     ] = None,
@@ -284,6 +293,7 @@ def controller(
             scaler_names=hosts(written[0].rpartition(":")[0], scaler_address.rpartition(":")[0], SCALER_NAME),
             lives=lives(certificate_hours, authority_hours),
         ),
+        engine_clients=tuple(dict.fromkeys(_engine_client(each) for each in engine_client or ())),
     )
     _run_role(run_controller(config), log_format, log_level)
 
@@ -296,6 +306,16 @@ def _namespaced(option: str, given: str | None) -> tuple[str, str] | None:
     if not (namespace and name):
         refuse(f"{option}: found {given!r}; expected NAMESPACE/NAME")
     return namespace, name
+
+
+def _engine_client(given: str) -> "EngineClient":
+    """Pods given as NAMESPACE or NAMESPACE/NAME."""
+    from hearth.crd_translator import EngineClient
+
+    parts = given.split("/")
+    if len(parts) > 2 or not all(parts):
+        refuse(f"--engine-client: found {given!r}; expected NAMESPACE or NAMESPACE/NAME of pods")
+    return EngineClient(*parts)
 
 
 def _key_source(option: str, given: str | None) -> "KeySource | None":

@@ -4,11 +4,10 @@ from datetime import UTC, datetime
 
 from hearth.certificates import RENEWED_AT, Pair, Unusable, certificates_in, due, usable
 from hearth.commands.check import Check
-from hearth.controller.issuing import data_of
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import Forbidden
 from hearth.kube.kinds import SECRET
-from hearth.kube.objects import KubeObject, mappings, texts
+from hearth.kube.objects import KubeObject, mappings, secret_data, texts
 
 _OPTIONS = {"activator": "--activator-certificate", "scaler": "--scaler-certificate", "keda": "--keda-certificate"}
 _LATE = (1 + RENEWED_AT) / 2
@@ -45,7 +44,7 @@ def certificate_check(whose: str, secret: str, found: KubeObject | None, now: da
     what, fix = f"certificate of {whose}", "docs/runbooks/HearthCertificateExpiring.md"
     if found is None:
         return Check(what, False, f"no Secret {secret}", fix)
-    there = data_of(found)
+    there = secret_data(found)
     pair = Pair(there.get("tls.crt", b""), there.get("tls.key", b""))
     try:
         ends = usable(pair, now)

@@ -19,7 +19,6 @@ from hearth.controller.issuing import (
     Place,
     authority_data,
     certificate_data,
-    data_of,
     is_ours,
     secret,
     shown,
@@ -30,7 +29,7 @@ from hearth.faults import contained
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import AlreadyExists, Conflict, KubeError
 from hearth.kube.kinds import SECRET
-from hearth.kube.objects import KubeObject
+from hearth.kube.objects import KubeObject, secret_data
 from hearth.logs import fields
 from hearth.metrics import Collected
 
@@ -102,7 +101,7 @@ class Certificates:
             shown(source, self._clock())
             found = await self._kube.get_object(SECRET.path(*place))
             is_ours(place, found)
-            there = data_of(source)
+            there = secret_data(source)
             await self._write(place, {name: there[name] for name in ("ca.crt", "tls.crt", "tls.key")}, found, "copied")
         except (KubeError, NotOurs) as error:
             self._trouble("keda", place, str(error).partition("\n")[0])
@@ -168,7 +167,7 @@ class Certificates:
             reason = "there is none" if found is None and isinstance(error, Unusable) else str(error)
             self._trouble("keda", place, self._troubles.get("keda") or reason.partition("\n")[0])
             return  # what was shown before may still be in use
-        self._held["keda"] = data_of(found)["tls.crt"]
+        self._held["keda"] = secret_data(found)["tls.crt"]
         if now_shown == self._latest:
             return
         self._latest = now_shown

@@ -6,7 +6,6 @@ and `ca.crt`, so that either of the two may make them.
 """
 
 import base64
-import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,7 +28,7 @@ from hearth.certificates import (
 from hearth.controller.ownership import made_here
 from hearth.kube.endpoints import endpoints
 from hearth.kube.kinds import SECRET
-from hearth.kube.objects import KubeObject, mapping, text
+from hearth.kube.objects import KubeObject, mapping, secret_data, text
 from hearth.names import ACTIVATOR_NAME, AUTHORITY_SECRET, KEDA_NAME, SCALER_NAME
 
 Mode = Literal["off", "controller", "certManager"]
@@ -113,7 +112,7 @@ def certificate_data(
     found: KubeObject | None, wanted: Wanted, authority: Authority, lives: Lives, now: datetime
 ) -> tuple[dict[str, bytes], str]:
     """What a certificate's Secret must have now, and why it has another certificate than it had; "" where not."""
-    there = data_of(found)
+    there = secret_data(found)
     before = Pair(there.get("tls.crt", b""), there.get("tls.key", b"")) if there else None
     pair, why = certificate_now(before, wanted, authority, lives, now)
     return {"ca.crt": authority.bundle, "tls.crt": pair.certificate, "tls.key": pair.key}, why
@@ -122,7 +121,7 @@ def certificate_data(
 def secret(place: Place, data: dict[str, bytes], found: KubeObject | None) -> KubeObject | None:
     """The Secret as it is to be written; None where it is so already."""
     kind = "Opaque" if place.name == AUTHORITY_SECRET else "kubernetes.io/tls"
-    if found is not None and data_of(found) == data:
+    if found is not None and secret_data(found) == data:
         return None
     metadata: KubeObject = {"name": place.name, "namespace": place.namespace, "labels": dict(MANAGED_BY)}
     if found is not None:  # what others put on it stays
@@ -133,20 +132,9 @@ def secret(place: Place, data: dict[str, bytes], found: KubeObject | None) -> Ku
     return {**SECRET.names, "metadata": metadata, "type": kind, "data": encoded}
 
 
-def data_of(found: KubeObject | None) -> dict[str, bytes]:
-    """A Secret's data; what is no base64 is empty."""
-    made = {}
-    for name, content in mapping(found, "data").items():
-        try:
-            made[name] = base64.b64decode(str(content), validate=True)
-        except (binascii.Error, ValueError):
-            made[name] = b""
-    return made
-
-
 def shown(found: KubeObject | None, now: datetime) -> str:
     """The fingerprint of a certificate that KEDA is to use, and of whom it trusts. Raises Unusable."""
-    there = data_of(found)
+    there = secret_data(found)
     usable(Pair(there.get("tls.crt", b""), there.get("tls.key", b"")), now)
     certificates_in(there.get("ca.crt", b""))
     return fingerprint(there["ca.crt"], there["tls.crt"])
@@ -197,7 +185,7 @@ def _any_ready(slices: Iterable[KubeObject], port: str) -> bool:
 def _read_authority(found: KubeObject | None) -> tuple[Authority | None, str]:
     if found is None:
         return None, "there is none"
-    there = data_of(found)
+    there = secret_data(found)
     try:
         current = Pair(there.get("tls.crt", b""), there.get("tls.key", b""))
         check(current)

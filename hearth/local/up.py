@@ -275,8 +275,9 @@ def _arguments(role: str, config: UpConfig, cluster: LocalCluster) -> list[str]:
         case _:
             # No Lease: there is one, and a machine that slept, or is busy, must not end it for a Lease that ran out.
             price = [] if config.accelerator_price is None else ["--accelerator-price", str(config.accelerator_price)]
+            clients = ["--engine-client", f"{NAMESPACE}/hearth-activator"]
             secure = ["--tls", "controller", "--scaler-address", f"{SCALER_NAME}:9443"] if config.tls else []
-            return [*common, *price, *secure]
+            return [*common, *price, *clients, *secure]
 
 
 def _mounted(config: UpConfig, role: str) -> Path:

@@ -12,11 +12,11 @@ from prometheus_client import generate_latest
 from hearth.certificates import Lives, certificates_in
 from hearth.controller import certificates as module
 from hearth.controller.certificates import Certificates
-from hearth.controller.issuing import Issuing, Place, data_of, hosts, lives, only_plain, service_of
+from hearth.controller.issuing import Issuing, Place, hosts, lives, only_plain, service_of
 from hearth.controller.ownership import MANAGER
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, KubeError
-from hearth.kube.objects import KubeObject
+from hearth.kube.objects import KubeObject, secret_data
 from hearth.metrics import RoleRegistry
 from tests.builders import endpoint_slice
 
@@ -70,7 +70,7 @@ class Secrets(KubeClient):
         self.objects[path] = {**item, "metadata": about}
 
     def data(self, what: str) -> dict[str, bytes]:
-        return data_of(self.objects.get(PATHS[what]))
+        return secret_data(self.objects.get(PATHS[what]))
 
 
 class Seen:
