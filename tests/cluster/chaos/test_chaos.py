@@ -1,0 +1,38 @@
+"""Each strike of the table, on requests in every phase at once: what is promised holds, and all is whole again."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.cluster.chaos import faults, loads, report
+from tests.cluster.chaos.table import Part, Phase, Strike
+from tests.cluster.chaos.world import World
+from tests.cluster.e2e.steps import Steps
+
+
+@pytest.mark.timeout(600)
+async def test_what_is_promised_holds(world: World, strike: Strike) -> None:
+    await asyncio.to_thread(world.settle)
+    promise = strike.promise
+    async with Steps(world.cluster) as steps:
+        found = await loads.in_their_phases(world, strike, steps)
+        pods = await asyncio.to_thread(faults.victims, world, strike.part)
+        struck = found[Phase.IDLE].doors[0] if strike.part is Part.ACTIVATOR else ""
+        heal = await asyncio.to_thread(faults.strike, world, strike, pods)
+        with faults.healed_at_the_end(heal) as once:
+            found[Phase.IDLE].ask(strike)
+            await asyncio.sleep(strike.fault.seconds)  # how long it lasts is what the fault is
+            await asyncio.to_thread(once)
+        deadline = time.monotonic() + loads.OVER_SECONDS
+        counting = [asyncio.create_task(load.over(steps, deadline)) for load in found.values()]
+        try:
+            seconds = await world.whole()
+        finally:
+            await asyncio.gather(*counting)
+            outcomes = [await load.outcome(promise, struck) for load in found.values()]
+    broken = [f"{outcome.phase.words}: {what}" for outcome in outcomes for what in outcome.broken]
+    if seconds > promise.seconds:
+        broken.append(f"whole again after {seconds:.0f} s; promised: {promise.seconds:g}")
+    report.keep(strike, outcomes, seconds, broken)
+    assert not broken, "\n".join(broken)
