@@ -21,7 +21,8 @@ _SPEC = (
     *("spec.scaling.scaleDownStabilization=5s", "spec.scaling.drainTimeout=2m"),
     "spec.endpoint.coldStart.heartbeatInterval=1s",
 )
-_OF_PHASE = {Phase.STREAMS: ("spec.scaling.max=2", "spec.scaling.target=25")}
+# At each activator 25 ask; to one replica an activator sends 13: so both replicas have some.
+_OF_PHASE = {Phase.STREAMS: ("spec.scaling.max=2", "spec.scaling.target=25", "spec.endpoint.concurrency=13")}
 
 
 def service_of(phase: Phase) -> str:
