@@ -44,7 +44,7 @@ def engines(strike: Strike) -> dict[str, list[str]]:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a phase's requests. `told` ended with an error that their client saw; `broken` says, in words, what no promise
-    allows. `fewest` is the smallest spec.replicas while its requests were there, of `replicas` before."""
+    allows. `fewest` is the smallest spec.replicas from the strike until an answer was whole, of `replicas` before."""
 
     phase: Phase
     asked: int
@@ -66,7 +66,7 @@ class Load:
     tasks: list["asyncio.Task[Conversation]"] = field(default_factory=list)
     replicas: int = 0
     first: int = 0  # where in the steps the strike fell
-    steps: list[int] = field(default_factory=list)  # from the strike until its last request was over
+    steps: list[int] = field(default_factory=list)  # from the strike until its first answer was whole
 
     @property
     def name(self) -> str:
@@ -86,10 +86,17 @@ class Load:
         await asyncio.gather(*(talk.until(what) for talk in self.talks))
 
     async def over(self, steps: Steps, deadline: float) -> None:
-        """Until its last request ended, or the deadline (of time.monotonic()); keeps what was seen of its replicas."""
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=max(0.0, deadline - time.monotonic()))
-        self.steps = steps.seen[self.name][max(0, self.first - 1) :]
+        """Until its last request ended, or the deadline (of time.monotonic()). Its replicas are looked at until the first answer is
+        whole: from then on fewer may be right."""
+        running = set(self.tasks)
+        while running and (left := deadline - time.monotonic()) > 0:
+            ended, running = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not self.steps and any(task.result().whole for task in ended):
+                self.steps = self._since_the_strike(steps)
+        self.steps = self.steps or self._since_the_strike(steps)
+
+    def _since_the_strike(self, steps: Steps) -> list[int]:
+        return steps.seen[self.name][max(0, self.first - 1) :]
 
     async def outcome(self, promise: Promise, struck: str) -> Outcome:
         """Count, and ask again what was told that it failed. `struck` is the address of the activator that was."""
