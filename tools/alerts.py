@@ -45,7 +45,11 @@ class Recording:
 @dataclass(frozen=True, slots=True)
 class Alert:
     """`lasting`: for how long it must be so, `kept`: for how long it fires on; as Prometheus writes durations. `hurt`:
-    what it does to whom; `look`: the command to begin with."""
+    what it does to whom; `look`: the command to begin with.
+
+    What increase() counts is compared with half numbers: it says a little more than what happened, since no sample is
+    at the very ends of the window.
+    """
 
     name: str
     expr: str
@@ -60,6 +64,7 @@ class Alert:
 RECORDINGS = (
     Recording("hearth:queue_depth", f"max {_BY} (hearth_scaler_queue_depth)"),
     Recording("hearth:waiting_requests", f"sum {_BY} (hearth_activator_waiting_requests)"),
+    Recording("hearth:in_flight_requests", f"sum {_BY} (hearth_activator_in_flight_requests)"),
     Recording("hearth:replicas", f"max {_BY} (hearth_llmservice_replicas)"),
     Recording("hearth:ready_replicas", f"max {_BY} (hearth_llmservice_ready_replicas)"),
     Recording("hearth:paused", f"max {_BY} (hearth_llmservice_paused)"),
@@ -91,23 +96,37 @@ ALERTS = (
     Alert(
         "HearthErrorShare",
         "hearth:failed_responses:increase10m / hearth:responses:increase10m > 0.05 "
-        "and hearth:responses:increase10m > 20 and hearth:failed_responses:increase10m > 2",
+        "and hearth:responses:increase10m > 20 and hearth:failed_responses:increase10m > 2.5 "
+        # One that is paused and has no replica answers 503, as somebody wants it to.
+        f"unless {_ON} (max_over_time(hearth:paused[10m]) == 1 and hearth:ready_replicas == 0)",
         "2m",
         "critical",
         f"{{{{ $value | humanizePercentage }}}} of the answers of {_WHO} are server errors, or were broken off.",
         "Its users see failures now.",
-        _LOGS % "activator",
+        "kubectl logs -n {{ $labels.namespace }} -l serving.hearth.dev/llmservice={{ $labels.service }} --prefix --tail=50",
         "10m",
     ),
     Alert(
         "HearthRequestsTimeOut",
-        f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="activation_timeout"}}[10m])) > 1',
+        f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="activation_timeout"}}[10m])) > 1.5 '
+        f"unless {_ON} max_over_time(hearth:paused[10m]) == 1",
         "0s",
         "critical",
         f"Requests for {_WHO} waited for scaling.activationTimeout and got no replica.",
         "Its users wait for minutes and then get 503.",
         _DESCRIBE,
         "10m",
+    ),
+    Alert(
+        "HearthNoAnswers",
+        # Most of the time something is in flight: clients that give up and ask again leave gaps.
+        f"(avg_over_time(hearth:in_flight_requests[10m]) > 0.9 and hearth:in_flight_requests > 0) "
+        f"unless {_ON} sum {_BY} (increase(hearth_activator_relayed_bytes_total[10m])) > 0",
+        "2m",
+        "critical",
+        f"Replicas of {_WHO} have requests, and not a byte of an answer has come for ten minutes.",
+        "Its users see silence.",
+        _PODS,
     ),
     Alert(
         "HearthReplicasMissing",
@@ -126,7 +145,7 @@ ALERTS = (
         f"{_NOT_PAUSED}",
         "1m",
         "warning",
-        f"{_WHO} has been starting for {{{{ $value | humanizeDuration }}}}, more than twice as long as its earlier starts.",
+        f"{_WHO} has been starting for {{{{ $value | humanizeDuration }}}}; earlier starts took less than half of that, where there were any.",
         "Whoever asked for it waits, and gets 503 after scaling.activationTimeout.",
         _DESCRIBE,
     ),
@@ -173,7 +192,7 @@ ALERTS = (
     Alert(
         "HearthQueueFull",
         # A client that is told 429 asks again: some of them are how a limit works.
-        f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="queue_full"}}[10m])) > 5 and '
+        f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="queue_full"}}[10m])) > 5.5 and '
         f'sum {_BY} (increase(hearth_activator_rejected_requests_total{{reason="queue_full"}}[10m])) '
         "> 0.01 * hearth:responses:increase10m",
         "2m",
@@ -198,13 +217,16 @@ ALERTS = (
     ),
     Alert(
         "HearthServiceNotReady",
-        # Degraded has an alert of its own. A reason that comes and goes has been there for some of the time.
-        "max by (cluster, namespace, service, reason) (max_over_time(hearth_llmservice_not_ready[5m])) "
+        # Degraded has an alert of its own. The series is there while it is so: its share of the looks, so that a reason
+        # that comes and goes is seen, and one that was there for some minutes is not.
+        "sum by (cluster, namespace, service, reason) (count_over_time(hearth_llmservice_not_ready[15m])) "
+        "/ on (cluster) group_left () max by (cluster) (count_over_time(hearth_controller_leader[15m])) > 0.6 "
+        "and on (cluster, namespace, service, reason) last_over_time(hearth_llmservice_not_ready[5m]) "
         f'unless {_ON} max_over_time(hearth:phase{{phase="Degraded"}}[5m]) == 1 '
         f"unless {_ON} max_over_time(hearth:paused[5m]) == 1",
-        "10m",
+        "5m",
         "warning",
-        f"{_WHO} is not Ready ({{{{ $labels.reason }}}}) until somebody acts.",
+        f"{_WHO} was not Ready ({{{{ $labels.reason }}}}) for most of the last quarter of an hour, and somebody has to act.",
         "Whoever asks for it may get no answer; the condition Ready says what is in the way.",
         _DESCRIBE,
     ),
@@ -247,7 +269,7 @@ ALERTS = (
     Alert(
         "HearthReconcileErrors",
         # One that is repeated is at once; one that fails each time fails some times in ten minutes.
-        "sum by (cluster) (increase(hearth_controller_reconcile_errors_total[10m])) > 3",
+        "sum by (cluster) (increase(hearth_controller_reconcile_errors_total[10m])) > 3.5",
         "10m",
         "warning",
         "The controller's looks at LLMServices fail again and again.",

@@ -9,7 +9,7 @@ A marker stands in a document where an expression belongs, and is put in its pla
 - `ELSE__key__path` as a key: a field whose list stands where the value is empty;
 - `MORE__path` as a key or an item: what is added to the mapping or list that it is in;
 - `GRACE__n`: the activator's grace and n seconds;
-- `KEYSECRETS__`, `KEYSOFALL__`, `KEYREADER__`: flags about API keys.
+- `KEYSECRETS__`, `KEYSOFALL__`, `KEYREADER__`: flags about API keys; `ENGINECLIENTS__`: about who reaches engines.
 """
 
 import json
@@ -124,7 +124,9 @@ _SAID: dict[str, str] = {
     "clusterDomain": "The domain of the cluster's Services; read from the controller's resolver where empty.",
     "namespaces": "Those whose LLMServices are looked after, with rights there alone; all where empty.",
     "apiKeySecrets": "Names of the Secrets, in any namespace, that activators may be let read for API keys.",
-    "networkPolicy": "Who may reach which port.",
+    "networkPolicy": "Who may reach which port of the roles; with `engines`, who may reach engines:\n"
+    "# activators, and the pods of the namespaces in `from` (or NAMESPACE/NAME, the label app.kubernetes.io/name),\n"
+    "# such as Prometheus', and no other pod.",
     "podMonitor": "For Prometheus' operator: it scrapes the roles, and with `engines` the engines too. labels are\n"
     "# what it selects by; kube-prometheus-stack selects by {release: THE NAME OF ITS RELEASE}.",
     "prometheusRule": "The alerts, for Prometheus' operator. runbookUrl is where the folder of the runbooks is read.",
@@ -138,9 +140,11 @@ _SAID: dict[str, str] = {
 
 _OWN_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/component")
 """Of pods: what Services, policies and budgets select by."""
-_OWN_FLAGS = "^--(grace-seconds|activator-grace-seconds|api-keys|api-key-secret|activator-account)(=.*)?$"
-"""Those that activator.graceSeconds, activator.apiKeys and apiKeySecrets set."""
+_OWN_FLAGS = "^--(grace-seconds|activator-grace-seconds|api-keys|api-key-secret|activator-account|engine-client)(=.*)?$"
+"""Those that activator.graceSeconds, activator.apiKeys, apiKeySecrets and networkPolicy.engines set."""
 _OBJECT_NAME = "^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+_PODS = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(/[a-zA-Z0-9]([-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)?$"
+"""NAMESPACE or NAMESPACE/NAME: a name of a namespace, and a label's value."""
 _BEYOND_GRACE = 30
 """Seconds of an activator's grace period beside its --grace-seconds: --drain-delay-seconds, and its own end."""
 
@@ -156,7 +160,7 @@ def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
         "clusterDomain": "",
         "namespaces": [],
         "apiKeySecrets": [DEFAULT_KEYS_SECRET],
-        "networkPolicy": {"enabled": True},
+        "networkPolicy": {"enabled": True, "engines": {"enabled": True, "from": ["monitoring"]}},
         "podMonitor": {"enabled": False, "engines": True, "labels": {}},
         "prometheusRule": {"enabled": False, "labels": {}, "runbookUrl": RUNBOOKS},
         "dashboards": {"enabled": False, "labels": {"grafana_dashboard": "1"}, "annotations": {}},
@@ -305,9 +309,12 @@ def _deployment(document: Document, role: str, values: Document) -> None:
         made = {
             f"--api-key-secret={DEFAULT_KEYS_SECRET}": "KEYSECRETS__",
             f"--activator-account={_ACCOUNT}": "KEYREADER__",
+            f"--engine-client={_ACCOUNT}": "ENGINECLIENTS__",
         }
         assert made.keys() <= set(container["args"])
-        container["args"] = [made.get(word, word) for word in container["args"]] + ["DOMAIN__"]
+        rest = [f"--engine-client={each}" for each in values["networkPolicy"]["engines"]["from"]]
+        assert set(rest) <= set(container["args"])
+        container["args"] = [made.get(word, word) for word in container["args"] if word not in rest] + ["DOMAIN__"]
     if role in _LOOKING_AFTER:
         container["args"].append("NAMESPACES__")
     container["args"].append(f"MORE__{role}.extraArgs")
@@ -366,6 +373,14 @@ def _expressions(text: str) -> str:
     text = re.sub(
         r"(?m)^( *)- KEYSECRETS__\n",
         r"\1{{- range $.Values.apiKeySecrets }}\n\1- --api-key-secret={{ . }}\n\1{{- end }}\n",
+        text,
+    )
+    text = re.sub(
+        r"(?m)^( *)- ENGINECLIENTS__\n",
+        r'\1{{- if and $.Values.networkPolicy.enabled (dig "engines" "enabled" false $.Values.networkPolicy) }}\n'
+        rf"\1- --engine-client={{{{ $.Release.Namespace }}}}/{_NAME}-activator\n"
+        r'\1{{- range dig "engines" "from" list $.Values.networkPolicy }}\n'
+        r"\1- --engine-client={{ . }}\n\1{{- end }}\n\1{{- end }}\n",
         text,
     )
     text = re.sub(
@@ -428,7 +443,12 @@ def _schema(runtimes: list[str]) -> Document:
         "namespaces": {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}},
         # A right without names would be one on every Secret: `null` is none, and neither are an older release's values.
         "apiKeySecrets": {"type": "array", "items": {"type": "string", "pattern": _OBJECT_NAME}, "minItems": 1},
-        "networkPolicy": _object({"enabled": flag}),
+        "networkPolicy": _object(
+            {
+                "enabled": flag,
+                "engines": _object({"enabled": flag, "from": {"type": "array", "items": {**text, "pattern": _PODS}}}),
+            }
+        ),
         "podMonitor": _object({"enabled": flag, "engines": flag, "labels": texts}),
         "prometheusRule": _object(
             {"enabled": flag, "labels": texts, "runbookUrl": {"type": "string", "pattern": "^https?://"}}

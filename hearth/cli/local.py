@@ -321,15 +321,15 @@ def _accelerators(runtimes: "list[InferenceRuntime]", vendor: str | None) -> fro
 
 # More than anybody asks for: by default no device of this machine is counted.
 _PLENTY = 1_000_000_000
-# A Node without devices says nothing about which vendors a cluster has; this one says that it has none of them.
-_NO_DEVICE = "emulator.local/no-device"
 
 
 def _devices(runtimes: "list[InferenceRuntime]", vendor: str | None, given: list[str]) -> dict[str, int]:
     """The extended resources of this machine's Node: those that were given, or plenty of what the runtimes ask for."""
+    from hearth.emulators.version import UNCOUNTED
+
     if given:
         return dict(_device(assignment) for assignment in given)
-    devices = {_NO_DEVICE: 1}
+    devices = {UNCOUNTED: 1}
     for runtime in runtimes:
         accelerator = runtime.spec.accelerator
         shared = accelerator.sharing.resource_names

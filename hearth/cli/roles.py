@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from hearth.activator.keyring import KeySource
+    from hearth.crd_translator import EngineClient
 
 
 class LogFormatChoice(enum.StrEnum):
@@ -173,6 +174,14 @@ def controller(
     activator_account: Annotated[
         str, typer.Option(help="NAMESPACE/NAME of the activators' ServiceAccount.")
     ] = "hearth-system/hearth-activator",
+    engine_client: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAMESPACE, or NAMESPACE/NAME of pods with the label app.kubernetes.io/name=NAME: they may reach "
+            "engines, and no other pod may, by a NetworkPolicy of each LLMService. Repeat for more.  [default: no "
+            "NetworkPolicies]"
+        ),
+    ] = None,
     lease: Annotated[
         str | None, typer.Option(help="NAMESPACE/NAME of the Lease whose holder works.  [default: no election]")
     ] = None,
@@ -200,6 +209,7 @@ def controller(
             _namespaced("--activator-account", activator_account) or ("", ""),
             tuple(dict.fromkeys(api_key_secret or (DEFAULT_KEYS_SECRET,))),
         ),
+        engine_clients=tuple(dict.fromkeys(_engine_client(each) for each in engine_client or ())),
     )
     _run_role(run_controller(config), log_format, log_level)
 
@@ -212,6 +222,16 @@ def _namespaced(option: str, given: str | None) -> tuple[str, str] | None:
     if not (namespace and name):
         refuse(f"{option}: found {given!r}; expected NAMESPACE/NAME")
     return namespace, name
+
+
+def _engine_client(given: str) -> "EngineClient":
+    """Pods given as NAMESPACE or NAMESPACE/NAME."""
+    from hearth.crd_translator import EngineClient
+
+    parts = given.split("/")
+    if len(parts) > 2 or not all(parts):
+        refuse(f"--engine-client: found {given!r}; expected NAMESPACE or NAMESPACE/NAME of pods")
+    return EngineClient(*parts)
 
 
 def _key_source(option: str, given: str | None) -> "KeySource | None":

@@ -49,6 +49,8 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 def told() -> Iterator[None]:
     """What is written within is on its way when the context is left. Where nobody reads it any more the program ends,
     as others do; where it can't be written, it ends with 2 and says so."""
+    if sys.stdout is None:  # closed by whoever started us: nobody hears the answer
+        _cannot_write(os.strerror(errno.EBADF))
     try:
         yield
         sys.stdout.flush()
@@ -58,13 +60,13 @@ def told() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        _cannot_write(error)
+        _drop_output()
+        _cannot_write(error.strerror)
 
 
-def _cannot_write(error: OSError) -> NoReturn:
-    _drop_output()
+def _cannot_write(reason: str | None) -> NoReturn:
     with contextlib.suppress(OSError):  # standard error may be as full
-        print(f"hearth: standard output can't be written: {error.strerror}", file=sys.stderr)
+        print(f"hearth: standard output can't be written: {reason}", file=sys.stderr)
     sys.exit(2)
 
 

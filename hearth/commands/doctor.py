@@ -10,7 +10,7 @@ from hearth.api.reasons import troubles
 from hearth.commands.access import listed
 from hearth.commands.check import Check
 from hearth.devices import claimed_resources, extended_resources, is_ready
-from hearth.emulators.version import is_local
+from hearth.emulators.version import UNCOUNTED, is_local
 from hearth.group import GROUP
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import Forbidden, KubeError, Unanswered, Unavailable
@@ -97,9 +97,11 @@ async def _local(kube: KubeClient) -> list[Check]:
     """Of a `hearth up`: its KEDA, HPA and nodes are parts of it, and it ends where one of them does. Devices are
     counted where that was asked for; else every runtime can be used."""
     devices = await _accelerators(kube)
-    if not devices[0].well:
+    if UNCOUNTED in extended_resources(await listed(kube, NODE.everywhere)):
         devices = [Check("accelerators", True, "not counted; hearth up --accelerator NAME=COUNT counts them")]
-    here = Check("hearth up", True, "it runs, with KEDA, HPA, kubelet and the three roles on this machine")
+    here = Check(
+        "hearth up", True, "its API server answers; it ends by itself where KEDA, kubelet or a role of it dies"
+    )
     return [here, *devices, *await _services(kube)]
 
 

@@ -17,12 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hearth.api.key import ServiceKey
-from hearth.api.reasons import must_act
+from hearth.api.reasons import troubles
 from hearth.commands.console import visible
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import KubeError
 from hearth.kube.kinds import LLMSERVICE
-from hearth.kube.objects import KubeObject, condition, mapping, name_of, namespace_of, number, text
+from hearth.kube.objects import KubeObject, conditions_of, mapping, name_of, namespace_of, number, text
 
 REFRESH_SECONDS = 1.0
 _BARS = "▁▂▃▄▅▆▇█"
@@ -77,9 +77,8 @@ def row(item: KubeObject) -> Row:
 
 
 def _reason(item: KubeObject) -> str | None:
-    ready = condition(item, "Ready")
-    reason = text(ready, "reason")
-    return reason if must_act(text(ready, "status"), reason) else None
+    """The worst of what its conditions say, as `hearth status` and doctor have it."""
+    return next((reason for reason, _ in troubles(conditions_of(item))), None)
 
 
 def sparkline(values: "list[int] | deque[int]") -> str:

@@ -95,7 +95,7 @@ def check_names(found: Mapping[ObjectName, KubeObject | None], key: ServiceKey, 
 
 
 def needless(child: KubeObject, wanted: Collection[ObjectName], strategy: str) -> bool:
-    """Whether a claim of ours is needed no more. Of Jobs prewarm.py says it.
+    """Whether a claim or NetworkPolicy of ours is needed no more. Of Jobs prewarm.py says it.
 
     Of the other kinds an LLMService always has the same; one more under our owner is not made by us, and hurts nobody.
 
@@ -104,6 +104,8 @@ def needless(child: KubeObject, wanted: Collection[ObjectName], strategy: str) -
     """
     if (child["kind"], name_of(child)) in wanted:
         return False
+    if child["kind"] == "NetworkPolicy":
+        return True  # whoever installed Hearth lets everybody reach engines again
     if child["kind"] != "PersistentVolumeClaim":
         return False
     return ACCESS_MODES.get(strategy) not in texts(child, "spec", "accessModes")

@@ -189,13 +189,15 @@ class Reconciler:
             refused = [Verdict("Ready", False, "Refused", str(error))]
             if choice is not None:
                 refused = verdicts(world, choice.verdict, refused=str(error))
+            refused = with_keys(refused, keys)
             self._see(key, service, world, refused)
-            await self._write_status(key, item, world, with_keys(refused, keys), choice)
+            await self._write_status(key, item, world, refused, choice)
             raise
+        found = with_keys(found, keys)
         self._see(key, service, world, found)
         if keys is not None and keys.reason == "KeysNotAllowed":
             again = sooner(again, NAME_LOOK_SECONDS)
-        await self._write_status(key, item, world, with_keys(found, keys), choice)
+        await self._write_status(key, item, world, found, choice)
         return again
 
     def _see(self, key: ServiceKey, service: LLMService | None, world: World, found: Sequence[Verdict]) -> None:

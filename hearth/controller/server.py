@@ -24,7 +24,7 @@ from hearth.controller.metrics import ControllerMetrics
 from hearth.controller.reconcile import Reconciler
 from hearth.controller.runtimes import Runtimes
 from hearth.controller.scalers import Scalers
-from hearth.crd_translator import ClusterFacts
+from hearth.crd_translator import ClusterFacts, EngineClient
 from hearth.devices import claimed_resources, extended_resources, is_ready
 from hearth.faults import contained
 from hearth.fleet import Fleet
@@ -37,6 +37,7 @@ from hearth.kube.kinds import (
     INFERENCE_RUNTIME,
     LEASE,
     LLMSERVICE,
+    NETWORK_POLICY,
     NODE,
     POD,
     RENDERED,
@@ -67,6 +68,7 @@ class ControllerConfig:
     rendered. `operations_listen` (host:port) is where probes and Prometheus ask. With a `lease` (namespace, name),
     only its holder works; `identity` is this process' name on it. `accelerator_price` is that of an hour. LLMServices
     of `namespaces` are looked after, of all where there are none. `key_access`: who may read which Secrets of API keys.
+    `engine_clients` may reach engines; without one, everybody may.
     """
 
     kubeconfig: Path | None
@@ -78,6 +80,7 @@ class ControllerConfig:
     accelerator_price: float | None = None
     namespaces: tuple[str, ...] = ()
     key_access: KeyAccess = field(default_factory=lambda: KeyAccess(("hearth-system", "hearth-activator")))
+    engine_clients: tuple[EngineClient, ...] = ()
 
 
 class Controller:
@@ -103,13 +106,14 @@ class Controller:
         children = [
             informer
             for kind in RENDERED.values()
-            if kind is not SCALED_OBJECT
+            if kind not in (SCALED_OBJECT, NETWORK_POLICY)
             for informer in self._informers(kind, partial(self._child_changed, kind.name), LLMSERVICE_LABEL)
         ]
         children += self._informers(POD, partial(self._child_changed, "Pod"), POD_SELECTOR)
         self._scalers = Scalers()
         hpas = self._informers(HPA, partial(self._scaler_changed, HPA.name))
         scaled = self._informers(SCALED_OBJECT, self._scaled_object_changed)
+        policies = self._informers(NETWORK_POLICY, partial(self._child_changed, NETWORK_POLICY.name), LLMSERVICE_LABEL)
         self._users = KeyUsers()
         names = config.key_access.secrets
         rights = [self._informers(kind, self._key_right_changed, by_name=ACCESS) for kind in KINDS]
@@ -142,7 +146,7 @@ class Controller:
         # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for. Nor are HPAs,
         # nor what an account that an earlier version's manifests gave its rights may not see.
         self._needed = (*services, self._runtimes, self._nodes, *children)
-        self._informed = (*self._needed, *scaled, *hpas, *chain(*rights), *secrets)
+        self._informed = (*self._needed, *scaled, *policies, *hpas, *chain(*rights), *secrets)
         self._watching = False
 
     def _informers(
@@ -260,6 +264,7 @@ class Controller:
             there or None,
             frozenset({*plugged, *claimed}) - there,
             tuple(labels_of(node) for node in ready),
+            self._config.engine_clients,
         )
 
     def _service_changed(self, key: ObjectKey, item: KubeObject | None) -> None:

@@ -2,6 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class EngineClient(NamedTuple):
+    """Pods that may reach engines: those of a namespace with the label app.kubernetes.io/name=`name`; all where it is
+    empty."""
+
+    namespace: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +20,7 @@ class ClusterFacts:
     `accelerators` holds the extended resources that some node can allocate; None means that it is not known, and
     every vendor counts as present. `exhausted` are those that nodes name and have none of now; `node_labels` are the
     labels of each node. `activator_host` and `scaler_address` (host:port) are where Hearth's own roles are reached
-    from any namespace.
+    from any namespace. `engine_clients` may reach engines; where there are none, everybody may.
     """
 
     activator_host: str = "hearth-activator.hearth-system.svc.cluster.local"
@@ -19,3 +28,4 @@ class ClusterFacts:
     accelerators: frozenset[str] | None = None
     exhausted: frozenset[str] = frozenset()
     node_labels: tuple[Mapping[str, str], ...] = ()
+    engine_clients: tuple[EngineClient, ...] = ()

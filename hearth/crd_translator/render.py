@@ -8,6 +8,7 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.crd_translator.deployment import render_deployment
 from hearth.crd_translator.facts import ClusterFacts
+from hearth.crd_translator.networkpolicy import render_network_policy
 from hearth.crd_translator.prewarm import prewarms, render_prewarm
 from hearth.crd_translator.resolve import resolve_runtime
 from hearth.crd_translator.scaledobject import render_scaled_object
@@ -41,6 +42,8 @@ def render_on(service: LLMService, runtime: InferenceRuntime, facts: ClusterFact
         objects.append(render_claim(service, runtime))
         if prewarms(service, runtime):
             objects.append(render_prewarm(service, runtime))
+    if facts.engine_clients:  # before there is an engine
+        objects.append(render_network_policy(service, facts))
     alias, scaled_object = render_without_runtime(service, facts)
     objects += [render_engine_service(service, runtime), alias, render_deployment(service, runtime), scaled_object]
     return Rendered(runtime, tuple(objects))

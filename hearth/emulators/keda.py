@@ -2,7 +2,7 @@
 
 For each ScaledObject: GetMetricSpec until its HPA is made, and nothing before; then StreamIsActive and StreamMetricSpec
 kept open, GetMetrics and IsActive at every poll and at every sync of the HPA. KEDA's operator sets no deadline on its
-calls, so a scaler that hangs holds up the poll, and, by the lock that they share, every push. Left out: pausing.
+calls, so a scaler that hangs holds up the poll, and, by the lock that they share, every push.
 """
 
 import asyncio

@@ -75,6 +75,7 @@ KINDS = (
     Kind("events", "Event", "v1", status=False, generation=False, field_labels=_EVENT_FIELDS),
     Kind("deployments", "Deployment", "apps/v1", scale=("spec", "replicas"), immutable=(("spec", "selector"),)),
     Kind("jobs", "Job", "batch/v1", immutable=(("spec", "template"), ("spec", "selector"))),
+    Kind("networkpolicies", "NetworkPolicy", "networking.k8s.io/v1", status=False),
     Kind("roles", "Role", RBAC, status=False, generation=False),
     Kind("rolebindings", "RoleBinding", RBAC, status=False, generation=False, immutable=(("roleRef",),)),
     Kind("leases", "Lease", "coordination.k8s.io/v1", status=False, generation=False, unconditional_update=False),

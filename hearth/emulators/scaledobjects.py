@@ -1,13 +1,14 @@
 """KEDA's operator and its metrics adapter: each ScaledObject scaled by keda.py, its status, its external metrics.
 
 Replicas are written through the scale subresource of the Deployment, as KEDA and the HPA do. Left out: the HPA as an
-object, pausing by annotation, fallback, and Secrets (KEDA reads those that the engine's environment names).
+object, pausing in one direction, fallback, and Secrets (KEDA reads those that the engine's environment names).
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -28,12 +29,31 @@ from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
 log = logging.getLogger(__name__)
 
 MANAGER = "keda"
+_PAUSED, _PAUSED_REPLICAS = (f"autoscaling.keda.sh/{name}" for name in ("paused", "paused-replicas"))
+_TRUE = ("1", "t", "T", "true", "True", "TRUE")  # Go's strconv.ParseBool
 NAME_LABEL = "scaledobject.keda.sh/name"
 _FIRST_RETRY, _LAST_RETRY = 0.5, 30.0  # between two looks for a scaler
 
 Key = tuple[str, str]
 Resolve = Callable[[str, int], str | None]
 """Where host:port is reached from here; None while there is nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """KEDA leaves the Deployment alone, once it has brought it to `replicas`; None: to as many as there are.
+    https://keda.sh/docs/latest/concepts/scaling-deployments/#pausing-autoscaling"""
+
+    replicas: int | None
+
+    @classmethod
+    def of(cls, item: KubeObject) -> "Pause | None":
+        """What a ScaledObject's annotations ask for."""
+        annotations = item["metadata"].get("annotations") or {}
+        if _PAUSED_REPLICAS in annotations:
+            count = annotations[_PAUSED_REPLICAS]
+            return cls(int(count) if count.isdecimal() else None)
+        return cls(None) if annotations.get(_PAUSED) in _TRUE else None
 
 
 class KedaOperator:
@@ -49,7 +69,7 @@ class KedaOperator:
         self._hpa_sync_seconds = hpa_sync_seconds
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._scalers: dict[Key, EmbeddedKeda] = {}
-        self._generations: dict[Key, int] = {}
+        self._taken: dict[Key, tuple[int, Pause | None]] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     async def run(self) -> None:
@@ -95,7 +115,7 @@ class KedaOperator:
         if event.resource == "scaledobjects":
             if event.type == "DELETED":
                 self._drop(key)
-                self._generations.pop(key, None)
+                self._taken.pop(key, None)
             else:
                 self._take(group, event.object)
         elif event.resource == "deployments":
@@ -106,13 +126,23 @@ class KedaOperator:
                     scaler.autoscaler.replicas = replicas
 
     def _take(self, group: asyncio.TaskGroup, item: KubeObject) -> None:
-        """Begin with a ScaledObject, or begin anew where its spec has changed."""
+        """Begin with a ScaledObject, or begin anew where its spec has changed, or whether it is paused."""
         key = (item["metadata"]["namespace"], item["metadata"]["name"])
-        if self._generations.get(key) == item["metadata"]["generation"]:
+        pause = Pause.of(item)
+        now, taken = (item["metadata"]["generation"], pause), self._taken.get(key)
+        if taken == now:
             return
         before = self._scalers.get(key)
         self._drop(key)
-        self._generations[key] = item["metadata"]["generation"]
+        self._taken[key] = now
+        if pause is not None:
+            if pause.replicas is not None:
+                self._write(key, (key[0], item["spec"]["scaleTargetRef"]["name"]), pause.replicas)
+            self._write_status(key, _condition("Paused", "True", "ScaledObjectPaused", "ScaledObject is paused"))
+            return
+        if taken is not None and taken[1] is not None:
+            gone = "pause annotation removed for ScaledObject"
+            self._write_status(key, _condition("Paused", "False", "ScaledObjectUnpaused", gone))
         last_active = before.autoscaler.last_active if before is not None else None
         self._tasks[key] = group.create_task(self._scale(key, item, last_active), name=f"keda {'/'.join(key)}")
 

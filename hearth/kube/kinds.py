@@ -53,6 +53,7 @@ DEPLOYMENT = Kind("Deployment", "apps/v1", "deployments")
 SERVICE = Kind("Service", "v1", "services")
 CLAIM = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
 JOB = Kind("Job", "batch/v1", "jobs")
+NETWORK_POLICY = Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies")
 SCALED_OBJECT = Kind("ScaledObject", "keda.sh/v1alpha1", "scaledobjects")
 SECRET = Kind("Secret", "v1", "secrets")
 ROLE = Kind("Role", "rbac.authorization.k8s.io/v1", "roles")
@@ -70,7 +71,7 @@ RUNTIME_CLASS = Kind("RuntimeClass", "node.k8s.io/v1", "runtimeclasses")
 API_SERVICE = Kind("APIService", "apiregistration.k8s.io/v1", "apiservices")
 ACCESS_REVIEW = Kind("SubjectAccessReview", "authorization.k8s.io/v1", "subjectaccessreviews")
 
-RENDERED = {kind.name: kind for kind in (DEPLOYMENT, SERVICE, CLAIM, JOB, SCALED_OBJECT)}
+RENDERED = {kind.name: kind for kind in (DEPLOYMENT, SERVICE, CLAIM, JOB, NETWORK_POLICY, SCALED_OBJECT)}
 """What an LLMService becomes, by kind."""
 
 EXTERNAL_METRICS = "/apis/external.metrics.k8s.io/v1beta1"

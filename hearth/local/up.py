@@ -246,7 +246,7 @@ def _arguments(role: str, config: UpConfig, cluster: LocalCluster) -> list[str]:
         case _:
             # No Lease: there is one, and a machine that slept, or is busy, must not end it for a Lease that ran out.
             price = [] if config.accelerator_price is None else ["--accelerator-price", str(config.accelerator_price)]
-            return [*common, *price]
+            return [*common, *price, "--engine-client", f"{NAMESPACE}/hearth-activator"]
 
 
 def _settled(item: KubeObject) -> bool:

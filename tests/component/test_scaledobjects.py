@@ -127,6 +127,31 @@ async def test_a_changed_scaled_object_goes_on_from_the_replicas_that_there_are(
         await made.until(lambda: made.replicas == 2)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "left"),
+    [({"autoscaling.keda.sh/paused": "true"}, 3), ({"autoscaling.keda.sh/paused-replicas": "0"}, 0)],
+)
+async def test_one_that_is_paused_is_left_alone_until_the_annotation_goes(
+    annotation: dict[str, str], left: int
+) -> None:
+    async with operating() as made:
+        made.apply("spec.scaling.scaleDownStabilization=1h")
+        made.scaler.active, made.scaler.depth = True, 15.0
+        await made.until(lambda: made.replicas == 3)
+        scaled = made.store.get("scaledobjects", "ai", "qwen") or {}
+        made.store.put("scaledobjects", {**scaled, "metadata": {**scaled["metadata"], "annotations": annotation}})
+        await made.until(lambda: made.condition("Paused").get("status") == "True")
+        made.scaler.pushes.put_nowait(True)
+        made.scaler.depth = 25.0
+        assert made.replicas == left
+        assert ("ai", "qwen") not in made.operator._scalers, "nobody asks the scaler"
+        made.store.put(
+            "scaledobjects", {**(made.store.get("scaledobjects", "ai", "qwen") or {}), "metadata": scaled["metadata"]}
+        )
+        await made.until(lambda: made.replicas == 5)
+        assert made.condition("Paused")["status"] == "False"
+
+
 async def test_one_that_is_deleted_is_left_alone() -> None:
     async with operating() as made:
         made.apply()

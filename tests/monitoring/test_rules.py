@@ -52,6 +52,8 @@ ANSWERS = {code: f'hearth_activator_responses_total{{{QWEN},code="{code}"}}' for
 BROKEN = f"hearth_activator_broken_answers_total{{{QWEN}}}"
 LATE = f'hearth_activator_rejected_requests_total{{{QWEN},reason="activation_timeout"}}'
 READY = f"hearth_llmservice_ready_replicas{{{QWEN}}}"
+FLIGHT = f"hearth_activator_in_flight_requests{{{QWEN}}}"
+BYTES = f"hearth_activator_relayed_bytes_total{{{QWEN}}}"
 PAUSED = f"hearth_llmservice_paused{{{QWEN}}}"
 ERRORS = 'hearth_controller_reconcile_errors_total{instance="a"}'
 FAULTS = 'hearth_faults_total{role="controller",where="object",instance="a"}'
@@ -90,6 +92,7 @@ CASES: dict[str, list[Case]] = {
         ),
         Case({ANSWERS[200]: "0+99x30", ANSWERS[503]: "0+1x30", BROKEN: "0x30"}),
         Case({ANSWERS[200]: "0x30", ANSWERS[503]: "0x10 1x20", BROKEN: "0x30"}, at="12m"),  # one request of the night
+        Case({ANSWERS[200]: "0+3x30", ANSWERS[503]: "0x10 2x20", BROKEN: "0x30"}, at="14m"),  # two of them
         Case({ANSWERS[200]: "0+90x30", ANSWERS[429]: "0+90x30", ANSWERS[503]: "0x30", BROKEN: "0x30"}),
         # Each cluster by itself: what is well in one hides nothing in the other.
         Case(
@@ -123,7 +126,9 @@ CASES: dict[str, list[Case]] = {
     "HearthRequestsTimeOut": [
         Case({LATE: "0x10 3x30"}, (SERVICE,), "12m"),
         Case({LATE: "0x30"}),
+        Case({LATE: "0x10 1x30"}, at="12m"),  # one request is one person who may ask again
         Case({LATE: "7x30"}),  # of long ago
+        Case({LATE: "0x10 3x30", PAUSED: "1x40"}, at="12m"),  # on purpose
         Case({LATE: at_weekends_end("0", "3")}, (SERVICE,), "60h5m"),  # the first ones after a weekend at zero
         Case({of(LATE, instance="a"): "0x10 1x30", of(LATE, instance="b"): "0x10 1x30"}, (SERVICE,), "12m"),
         Case({of(LATE, instance="a"): "7x10 0x30", of(LATE, instance="b"): "5x40"}, at="12m"),  # a restart
@@ -148,6 +153,7 @@ CASES: dict[str, list[Case]] = {
     "HearthReconcileErrors": [
         Case({ERRORS: "0+1x60"}, ({},), "40m"),
         Case({ERRORS: "0x5 2x55"}, at="10m"),  # twice, and then it worked
+        Case({ERRORS: "0x5 3x55"}, at="10m"),
         Case({ERRORS: "0x60"}),
     ],
     "HearthTwoLeaders": [
@@ -217,6 +223,7 @@ CASES: dict[str, list[Case]] = {
         Case({FULL: "0+3x30", ANSWERS[200]: "0+3000x30"}),  # one of a thousand is how a limit works
         Case({FULL: "0x10 1x20", ANSWERS[200]: "0x30"}, at="12m"),
         Case({FULL: "7x30", ANSWERS[200]: "0x30"}),
+        Case({FULL: "0x10 4x20", ANSWERS[200]: "0x30"}, at="14m"),
     ],
     "HearthEngineCrashLoop": [
         Case({DEGRADED: ON}, (SERVICE,)),
@@ -232,15 +239,36 @@ CASES: dict[str, list[Case]] = {
         ),  # another leads
     ],
     "HearthServiceNotReady": [
-        Case({NOT_READY: ON, DEGRADED: "0x30"}, (TOLD,)),
-        Case({NOT_READY: "1x5 stale", DEGRADED: "0x30"}),  # mended
-        Case({NOT_READY: ON, DEGRADED: ON}),  # has an alert of its own
-        Case({NOT_READY: ON, DEGRADED: "0x30", PAUSED: ON}),
+        Case({NOT_READY: ON, DEGRADED: "0x30", LEADER: ON}, (TOLD,)),
+        Case({NOT_READY: "1x5 stale", DEGRADED: "0x30", LEADER: ON}),  # mended
+        # A node that the cluster's autoscaler needs nine minutes for.
+        *(Case({NOT_READY: "_x9 1x8 stale", DEGRADED: "0x30", LEADER: ON}, at=f"{at}m") for at in range(14, 26)),
+        Case({NOT_READY: "_x60 1x30", LEADER: "1x90"}, (TOLD,), at="76m"),  # a new one
+        Case({NOT_READY: ON, DEGRADED: ON, LEADER: ON}),  # has an alert of its own
+        Case({NOT_READY: ON, DEGRADED: "0x30", PAUSED: ON, LEADER: ON}),
+        Case({NOT_READY: " ".join(["1 1 1 stale"] * 8), LEADER: ON}, (TOLD,)),  # it comes and goes
+        # One controller leads, then the other.
         Case(
-            {NOT_READY: "1 stale _x2 1 stale _x2 1 stale _x2 1 stale _x2 1 stale _x2 1 stale _x2 1 stale _x2 1"},
+            {
+                of(NOT_READY, instance="a"): "1x10 stale",
+                of(NOT_READY, instance="b"): "_x10 1x20",
+                LEADER: "1x10 0x20",
+                LEADER.replace('"a"', '"b"'): "0x10 1x20",
+            },
             (TOLD,),
         ),
-        Case({of(NOT_READY, cluster="west"): ON}, ({**TOLD, **WEST},)),
+        Case({of(NOT_READY, cluster="west"): ON, of(LEADER, cluster="west"): ON}, ({**TOLD, **WEST},)),
+    ],
+    "HearthNoAnswers": [
+        Case({FLIGHT: "0x2 1x28", BYTES: "9x30"}, (SERVICE,)),
+        Case({FLIGHT: "0x2 1x28", BYTES: "0x30"}, (SERVICE,)),  # it has never answered
+        Case({FLIGHT: ON, BYTES: "0+100x30"}),  # it works
+        Case({FLIGHT: ON, BYTES: "0x15 7x15"}),  # one long answer, which has just come
+        Case({FLIGHT: "0x30", BYTES: "9x30"}),  # nobody asks
+        Case({FLIGHT: "0x12 1x18", BYTES: "9x30"}),  # for some minutes: a long prompt
+        Case({of(FLIGHT, instance="a"): ON, of(FLIGHT, instance="b"): "0x30", BYTES: "9x30"}, (SERVICE,)),
+        Case({FLIGHT: "1x15 stale", BYTES: "9x15 stale"}),  # deleted
+        Case({FLIGHT: "1x12 0x18", BYTES: "9x30"}),  # their clients have left
     ],
     "HearthKeysUnreadable": [
         Case({UNREADABLE: "0x10 1x20"}, ({},), value="1"),

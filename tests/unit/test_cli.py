@@ -171,6 +171,10 @@ def test_bad_input_is_refused_with_the_field_and_exit_code_2(command: str, case:
         (["scaler", "--activator", "a:1", "--activator-service", "a/b"], "expected one of them"),
         (["controller", "--lease", "b"], "--lease: found 'b'"),
         (["controller", "--activator-account", "b"], "--activator-account: found 'b'"),
+        *(
+            (["controller", "--engine-client", each], f"--engine-client: found {each!r}")
+            for each in ("", "a/", "a/b/c")
+        ),
         *((["activator", "--api-keys", given], f"--api-keys: found {given!r}") for given in ("a", "a/", "a/b/c/d", "")),
         (["scaler", "--activator-service", "b"], "--activator-service: found 'b'"),
         (["scaler", "--activator", "a:1", "--log-level", "loud"], "--log-level: found 'loud'"),

@@ -49,7 +49,8 @@ def test_a_pipe_that_nobody_empties_stops_nobody_who_logs() -> None:
     assert time.monotonic() - began < LAST_LINES_SECONDS * 2 + 10, "the end of the process is not held up either"
     assert lines.is_alive()
     os.close(reader)  # EPIPE ends the thread's wait
-    lines.join(10)
+    while lines.is_alive():  # while it writes, the descriptor's number must not become somebody else's
+        lines.close()
     os.close(writer)
 
 

@@ -2,19 +2,23 @@
 
 import copy
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from hearth.api.key import ServiceKey
 from hearth.api.manifest import set_fields
 from hearth.controller.choosing import Unreadable
+from hearth.controller.keyaccess import Keys
 from hearth.controller.reconcile import (
     KEDA_LOOK_SECONDS,
     LOOK_SECONDS,
     NAME_LOOK_SECONDS,
     UNSEEN_LOOK_SECONDS,
 )
-from hearth.crd_translator import ClusterFacts
+from hearth.controller.verdict import Verdict
+from hearth.crd_translator import ClusterFacts, EngineClient
 from hearth.kube.client import Listed
 from hearth.kube.errors import (
     AlreadyExists,
@@ -870,3 +874,43 @@ async def test_a_prewarms_pod_that_the_cluster_refuses_is_told_at_rest_too() -> 
     cluster.get("Job", name)["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     assert await cluster.look() != LOOK_SECONDS
     assert cluster.reason("ModelCached") == "Cached"
+
+
+async def test_engines_are_shut_to_others_while_the_installation_says_so() -> None:
+    cluster = Cluster()
+    cluster.facts = ClusterFacts(engine_clients=(EngineClient("hearth-system", "hearth-activator"),))
+    await cluster.settle()
+    assert cluster.names("NetworkPolicy") == ["qwen-engine"]
+    made = [path for verb, path in cluster.api.writes if verb == "create"]
+    policy, engines = RENDERED["NetworkPolicy"].path("ai", "qwen-engine"), RENDERED["Deployment"].path("ai", "qwen")
+    assert made.index(policy) < made.index(engines), "no engine is open for a moment"
+    cluster.facts = ClusterFacts()
+    await cluster.settle()
+    assert cluster.names("NetworkPolicy") == []
+
+
+async def test_a_network_policy_of_somebody_is_left_and_told() -> None:
+    cluster = Cluster()
+    cluster.facts = ClusterFacts(engine_clients=(EngineClient("monitoring"),))
+    path = RENDERED["NetworkPolicy"].path("ai", "qwen-engine")
+    cluster.api.objects[path] = foreign("NetworkPolicy", "qwen-engine")
+    before = copy.deepcopy(cluster.api.objects[path])
+    await cluster.look()
+    assert cluster.reason() == "NameTaken"
+    assert "NetworkPolicy ai/qwen-engine" in cluster.message()
+    assert cluster.api.objects[path] == before
+
+
+async def test_the_fleet_hears_what_the_status_says_of_keys() -> None:
+    class Closed:
+        async def look(self, key: ServiceKey) -> Verdict:
+            return Verdict("KeysReady", False, "KeysNotFound", "make the Secret")
+
+    cluster = Cluster()
+    cluster.reconciler._keys = cast("Keys", Closed())
+    registry = CollectorRegistry()
+    cluster.fleet.register(registry)
+    await cluster.settle()
+    assert cluster.reason() == "KeysNotFound"
+    labels = {"namespace": "ai", "service": "qwen", "reason": "KeysNotFound"}
+    assert registry.get_sample_value("hearth_llmservice_not_ready", labels) == 1

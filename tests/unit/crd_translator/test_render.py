@@ -9,7 +9,7 @@ import yaml
 
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.template import WAIT
-from hearth.crd_translator import ClusterFacts, RuntimeNotResolved, readiness_path, render
+from hearth.crd_translator import ClusterFacts, EngineClient, RuntimeNotResolved, readiness_path, render
 from hearth.crd_translator.storage import claim_name
 from tests.builders import bundled_runtimes, llmservice, runtime
 
@@ -417,3 +417,18 @@ def test_claims_of_devices_are_the_pods_and_the_engines() -> None:
     pod = deployment["spec"]["template"]["spec"]
     assert pod["resourceClaims"] == [claims[0], {"name": "nic", "resourceClaimName": "shared"}]
     assert pod["containers"][0]["resources"] == {"claims": [{"name": "gpu"}, {"name": "nic", "request": "rdma"}]}
+
+
+def test_only_those_that_are_named_reach_the_engines() -> None:
+    clients = (EngineClient("hearth-system", "hearth-activator"), EngineClient("monitoring"))
+    rendered = render(llmservice(), bundled_runtimes(), ClusterFacts(engine_clients=clients))
+    (policy,) = rendered.of_kind("NetworkPolicy")
+    (deployment,) = rendered.of_kind("Deployment")
+    assert policy["spec"]["podSelector"] == deployment["spec"]["selector"]
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    (rule,) = policy["spec"]["ingress"]
+    named = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "hearth-system"}}}
+    labelled = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "hearth-activator"}}}
+    anybody = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    assert rule == {"from": [{**named, **labelled}, anybody]}
+    assert not render(llmservice(), bundled_runtimes(), ClusterFacts()).of_kind("NetworkPolicy")
