@@ -55,6 +55,13 @@ def etcd(path: str, **asked: Any) -> Any:
     return httpx.post(f"{ETCD}/v3/{path}", json=asked, trust_env=False, timeout=30).raise_for_status().json()
 
 
+async def known(world: World, door: str, model: str, seconds: float = 60.0) -> None:
+    """Until an activator knows a model: where it does not, 404 is its true answer. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while (await world.client.get(f"{door}/v1/models/{NAMESPACE}/{model}")).status_code == 404:
+            await asyncio.sleep(0.2)  # what a door knows has no event
+
+
 async def answered(world: World, door: str, model: str = PROBE, seconds: float = 60.0) -> list[str]:
     """What is wrong with an answer at that door."""
     talk = Conversation(model, url=door, tokens=3)
@@ -104,6 +111,7 @@ async def away(world: World, doors: list[str], *, seconds: float, history: bool)
         if history:
             await asyncio.to_thread(new_history)
     began = time.monotonic()
+    await asyncio.gather(*(known(world, door, made) for door in doors))
     found = await asyncio.gather(*(answered(world, door, model) for door in doors for model in (moved, made)))
     broken += [what for each in found for what in each]
     back = time.monotonic() - began

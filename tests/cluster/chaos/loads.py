@@ -146,7 +146,7 @@ async def in_their_phases(world: World, strike: Strike, steps: Steps) -> dict[Ph
     world.hearth.engines(**engines(strike))
     for phase in _STREAMING:
         loads[phase].ask(strike)
-    await steps.until(service_of(Phase.STREAMS), 2)
+    await steps.until(service_of(Phase.STREAMS), 2, seconds=120)
     for phase in _STREAMING:
         await loads[phase].heard(lambda talk: talk.words > 0)
     await asyncio.to_thread(_leave, world)
