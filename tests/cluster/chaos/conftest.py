@@ -1,5 +1,7 @@
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("strike", STRIKES if whole else FEW, ids=str)
     if "case" in metafunc.fixturenames:
         metafunc.parametrize("case", CASES if whole else FEW_CASES, ids=str)
+
+
+def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo[Any]) -> None:
+    """A suite of an hour tells at once what was broken (with `-o log_cli=true`)."""
+    if call.excinfo is not None:
+        logging.getLogger(__name__).error("%s: %s", node.name, call.excinfo.exconly()[:2000])
 
 
 @pytest.fixture(scope="package")
