@@ -98,7 +98,7 @@ async def _local(kube: KubeClient) -> list[Check]:
     counted where that was asked for; else every runtime can be used."""
     devices = await _accelerators(kube)
     if UNCOUNTED in extended_resources(await listed(kube, NODE.everywhere)):
-        devices = [Check("accelerators", True, "not counted; hearth up --accelerator NAME=COUNT counts them")]
+        devices[0] = Check("accelerators", True, "not counted; hearth up --accelerator NAME=COUNT counts them")
     here = Check(
         "hearth up", True, "its API server answers; it ends by itself where KEDA, kubelet or a role of it dies"
     )

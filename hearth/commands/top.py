@@ -1,7 +1,7 @@
 """`hearth top`: every LLMService, live. Reads what its status says, in a cluster and of a `hearth up` alike.
 
-A terminal that is narrow is shown fewer columns. An API server that goes away is waited for, and what was seen last is
-shown with the time since.
+A terminal that is narrow is shown fewer columns, one that is low fewer rows: those that are not well first. An API
+server that goes away, or does not answer, is waited for, and what was seen last is shown with the time since.
 """
 
 import asyncio
@@ -25,6 +25,8 @@ from hearth.kube.kinds import LLMSERVICE
 from hearth.kube.objects import KubeObject, conditions_of, mapping, name_of, namespace_of, number, text
 
 REFRESH_SECONDS = 1.0
+SILENT_SECONDS = 3.0
+"""After which an answer that has not come is said."""
 _BARS = "▁▂▃▄▅▆▇█"
 _HISTORY = 30
 _STYLE = {"Ready": "green", "Loading": "yellow", "ScaledToZero": "dim", "Degraded": "red"}
@@ -129,25 +131,50 @@ def _why(row: Row) -> Text | str:
     return start if row.eta is None else f"{start}, {row.eta} s to go"
 
 
+def fitting(found: list[Row], lines: int) -> tuple[list[Row], str]:
+    """The rows for so many lines, and what to say of the others. All, in their order, where they fit."""
+    if len(found) <= lines:
+        return found, ""
+    shown = max(lines - 1, 0)  # a line says the rest
+    first = sorted(found, key=lambda row: row.reason is None)
+    left = first[shown:]
+    bad = sum(row.reason is not None for row in left)
+    return first[:shown], f"… and {len(left)} more, {bad} of them not well"
+
+
 async def watch(console: Console, look: Callable[[], Awaitable[list[Row]]]) -> None:
     """Draw the table anew each second until cancelled; `look` is awaited for the rows. Raises KubeError where the first
     look fails; later ones are repeated."""
     history: dict[ServiceKey, deque[int]] = defaultdict(lambda: deque(maxlen=_HISTORY))
     found = await look()
-    seen = time.monotonic()
-    away: KubeError | None = None
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            for row in found if away is None else ():
-                history[ServiceKey(row.namespace, row.name)].append(row.queue_depth or 0)
-            shown: list[RenderableType] = [table(found, history, console.width)]
-            if away is not None:
-                shown.append(Text(f"seen {time.monotonic() - seen:.0f} s ago; since then: {visible(str(away))}", "red"))
-            live.update(Group(*shown), refresh=True)
-            await asyncio.sleep(REFRESH_SECONDS)  # a display's rate
-            try:
-                found = await look()
-            except KubeError as error:
-                away = error
-            else:
-                seen, away = time.monotonic(), None
+    seen, away = time.monotonic(), ""
+    looking: asyncio.Future[list[Row]] | None = None
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                silent = time.monotonic() - seen
+                if not away and silent >= SILENT_SECONDS:
+                    away = "the API server has not answered yet"
+                for row in () if away else found:
+                    history[ServiceKey(row.namespace, row.name)].append(row.queue_depth or 0)
+                rows, more = fitting(found, console.height - (3 if away else 2))  # the header, and one for the cursor
+                shown: list[RenderableType] = [table(rows, history, console.width)]
+                if more:
+                    shown.append(Text(more, "dim"))
+                if away:
+                    shown.append(Text(f"seen {silent:.0f} s ago; since then: {visible(away)}", "red"))
+                live.update(Group(*shown), refresh=True)
+                await asyncio.sleep(REFRESH_SECONDS)  # a display's rate
+                looking = looking or asyncio.ensure_future(look())
+                await asyncio.wait({looking}, timeout=REFRESH_SECONDS)
+                if looking.done():
+                    answer, looking = looking, None
+                    try:
+                        found = answer.result()
+                    except KubeError as error:
+                        away = str(error)
+                    else:
+                        seen, away = time.monotonic(), ""
+    finally:
+        if looking is not None:
+            looking.cancel()

@@ -1,4 +1,4 @@
-"""Who listens for pushes of which LLMService: a function to call for each open StreamIsActive."""
+"""Who listens for pushes of which LLMService: a function to call for each open StreamIsActive; and who for the end."""
 
 import time
 from collections import Counter, defaultdict
@@ -16,6 +16,7 @@ class Pulses:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._listeners: dict[ServiceKey, list[Tell]] = defaultdict(list)
+        self._last: list[Tell] = []
         self._clock = clock
         self.pushed: Counter[ServiceKey] = Counter()
         self._closed = False
@@ -33,11 +34,22 @@ class Pulses:
             if not self._listeners[key]:
                 del self._listeners[key]
 
+    @contextmanager
+    def until_closed(self, tell: Tell) -> Iterator[None]:
+        """Call `tell` with None when the scaler shuts down, while the context lasts; of pulses it hears nothing."""
+        if self._closed:
+            tell(None)
+        self._last.append(tell)
+        try:
+            yield
+        finally:
+            self._last.remove(tell)
+
     def pulse(self, keys: Iterable[ServiceKey]) -> None:
         """Push true on every open stream of each service."""
         for key in keys:
-            self.pushed[key] += 1
             for tell in self._listeners.get(key, ()):
+                self.pushed[key] += 1
                 tell(self._clock())
 
     def forget_all_but(self, keys: Iterable[ServiceKey]) -> None:
@@ -53,6 +65,6 @@ class Pulses:
     def close(self) -> None:
         """End every stream, and those that are opened later."""
         self._closed = True
-        for listeners in self._listeners.values():
+        for listeners in (*self._listeners.values(), self._last):
             for tell in listeners:
                 tell(None)

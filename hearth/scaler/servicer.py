@@ -133,10 +133,9 @@ class ExternalScaler(ExternalScalerServicer):
         """The target on open. It can't change while the stream lasts: a changed ScaledObject gets a new stream."""
         trigger = await _trigger(request, context)
         waiting = _Waiting()
-        with self._pulses.listen(trigger.key, waiting.tell):
+        with self._pulses.until_closed(waiting.tell):
             yield _metric_spec(trigger)
-            while await waiting.pulse() is not None:
-                pass
+            await waiting.pulse()
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, context: ServicerContext) -> pb.GetMetricsResponse:  # type: ignore[type-arg]
         """queueDepth: requests waiting and in flight over all activators. UNAVAILABLE where that is not known."""

@@ -115,6 +115,14 @@ def test_a_full_disk_is_told(kubeconfig: str, hearth: Hearth) -> None:
         assert done.stderr == "hearth: standard output can't be written: No space left on device\n"
 
 
+def test_an_output_that_is_closed_is_told(kubeconfig: str, hearth: Hearth) -> None:
+    for command in ("top", "doctor"):
+        words = [sys.executable, "-m", "hearth", command, "--kubeconfig", kubeconfig]
+        closed = ["sh", "-c", 'exec "$@" >&-', "sh", *words]
+        done = subprocess.run(closed, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False)
+        assert (done.returncode, done.stderr) == (2, "hearth: standard output can't be written: Bad file descriptor\n")
+
+
 def test_a_reader_that_has_gone_is_no_trouble(kubeconfig: str, hearth: Hearth) -> None:
     for command in (["top"], ["doctor"]):
         reading, writing = os.pipe()

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from hearth.api.key import ServiceKey
-from hearth.commands.top import Row, row, sparkline, table, watch
+from hearth.commands.top import Row, fitting, row, sparkline, table, watch
 from hearth.kube.errors import Unanswered
 
 
@@ -117,3 +117,38 @@ async def test_one_that_is_away_from_the_start_is_an_error() -> None:
 
     with pytest.raises(Unanswered):
         await watch(Console(file=io.StringIO()), look)
+
+
+async def test_one_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hearth.commands.top.REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("hearth.commands.top.SILENT_SECONDS", 0.0)
+    written = asyncio.Event()
+
+    class Screen(io.StringIO):
+        def write(self, text: str) -> int:
+            if "since then: the API server has not answered yet" in text:
+                written.set()
+            return super().write(text)
+
+    looks = iter([[LOOPING]])
+
+    async def look() -> list[Row]:
+        if (found := next(looks, None)) is not None:
+            return found
+        await asyncio.Event().wait()  # it has taken the connection, and says nothing
+        raise AssertionError
+
+    watching = asyncio.ensure_future(watch(Console(width=100, file=Screen(), force_terminal=True), look))
+    await asyncio.wait_for(written.wait(), 30)
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+
+
+def test_what_is_not_well_is_shown_first_where_not_all_fit() -> None:
+    well = [replace(LOOPING, name=f"well-{number}", reason=None) for number in range(4)]
+    found = [*well, LOOPING, replace(LOOPING, name="z")]
+    assert fitting(found, 6) == (found, "")
+    assert fitting(found, 4) == ([LOOPING, found[5], well[0]], "… and 3 more, 0 of them not well")
+    assert fitting(found, 2) == ([LOOPING], "… and 5 more, 1 of them not well")
+    assert fitting(found, 0) == ([], "… and 6 more, 2 of them not well")

@@ -12,7 +12,7 @@ def test_a_pulse_reaches_every_stream_of_its_service() -> None:
     with pulses.listen(KEY, one.append), pulses.listen(KEY, two.append), pulses.listen(OTHER, other.append):
         pulses.pulse([KEY])
         assert (one, two, other) == ([7.0], [7.0], [])
-        assert (pulses.pushed[KEY], pulses.listeners(KEY), pulses.listeners(OTHER)) == (1, 2, 1)
+        assert (pulses.pushed[KEY], pulses.listeners(KEY), pulses.listeners(OTHER)) == (2, 2, 1)
 
 
 def test_a_stream_that_ended_is_not_told() -> None:
@@ -29,12 +29,14 @@ def test_closing_ends_every_stream_and_those_that_come_later() -> None:
     pulses = Pulses(lambda: 7.0)
     one: list[float | None] = []
     late: list[float | None] = []
-    with pulses.listen(KEY, one.append):
+    last: list[float | None] = []
+    with pulses.listen(KEY, one.append), pulses.until_closed(last.append):
         pulses.pulse([KEY])
+        assert last == []
         pulses.close()
-        assert one == [7.0, None]
-    with pulses.listen(KEY, late.append):
-        assert late == [None]
+        assert (one, last) == ([7.0, None], [None])
+    with pulses.listen(KEY, late.append), pulses.until_closed(late.append):
+        assert late == [None, None]
 
 
 def test_a_service_that_nobody_listens_to_any_more_takes_no_room() -> None:
@@ -47,6 +49,13 @@ def test_a_service_that_nobody_listens_to_any_more_takes_no_room() -> None:
 
 def test_of_a_service_that_is_gone_no_count_is_kept() -> None:
     pulses = Pulses()
-    pulses.pulse([KEY, OTHER])
+    with pulses.listen(KEY, lambda at: None), pulses.listen(OTHER, lambda at: None):
+        pulses.pulse([KEY, OTHER])
     pulses.forget_all_but([OTHER])
     assert dict(pulses.pushed) == {OTHER: 1}
+
+
+def test_where_nobody_listens_nothing_is_pushed() -> None:
+    pulses = Pulses()
+    pulses.pulse([KEY])
+    assert pulses.pushed[KEY] == 0
