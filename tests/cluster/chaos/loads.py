@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.cluster.chaos.table import Cut, Phase, Promise, Strike
+from tests.cluster.chaos.words import brief
 from tests.cluster.chaos.world import World, service_of
 from tests.cluster.e2e.conversation import Conversation
 from tests.cluster.e2e.steps import Steps
@@ -133,10 +134,6 @@ def allowed(talk: Conversation, cut: Cut, struck: str) -> bool:
             return talk.url == struck
         case Cut.REPLICA:
             return talk.words > 0
-
-
-def brief(talk: Conversation) -> str:
-    return f"{talk.url} {talk.status} {talk.words} of {talk.tokens} words, {len(talk.beats)} beats, {talk.error[:200]}"
 
 
 async def in_their_phases(world: World, strike: Strike, steps: Steps) -> dict[Phase, Load]:

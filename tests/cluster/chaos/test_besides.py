@@ -1,21 +1,25 @@
 """What is no strike at a part: streams go on, who is held stays held, and what is promised holds."""
 
 import asyncio
+import logging
 
 import pytest
 
 from tests.cluster.chaos import report
 from tests.cluster.chaos.besides import Case
-from tests.cluster.chaos.loads import RATE, brief
+from tests.cluster.chaos.loads import RATE
 from tests.cluster.chaos.table import Phase
+from tests.cluster.chaos.words import brief
 from tests.cluster.chaos.world import World, service_of
 from tests.cluster.e2e.conversation import Conversation
 
 STREAMS, HELD = 20, 20
+log = logging.getLogger(__name__)
 
 
 @pytest.mark.timeout(600)
 async def test_what_is_promised_holds(world: World, case: Case) -> None:
+    log.info("%s: the models are brought to rest", case)
     await asyncio.to_thread(world.settle)
     doors = await asyncio.to_thread(world.doors)
     seconds = case.seconds
@@ -29,7 +33,9 @@ async def test_what_is_promised_holds(world: World, case: Case) -> None:
     asking = [asyncio.create_task(talk.run(world.client)) for talk in (*streams, *held)]
     await asyncio.gather(*(talk.until(lambda heard: heard.words > 0) for talk in streams))
     await asyncio.gather(*(talk.until(lambda heard: len(heard.beats) > 0) for talk in held))
+    log.info("%s: streams run, requests are held", case)
     saw, broken = await case.act(world, doors)
+    log.info("%s: %s; %s", case, saw, broken)
     await asyncio.wait(asking, timeout=seconds + 120)
     for task in asking:
         task.cancel()
