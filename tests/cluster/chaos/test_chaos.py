@@ -39,7 +39,7 @@ async def test_what_is_promised_holds(world: World, strike: Strike) -> None:
         finally:
             await asyncio.gather(*counting)
             log.info("%s: all requests are over", strike)
-            outcomes = [await load.outcome(promise, struck) for load in found.values()]
+            outcomes = await asyncio.gather(*(load.outcome(promise, struck) for load in found.values()))
     broken = [f"{outcome.phase.words}: {what}" for outcome in outcomes for what in outcome.broken]
     if seconds > promise.seconds:
         broken.append(f"whole again after {seconds:.0f} s; promised: {promise.seconds:g}")
