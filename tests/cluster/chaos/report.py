@@ -53,7 +53,7 @@ def promised(strike: Strike) -> str:
         Cut.DOOR: "an error for those that it relays, answered when asked again; others: nothing lost",
         Cut.REPLICA: "an error for answers that it has begun; others: nothing lost",
     }[promise.cut]
-    kept = ", no replica" if promise.keeps_replicas and promise.cut is Cut.NOBODY else ""
+    kept = ", no replica taken away" if promise.keeps_replicas and promise.cut is Cut.NOBODY else ""
     return f"{words}{kept}; whole in {promise.seconds:g} s"
 
 

@@ -84,8 +84,8 @@ NOTHING_LOST = Promise()
 PROMISES: dict[tuple[Fault, Part], Promise] = {
     # A process that is gone takes its connections with it, and their demand: architecture.md, Demand.
     (Fault.KILL, Part.ACTIVATOR): Promise(Cut.DOOR, keeps_replicas=False),
-    # After an answer's first byte nobody else can go on with it: architecture.md, the life of a cold request.
-    (Fault.KILL, Part.ENGINE): Promise(Cut.REPLICA),
+    # After an answer's first byte nobody else can go on with it: architecture.md, the life of a cold request. Who was cut asks no more.
+    (Fault.KILL, Part.ENGINE): Promise(Cut.REPLICA, keeps_replicas=False),
 }
 
 
