@@ -130,6 +130,10 @@ class World:
         self.cluster.until(
             lambda: self.hearth.plane.kubectl("get", "--raw=/readyz"), "the API server is ready", WHOLE_SECONDS
         )
+        metrics = "--raw=/apis/external.metrics.k8s.io/v1beta1"
+        self.cluster.until(
+            lambda: self.hearth.plane.kubectl("get", metrics), "KEDA's metrics are served", WHOLE_SECONDS
+        )
         generation = self.change(PROBE)
         for role in ROLES:
             self.hearth.rolled_out(role)

@@ -175,7 +175,7 @@ class ControlPlane:
             KEDA_OPERATOR_LEADER_ELECTION_RENEW_DEADLINE="2s",
             KEDA_OPERATOR_LEADER_ELECTION_RETRY_PERIOD="500ms",
         )
-        self._spawn(
+        self._keep(
             *["keda-adapter", "--secure-port=6444", "--port=8092", f"--client-ca-file={certs}/ca.crt"],
             *[f"--cert-dir={certs}", f"--tls-cert-file={certs}/tls.crt", f"--tls-private-key-file={certs}/tls.key"],
             *["--metrics-service-address=127.0.0.1:9666"],
