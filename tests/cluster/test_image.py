@@ -164,7 +164,7 @@ def words_of(licence: dict[str, Any]) -> list[str]:
     if name := named.get("name"):
         return [str(name)]
     expression = str(licence.get("expression") or named["id"])
-    return re.findall(r"(?!AND\b|OR\b|WITH\b)[\w.+-]+", expression)
+    return re.findall(r"\b(?!(?:AND|OR|WITH)\b)[\w.+-]+", expression)
 
 
 def canonical(name: str) -> str:
