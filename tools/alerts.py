@@ -244,6 +244,25 @@ ALERTS = (
         'kubectl get llmservice -A -o jsonpath=\'{range .items[*]}{.metadata.namespace}/{.metadata.name}{range .status.conditions[?(@.type=="KeysReady")]} {.status} {.message}{end}{"\\n"}{end}\'',
     ),
     Alert(
+        "HearthCertificateExpiring",
+        "min by (cluster, role, certificate) (hearth_certificate_expiry_timestamp_seconds - time() "
+        "< hearth_certificate_lifetime_seconds / 6)",
+        "10m",
+        "critical",
+        "The certificate {{ $labels.certificate }} of {{ $labels.role }} ends in {{ $value | humanizeDuration }} and was not renewed.",
+        "When it ends, new connections fail: KEDA starts and stops no model, or clients can't connect.",
+        "kubectl logs -n hearth-system -l app.kubernetes.io/component=controller --prefix --tail=-1 --since=1h | grep certificate",
+    ),
+    Alert(
+        "HearthCertificateUnusable",
+        "max by (cluster, role, certificate) (hearth_certificate_unusable) > 0",
+        "10m",
+        "warning",
+        "The certificate {{ $labels.certificate }} of {{ $labels.role }} can't be made, or what is there can't be used.",
+        "The one before stays in use until it ends; where there was none, the role is not ready.",
+        "kubectl logs -n hearth-system -l app.kubernetes.io/part-of=hearth --prefix --tail=-1 --since=1h | grep certificate",
+    ),
+    Alert(
         "HearthActivatorDown",
         _gone("activator"),
         "1m",

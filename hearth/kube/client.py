@@ -175,9 +175,10 @@ class KubeClient:
         query = [("fieldManager", manager)] if manager else []
         return await self._exchange("POST", collection, query, item, "application/json")
 
-    async def replace_object(self, path: str, item: KubeObject) -> KubeObject:
+    async def replace_object(self, path: str, item: KubeObject, manager: str = "") -> KubeObject:
         """Write an object that was read before. Raises Conflict where it has changed since, KubeError."""
-        return await self._exchange("PUT", path, [], item, "application/json")
+        query = [("fieldManager", manager)] if manager else []
+        return await self._exchange("PUT", path, query, item, "application/json")
 
     async def delete_object(
         self, path: str, uid: str, grace_seconds: int | None = None, *, foreground: bool = False

@@ -65,6 +65,11 @@ NOT_READY = f'hearth_llmservice_not_ready{{{QWEN},reason="RuntimeNotFound"}}'
 TOLD = {**SERVICE, "reason": "RuntimeNotFound"}
 LEADER = 'hearth_controller_leader{instance="a"}'
 KEDA = "hearth_controller_keda_running{}"
+CERTIFICATE = {"role": "scaler", "certificate": "scaler"}
+ENDS, LASTS, UNUSABLE = (
+    f'hearth_certificate_{name}{{role="scaler",certificate="scaler"}}'
+    for name in ("expiry_timestamp_seconds", "lifetime_seconds", "unusable")
+)
 UNREADABLE = "hearth_activator_unreadable_key_sources{}"
 
 
@@ -289,6 +294,31 @@ CASES: dict[str, list[Case]] = {
         Case({of(UNREADABLE, pod="a"): "0x30", of(UNREADABLE, pod="b"): "0x10 2x20"}, ({},), value="2"),
         Case({of(UNREADABLE, **WEST): "0x30", of(UNREADABLE, **EAST): "1x30"}, (EAST,), value="1"),
         Case({UNREADABLE: "1x10 stale"}, at="15m"),
+    ],
+    "HearthCertificateExpiring": [
+        # Of 90 days: renewed when 30 are left; at 20 minutes here, 15 days and less are too few.
+        Case({ENDS: f"{30 * 86400}x30", LASTS: f"{90 * 86400}x30"}),
+        Case({ENDS: f"{15 * 86400 + 3600}x30", LASTS: f"{90 * 86400}x30"}),
+        Case({ENDS: f"{10 * 86400 + 1200}x30", LASTS: f"{90 * 86400}x30"}, (CERTIFICATE,), value="10d 0h 0m 0s"),
+        # One pod of two has the new one: the other has not read it.
+        Case(
+            {
+                of(ENDS, pod="a"): f"{60 * 86400}x30",
+                of(ENDS, pod="b"): f"{86400 + 1200}x30",
+                **{of(LASTS, pod=pod): f"{90 * 86400}x30" for pod in "ab"},
+            },
+            (CERTIFICATE,),
+            value="1d 0h 0m 0s",
+        ),
+        # A short life, as somebody may have set: renewed in time it is well.
+        Case({ENDS: "3600+60x30", LASTS: "7200x30"}),
+        Case({of(ENDS, **WEST): "0x30", of(LASTS, **WEST): "3600x30"}, ({**CERTIFICATE, **WEST},), value="-20m 0s"),
+    ],
+    "HearthCertificateUnusable": [
+        Case({UNUSABLE: "0x5 1x25"}, (CERTIFICATE,)),
+        Case({UNUSABLE: "0x15 1 0x20"}),  # a Secret that was read half written
+        Case({UNUSABLE: "0x30"}),
+        Case({of(UNUSABLE, pod="a"): "0x30", of(UNUSABLE, pod="b"): "1x30"}, (CERTIFICATE,)),
     ],
     "HearthActivatorDown": [
         Case({built("scaler"): ON}, ({},)),
