@@ -99,13 +99,13 @@ def _tell(at: tuple[str, str], read: ReadSecret | None) -> None:
     if read is None:
         log.warning("a Secret of API keys is not there", extra=fields(**about))
     else:
-        about |= {"keys": {entry: len(keys) for entry, keys in read.items()}}
-        if any(read.values()):
-            log.info("a Secret of API keys was read", extra=fields(**about))
+        counts = {entry: len(keys) for entry, keys in read.items()}
+        if any(counts.values()):
+            log.info("a Secret of API keys was read", extra=fields(**about, keys=counts))
         else:
             log.warning(
                 f"a Secret of API keys has none: expected one a line, of {MIN_KEY_BYTES} bytes or more",
-                extra=fields(**about),
+                extra=fields(**about, keys=counts),
             )
 
 

@@ -917,7 +917,8 @@ async def test_the_fleet_hears_what_the_status_says_of_keys() -> None:
 
 
 async def test_what_was_said_of_keda_holds_until_a_new_controller_knows_better() -> None:
-    cluster, away, known = Cluster(), "its Lease is old", True
+    cluster, known = Cluster(), True
+    away: str | None = "its Lease is old"
     cluster.reconciler._keda_away = lambda: away
     cluster.reconciler._keda_known = lambda: known
     await cluster.settle()
