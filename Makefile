@@ -20,7 +20,7 @@ compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
 BENCH_PYTHON ?= $(or $(firstword $(foreach python,/usr/bin/python3 $(PYTHON),$(shell \
   $(python) -c 'import ensurepip, os, sys, sysconfig as s; sys.exit(sys.version_info < (3, 11) or not os.path.exists(s.get_path("include") + "/Python.h"))' 2>/dev/null && echo $(python)))),$(PYTHON))
 
-.PHONY: help up demo test e2e e2e-nodes cluster cluster-down image sbom lint format generate pictures bench bench-engine fuzz mutants constraints clean
+.PHONY: help up demo test e2e e2e-nodes chaos cluster cluster-down image sbom lint format generate pictures bench bench-engine fuzz mutants constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,11 @@ e2e: build/compiled ## The compiled hot path; foreign clients; llama.cpp; Promet
 
 e2e-nodes: .venv/installed ## Pods on real nodes: kubelet, containerd, runc, CNI (as root; the first run builds them)
 	@$(NODES) && tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/real --timeout=300
+
+chaos: .venv/installed ## Strike each part with each fault, in every phase (as root; about 90 minutes); CELLS="kill-activator or loss" chooses; writes docs/reliability.md
+	@$(if $(CELLS),,rm -rf build/chaos; HEARTH_STEPS=100000 $(BIN)/python -m pytest -n $(WORKERS) --timeout=3000 tests/unit -k 'Machine or TestLife')
+	@export HEARTH_CHAOS=1 HEARTH_CONTROLPLANE HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.agent.image) && \
+	  { tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/chaos --timeout=600 $(if $(CELLS),-k '$(CELLS)'); code=$$?; $(BIN)/python -m tests.cluster.chaos.report; exit $$code; }
 
 cluster: .venv/installed ## Start a control plane, KEDA and real nodes with Hearth on them, to play in; prints its KUBECONFIG
 	@$(NODES) && $(BIN)/python -m tests.cluster.playground up

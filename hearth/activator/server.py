@@ -49,9 +49,9 @@ _KEYS_SECONDS = 5.0  # how long the first requests wait for API keys that can't 
 @dataclass(frozen=True, slots=True)
 class ActivatorConfig:
     """`listen` (clients), `demand_listen` (scalers) and `operations_listen` (probes, Prometheus) are host:port; without
-    `kubeconfig`, the pod's account. `otlp_endpoint` is a URL; without one nothing is traced. LLMServices of
-    `namespaces` are served, of all where there are none. `keys` has the API keys of all that have none of their own.
-    `cold_starts_per_address` is how many a client's address may ask for in an hour.
+    `kubeconfig`, the pod's account. `traces_url` is that of an OTLP/HTTP receiver; without one nothing is traced.
+    LLMServices of `namespaces` are served, of all where there are none. `keys` has the API keys of all that have none
+    of their own. `cold_starts_per_address` is how many a client's address may ask for in an hour.
 
     With `tls`, a folder, scalers are heard by mutual TLS, whose certificate is for `scaler_name`. With `clients_tls`,
     another folder, clients are served over TLS on `https_listen` too, and `listen` may be `NOT_LISTENED`.
@@ -65,7 +65,7 @@ class ActivatorConfig:
     buffer_bytes: int = BUDGET_BYTES
     origins: tuple[str, ...] = ()
     access_log: bool = False
-    otlp_endpoint: str | None = None
+    traces_url: str | None = None
     drain_delay_seconds: float = 0.0
     grace_seconds: float = 120.0
     namespaces: tuple[str, ...] = ()
@@ -227,11 +227,11 @@ def _demand_server(listen: str, servicer: Demand, mutual: Mutual | None) -> tupl
 
 
 def _tracing(config: ActivatorConfig) -> "Tracing | None":
-    if config.otlp_endpoint is None:
+    if config.traces_url is None:
         return None
     from hearth.activator.tracing import Tracing  # an optional extra
 
-    return Tracing(config.otlp_endpoint)
+    return Tracing(config.traces_url)
 
 
 def within_descriptors(limits: Limits) -> Limits:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hearth.cli.common import AcceleratorPrice, app, refuse
+from hearth.cli.common import AcceleratorPrice, app, is_http_url, refuse
 from hearth.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def activator(
     from hearth.activator.server import ActivatorConfig, run_activator
     from hearth.http1.limits import Limits
 
-    if otlp_endpoint is not None:
+    traces_url = _traces_url(otlp_endpoint)
+    if traces_url is not None:
         try:
             import opentelemetry.exporter.otlp.proto.http  # noqa: F401
         except ImportError:
@@ -126,7 +127,7 @@ def activator(
         buffer_bytes=buffer_bytes,
         origins=tuple(cors_origin or ()),
         access_log=access_log,
-        otlp_endpoint=otlp_endpoint,
+        traces_url=traces_url,
         drain_delay_seconds=drain_delay_seconds,
         grace_seconds=grace_seconds,
         namespaces=tuple(dict.fromkeys(namespace or ())),
@@ -306,6 +307,21 @@ def _namespaced(option: str, given: str | None) -> tuple[str, str] | None:
     if not (namespace and name):
         refuse(f"{option}: found {given!r}; expected NAMESPACE/NAME")
     return namespace, name
+
+
+def _traces_url(endpoint: str | None) -> str | None:
+    """Where spans are sent. A variable of their own is taken as it is, and counts more than that of all signals:
+    https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp"""
+    variable = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    if own := os.environ.get(variable):
+        name, given, url = variable, own, own
+    elif endpoint:
+        name, given, url = "--otlp-endpoint", endpoint, f"{endpoint.rstrip('/')}/v1/traces"
+    else:
+        return None
+    if not is_http_url(url):
+        refuse(f"{name}: found {given!r}; expected a URL such as http://collector:4318")
+    return url
 
 
 def _engine_client(given: str) -> "EngineClient":

@@ -97,6 +97,7 @@ class Controller:
         self._config = config
         self._keda = KedaLease()
         self._keda_away: str | None = None
+        self._keda_known = False
         self.queue: WorkQueue[ServiceKey] = WorkQueue()
         services = self._informers(LLMSERVICE, self._service_changed)
         self._services = ChainMap(*(informer.objects for informer in services))
@@ -136,7 +137,10 @@ class Controller:
         self._scaler_slices = ChainMap(*(informer.objects for informer in self._scalers_seen))
         self._fleet = Fleet(time.monotonic, config.accelerator_price).register(registry)
         self._metrics = ControllerMetrics(
-            registry, lambda: len(self.queue), lambda: self._watching, lambda: self._keda_away is None
+            registry,
+            lambda: len(self.queue),
+            lambda: self._watching,
+            lambda: self._keda_away is None if self._keda_known else None,
         )
         self._reconciler = Reconciler(
             kube,
@@ -149,6 +153,7 @@ class Controller:
             self._fleet,
             lambda: self._keda_away,
             self._keys,
+            lambda: self._keda_known,
         )
 
         # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for. Nor are HPAs,
@@ -283,13 +288,14 @@ class Controller:
                         LEASE.everywhere, field_selector=f"metadata.name={LEASE_NAME}"
                     )
                     self._keda.see(found.items, clock())
-                    away = self._keda.away(clock())
+                    away, known = self._keda.away(clock()), self._keda.known(clock())
                 except KubeError as error:
                     log.debug("KEDA's Lease can't be read", extra=fields(reason=str(error)))
-                    away = None
-                if (away is None) is not (self._keda_away is None):
-                    log.warning("KEDA is away" if away else "KEDA is back", extra=fields(reason=away))
-                    self._keda_away = away
+                    away, known = None, self._keda_known
+                if ((away is None), known) != ((self._keda_away is None), self._keda_known):
+                    if (away is None) is not (self._keda_away is None):
+                        log.warning("KEDA is away" if away else "KEDA is back", extra=fields(reason=away))
+                    self._keda_away, self._keda_known = away, known
                     self._look_at_all()
             await asyncio.sleep(KEDA_SECONDS)
 

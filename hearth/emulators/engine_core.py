@@ -129,10 +129,12 @@ class EngineCore:
         finally:
             for task in (*speaking, killer):
                 task.cancel()
-            await asyncio.gather(*speaking, killer, return_exceptions=True)
-            self._open -= 1
-            if not self._open:
-                self._quiet.set()
+            try:
+                await asyncio.gather(*speaking, killer, return_exceptions=True)
+            finally:  # Starlette cancels at each await of an answer that nobody wants: it is over all the same
+                self._open -= 1
+                if not self._open:
+                    self._quiet.set()
 
     async def _end_with(self, said: "asyncio.Queue[Spoken | None]") -> None:
         await self.dead.wait()

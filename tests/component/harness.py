@@ -339,7 +339,7 @@ class ActivatorHarness:
     def ready(self, *engines: "ScriptedEngine | str", name: str = "qwen", namespace: str = "ai") -> None:
         """Let exactly these be the ready replicas."""
         addresses = [engine if isinstance(engine, str) else engine.address for engine in engines]
-        for number in range(4):
+        for number in range(8):
             item = endpoint_slice(name, namespace, addresses[number]) if number < len(addresses) else None
             self.door.directory.put_slice((namespace, f"{name}-{number}"), item)
 

@@ -385,6 +385,18 @@ class TestCounting:
             await face.until("num_requests_waiting", 0)
             assert face.figure("request_success_total", finished_reason="abort") == 3
 
+    async def test_who_has_gone_away_is_not_waited_for_in_the_end(self) -> None:
+        """An engine whose clients were killed with their answers ends at SIGTERM as if they had never been."""
+        async with serving(replace(CONFIG, tokens_per_second=2)) as face:
+            for _ in range(3):
+                async with face.http.stream(
+                    "POST", "/v1/chat/completions", json={**HELLO, "stream": True, "max_tokens": 1000}
+                ) as answer:
+                    await anext(answer.aiter_lines())
+            await face.until("num_requests_running", 0)
+            async with asyncio.timeout(PATIENCE / 2):
+                await face.engine.core.drain(PATIENCE)
+
     async def test_who_waits_and_goes_away_is_not_counted_either(self) -> None:
         async with serving(replace(CONFIG, tokens_per_second=2, slots=1)) as face:
             first, second = (asyncio.create_task(face.chat(max_tokens=9)) for _ in range(2))

@@ -1,8 +1,10 @@
 """A door that nobody breaks: each test is one rude client or engine, and looks at what it did to the others."""
 
 import asyncio
+import contextlib
 import gzip
 import json
+import socket
 import struct
 from typing import cast
 
@@ -777,6 +779,79 @@ class TestHungEngines:
             for _ in range(3):
                 answer = await (await activator.client()).ask("POST", "/v1/chat/completions", HELLO)
                 assert answer.status == 200
+
+    async def test_one_whose_head_drips_is_a_504(self, activator: ActivatorHarness) -> None:
+        """Bytes of a head are no first byte of an answer: nobody can be told them."""
+
+        async def drips(request: Message, stream: Stream) -> None:
+            await stream.write(b"HTTP/1.1 200 OK\r\nx: ")
+            while not stream.reader.at_eof():
+                await stream.write(b"x")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.01):  # the drip
+                        await stream.reader.read()
+
+        async with ScriptedEngine(drips) as engine:
+            activator.service(*self.LIMITS)
+            activator.ready(engine)
+            answer = await (await activator.client()).ask("POST", "/v1/chat/completions", HELLO)
+            assert (answer.status, answer.json["error"]["code"]) == (504, "engine_timeout")
+            await eventually_free(activator)
+
+    async def test_one_black_hole_of_five_costs_its_requests_a_connect(self, activator: ActivatorHarness) -> None:
+        """A node that vanished: nothing answers a SYN. What goes there waits for the connect's limit, and is answered by another."""
+        with socket.socket() as hole, contextlib.ExitStack() as fillers:
+            hole.bind(("127.0.0.1", 0))
+            hole.listen(0)
+            for _ in range(2):  # one in the line, and one behind it: from here on the kernel drops what asks
+                filler = fillers.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(hole.getsockname())
+            async with contextlib.AsyncExitStack() as stack:
+                good = [await stack.enter_async_context(ScriptedEngine()) for _ in range(4)]
+                activator.service()
+                activator.ready(f"127.0.0.1:{hole.getsockname()[1]}", *good)
+                activator.door._pool._connect_timeout = 0.2
+                clients = [await activator.client() for _ in range(20)]
+                answers = await asyncio.gather(*(c.ask("POST", "/v1/chat/completions", HELLO) for c in clients))
+                assert [answer.status for answer in answers] == [200] * 20
+                assert activator.gate().tally.retries >= 1, "some were sent there"
+                assert sum(len(engine.requests) for engine in good) == 20, "nobody's request was delivered twice"
+                await eventually_free(activator)
+
+
+class TestFlapping:
+    async def test_a_replica_that_comes_and_goes_costs_nobody_his_answer(self, activator: ActivatorHarness) -> None:
+        """Ready and not, again and again, while requests come: each is answered once, and no slot is left taken."""
+        async with ScriptedEngine() as engine:
+            activator.service("spec.endpoint.concurrency=2")
+            clients = [await activator.client() for _ in range(40)]
+            for number, client in enumerate(clients):
+                activator.ready(*([engine] if number % 2 else []))
+                await client.chat()
+            activator.ready(engine)
+            answers = await asyncio.gather(*(client.message() for client in clients))
+            assert [answer.status for answer in answers] == [200] * 40
+            assert len(engine.requests) == 40
+            await eventually_free(activator)
+
+    async def test_one_that_refuses_every_other_second_is_waited_for(
+        self, activator: ActivatorHarness, unused_tcp_port: int
+    ) -> None:
+        """Listed as ready all the time; its process restarts again and again."""
+        address = f"127.0.0.1:{unused_tcp_port}"
+        activator.service()
+        activator.ready(address)
+        for _ in range(3):
+            clients = [await activator.client() for _ in range(5)]
+            retries = activator.gate().tally.retries
+            for client in clients:
+                await client.chat()
+            await activator.until(lambda before=retries: activator.gate().tally.retries > before)  # type: ignore[misc]
+            async with await asyncio.start_server(_ok, "127.0.0.1", unused_tcp_port) as server:
+                assert [(await client.message()).status for client in clients] == [200] * 5
+                server.close()
+            await eventually_free(activator)
 
 
 class TestLongPrefill:

@@ -84,6 +84,13 @@ CASES: dict[str, list[Case]] = {
         Case({ANSWERS[200]: "0+90x30", ANSWERS[503]: "0+10x30", BROKEN: "0x30"}, (SERVICE,), value="10%"),
         # Answers that had begun are no errors by their status.
         Case({ANSWERS[200]: "0+100x30", ANSWERS[503]: "0x30", BROKEN: "0+10x30"}, (SERVICE,), value="10%"),
+        # A model with few users: each of its answers fails.
+        Case(
+            {ANSWERS[200]: "0x30", ANSWERS[500]: "0 0 0 0 1 1 2 2 3 3 4 4 5 5 6 6 7x20", BROKEN: "0x30"},
+            (SERVICE,),
+            "14m",
+            "100%",
+        ),
         # By several activators, and one of them restarts.
         Case(
             {
@@ -209,6 +216,11 @@ CASES: dict[str, list[Case]] = {
         Case({KEDA: "1x10 0x20"}, ({},)),
         Case({KEDA: "1x10 0 1x20"}, at="12m"),
         Case({KEDA: "0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1"}, ({},)),  # it flaps
+        # Its controller is replaced by one that does not know yet.
+        *(
+            Case({of(KEDA, instance="a"): "0x10 stale", of(KEDA, instance="b"): "_x12 0x20"}, ({},), f"{at}m")
+            for at in range(8, 16)
+        ),
         Case({KEDA: "1x10 stale"}, at="13m"),  # nobody leads: has an alert of its own
         Case({of(KEDA, instance="a"): "0x10 stale", of(KEDA, instance="b"): "_x10 0x20"}, ({},)),
         Case({of(KEDA, **WEST): ON, of(KEDA, **EAST): "0x30"}, (EAST,)),

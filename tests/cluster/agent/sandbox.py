@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.cluster.users import mapped
+
 # What an image's base brings: here the machine's own. /usr is laid under a layer of the container's own.
 BASE = ("/etc/alternatives", "/etc/ssl", "/etc/ld.so.cache", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group")
 LINKS = ("bin", "lib", "lib64", "sbin")
@@ -49,7 +51,7 @@ class Sandbox:
     def _as(self, command: list[str]) -> list[str]:
         environment = [f"{name}={value}" for name, value in self.env.items()]
         rights: list[str] = []
-        if self.user is not None and _mapped(self.user):
+        if self.user is not None and mapped(self.user):
             rights += [f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
         if self.drop_all:
             rights += ["--bounding-set=-all", "--inh-caps=-all"]
@@ -87,12 +89,6 @@ class Sandbox:
             lines.append('mount -o remount,ro "$root" && mount -o remount,ro "$root/usr"')
         lines.append(f'cd / && exec chroot "$root" {shlex.join(self._as(command))}')
         return "\n".join(lines) + "\n"
-
-
-def _mapped(user: int) -> bool:
-    """Whether there is such a user: one who is not root runs the tests in a namespace that has only root."""
-    ranges = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
-    return any(first <= user < first + count for first, _, count in ranges)
 
 
 def rights_of(pod: dict[str, Any], container: dict[str, Any], image_user: int | None) -> dict[str, Any]:

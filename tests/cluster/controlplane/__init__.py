@@ -7,6 +7,7 @@ unless tests/cluster/node has some.
 
 import contextlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -18,9 +19,18 @@ from typing import Any
 import httpx
 import yaml
 
+from tests.cluster.users import mapped
+
 HOST = "10.200.0.1"  # on `lo`; the API server takes no loopback addresses in EndpointSlices
 SERVICES = "10.201.0.0/24"
 START_SECONDS = 90.0
+KEDA_USER = 1000
+"""KEDA's processes run as a user of their own, as in its image, where the test bed has users: their connections can be told apart."""
+# What is the test bed's own they may read.
+_AS_KEDA_USER = (
+    *("setpriv", f"--reuid={KEDA_USER}", f"--regid={KEDA_USER}", "--clear-groups"),
+    *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
+)
 
 # What a cluster's DNS is asked for, and nothing else.
 COREFILE = """
@@ -103,11 +113,7 @@ class ControlPlane:
         self._make_certificates()
         self._write_kubeconfig()
         pki = self.state / "pki"
-        self._spawn(
-            *["etcd", "--data-dir", str(self.state / "etcd"), "--unsafe-no-fsync"],
-            *["--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379"],
-            "--listen-peer-urls=http://127.0.0.1:2380",
-        )
+        self.start_etcd()
         self.start_apiserver()
         self._spawn(
             *["kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false"],
@@ -123,6 +129,14 @@ class ControlPlane:
         self.start_keda()
         self._until(lambda: httpx.get("http://127.0.0.1:8181/ready", trust_env=False).raise_for_status())
         self._until(lambda: self.kubectl("get", "--raw=/apis/external.metrics.k8s.io/v1beta1"))
+
+    def start_etcd(self) -> None:
+        """Start etcd; the API server waits for it."""
+        self._spawn(
+            *["etcd", "--data-dir", str(self.state / "etcd"), "--unsafe-no-fsync"],
+            *["--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379"],
+            "--listen-peer-urls=http://127.0.0.1:2380",
+        )
 
     def start_apiserver(self) -> None:
         """Start the API server, and wait until it is ready."""
@@ -161,7 +175,7 @@ class ControlPlane:
             KEDA_OPERATOR_LEADER_ELECTION_RENEW_DEADLINE="2s",
             KEDA_OPERATOR_LEADER_ELECTION_RETRY_PERIOD="500ms",
         )
-        self._spawn(
+        self._keep(
             *["keda-adapter", "--secure-port=6444", "--port=8092", f"--client-ca-file={certs}/ca.crt"],
             *[f"--cert-dir={certs}", f"--tls-cert-file={certs}/tls.crt", f"--tls-private-key-file={certs}/tls.key"],
             *["--metrics-service-address=127.0.0.1:9666"],
@@ -206,9 +220,17 @@ class ControlPlane:
 
     def kill(self, name: str) -> None:
         """End one of the processes as a lost node would."""
+        self.end(name, signal.SIGKILL)
+
+    def end(self, name: str, number: signal.Signals) -> None:
+        """End one of the processes by a signal; it is not started again."""
         process = self._processes.pop(name)
-        process.kill()
+        process.send_signal(number)
         process.wait()
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send one of the processes a signal; one of KEDA's that ends by it is started again."""
+        self._processes[name].send_signal(number)
 
     def stop(self) -> None:
         """End every process, the last started first."""
@@ -239,9 +261,10 @@ class ControlPlane:
         threading.Thread(target=start_again, daemon=True).start()
 
     def _spawn(self, name: str, *arguments: str, **env: str) -> None:
+        user = _AS_KEDA_USER if name.startswith("keda-") and os.getuid() == 0 and mapped(KEDA_USER) else ()
         with (self.state / f"{name}.log").open("ab") as output:
             self._processes[name] = subprocess.Popen(
-                [str(self.binaries / name), *arguments],
+                [*user, str(self.binaries / name), *arguments],
                 env={**os.environ, "KUBECONFIG": str(self.kubeconfig), **env},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

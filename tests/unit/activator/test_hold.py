@@ -15,6 +15,7 @@ from hearth.activator.lane.hold import (
     QueueFull,
     Ticket,
 )
+from tests.machines import far_enough
 
 E1, E2 = "10.0.0.1:8000", "10.0.0.2:8000"
 
@@ -421,3 +422,4 @@ class HoldMachine(RuleBasedStateMachine):
 
 
 TestHoldMachine = HoldMachine.TestCase
+TestHoldMachine.settings = far_enough()

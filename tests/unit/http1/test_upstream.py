@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hearth.http1.chunked import chunks_data
 from hearth.http1.headers import Headers
 from hearth.http1.upstream import UpstreamConnection, UpstreamError
+from tests.machines import far_enough
 
 
 class Sink:
@@ -241,4 +242,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestLife.settings = far_enough()

@@ -1,0 +1,42 @@
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.chaos.besides import CASES, FEW_CASES
+from tests.cluster.chaos.net import marks
+from tests.cluster.chaos.table import FEW, STRIKES
+from tests.cluster.chaos.world import World
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.deployed import Deployed, deployed
+from tests.cluster.e2e.conversation import new_client
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """All strikes and cases for `make chaos`, which says so; a few for `make e2e`."""
+    whole = bool(os.environ.get("HEARTH_CHAOS"))
+    if "strike" in metafunc.fixturenames:
+        metafunc.parametrize("strike", STRIKES if whole else FEW, ids=str)
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", CASES if whole else FEW_CASES, ids=str)
+
+
+def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo[Any]) -> None:
+    """A suite of an hour tells at once what was broken (with `-o log_cli=true`)."""
+    if call.excinfo is not None:
+        logging.getLogger(__name__).error("%s: %s", node.name, call.excinfo.exconly()[:2000])
+
+
+@pytest.fixture(scope="package")
+def hearth(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """One installation for all strikes."""
+    with deployed(plane, tmp_path_factory.mktemp("nodes")) as made, marks():
+        yield made
+
+
+@pytest.fixture
+async def world(hearth: Deployed) -> AsyncIterator[World]:
+    async with new_client() as client:
+        yield World(hearth, client)

@@ -1,0 +1,118 @@
+"""What the suite saw, kept by strike in build/chaos, and docs/reliability.md made of it.
+
+`python -m tests.cluster.chaos.report` writes the page's table anew, of what is kept.
+"""
+
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.builders import ROOT
+from tests.cluster.chaos.besides import CASES, Case
+from tests.cluster.chaos.loads import Outcome
+from tests.cluster.chaos.table import STRIKES, Cut, Phase, Strike
+
+KEPT = ROOT / "build" / "chaos"
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- written by: make chaos -->", "<!-- end of what is written -->"
+
+
+def keep(strike: Strike, outcomes: Sequence[Outcome], seconds: float, broken: Sequence[str]) -> None:
+    """Write down one strike."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    phases = {
+        outcome.phase.name: {
+            "asked": outcome.asked,
+            "whole": outcome.whole,
+            "told": outcome.told,
+            "replicas": outcome.replicas,
+            "fewest": outcome.fewest,
+        }
+        for outcome in outcomes
+    }
+    document = {"phases": phases, "seconds": seconds, "broken": list(broken), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    (KEPT / f"{strike}.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def keep_case(case: Case, saw: str, seconds: float, broken: Sequence[str]) -> None:
+    """Write down one of the cases that are no strike."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    document = {"saw": saw, "seconds": seconds, "broken": list(broken), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    (KEPT / f"{case}.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def promised(strike: Strike) -> str:
+    """A row's promise, in words."""
+    promise = strike.promise
+    words = {
+        Cut.NOBODY: "nothing lost",
+        Cut.DOOR: "an error for those that it relays, answered when asked again; others: nothing lost",
+        Cut.REPLICA: "an error for answers that it has begun; others: nothing lost",
+    }[promise.cut]
+    kept = ", no replica taken away" if promise.keeps_replicas and promise.cut is Cut.NOBODY else ""
+    return f"{words}{kept}; whole in {promise.seconds:g} s"
+
+
+def row(strike: Strike, found: dict[str, Any]) -> str:
+    """A line of the table: of each phase, answers that did not come whole, of how many."""
+    cells = []
+    for phase in Phase:
+        seen = found["phases"][phase.name]
+        lost = seen["asked"] - seen["whole"]
+        told = "" if lost == seen["told"] else f" ({lost - seen['told']} untold)"
+        fewer = f", replicas {seen['replicas']} → {seen['fewest']}" if seen["fewest"] < seen["replicas"] else ""
+        cells.append(f"{lost}{told}{fewer}" if strike.touches(phase) else "–")
+    whole = f"{found['seconds']:.0f} s"
+    columns = [strike.fault.words, strike.part.value, promised(strike), *cells, whole, held(found)]
+    return f"| {' | '.join(columns)} |"
+
+
+def held(found: dict[str, Any]) -> str:
+    """Whether the promise held, and where not, the first thing that was broken."""
+    return f"**no**: {found['broken'][0].replace('|', '/')[:160]}" if found["broken"] else "yes"
+
+
+def table(kept: dict[str, dict[str, Any]]) -> str:
+    """The generated part of the page."""
+    found = [(strike, kept[str(strike)]) for strike in STRIKES if str(strike) in kept]
+    cases = [(case, kept[str(case)]) for case in CASES if str(case) in kept]
+    dates = sorted({seen["date"] for _, seen in (*found, *cases)})
+    heads = [f"{phase.words} (of {phase.requests})" for phase in Phase]
+    cells = sum(strike.touches(phase) for strike, _ in found for phase in Phase)
+    lines = [
+        f"Written by `make chaos` on {' to '.join(dates[:: max(1, len(dates) - 1)])}: {os.cpu_count()} cores, {platform.system()} "
+        f"{platform.release().split('-')[0]}, Python {platform.python_version()}; {len(found)} strikes in {cells} cells, {len(cases)} cases beside them.",
+        "",
+        f"| fault | of | promised | {' | '.join(heads)} | whole again after | held |",
+        "|" + "---|" * (len(heads) + 5),
+        *(row(strike, seen) for strike, seen in found),
+        "",
+        "| case | promised | seen | whole again after | held |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {case.what} | {case.promise} | {seen['saw']} | {seen['seconds']:.0f} s | {held(seen)} |"
+            for case, seen in cases
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def with_table(page: str, made: str) -> str:
+    """The page with this table in its place. Raises ValueError where it has none."""
+    place = re.compile(f"{re.escape(BEGIN)}\n.*{re.escape(END)}", re.DOTALL)
+    if not place.search(page):
+        raise ValueError(f"{PAGE.name}: found no {BEGIN!r} with {END!r} behind it; expected both")
+    return place.sub(lambda _: f"{BEGIN}\n\n{made}\n\n{END}", page)
+
+
+def main() -> None:
+    kept = {file.stem: json.loads(file.read_text()) for file in sorted(KEPT.glob("*.json"))}
+    PAGE.write_text(with_table(PAGE.read_text(), table(kept)))
+
+
+if __name__ == "__main__":
+    main()
