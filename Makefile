@@ -39,7 +39,7 @@ endef
 # The package with its hot path compiled by $(1), the Python of such an environment.
 define compile
 	@echo "Compiling what runs in front of every token, as in the image (a minute) …"
-	@rm -rf $@ && mkdir -p $@/deploy/base && cp -r hearth $@/ && cp deploy/base/rbac.yaml $@/deploy/base/ && $(1) -m tools.compile $@ >$@.log 2>&1 || { cat $@.log >&2; rm -rf $@; exit 1; }
+	@rm -rf $@ && mkdir -p $@/deploy/base && cp -r hearth $@/ && cp deploy/base/rbac.yaml $@/deploy/base/ && cp -r deploy/keda $@/deploy/ && $(1) -m tools.compile $@ >$@.log 2>&1 || { cat $@.log >&2; rm -rf $@; exit 1; }
 endef
 
 .venv/installed: pyproject.toml constraints.txt

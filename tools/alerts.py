@@ -64,6 +64,7 @@ class Alert:
 RECORDINGS = (
     Recording("hearth:queue_depth", f"max {_BY} (hearth_scaler_queue_depth)"),
     Recording("hearth:waiting_requests", f"sum {_BY} (hearth_activator_waiting_requests)"),
+    Recording("hearth:keda_running", "max by (cluster) (hearth_controller_keda_running)"),
     Recording("hearth:in_flight_requests", f"sum {_BY} (hearth_activator_in_flight_requests)"),
     Recording("hearth:replicas", f"max {_BY} (hearth_llmservice_replicas)"),
     Recording("hearth:ready_replicas", f"max {_BY} (hearth_llmservice_ready_replicas)"),
@@ -95,8 +96,11 @@ ALERTS = (
     # What users feel comes first; then what causes it.
     Alert(
         "HearthErrorShare",
-        "hearth:failed_responses:increase10m / hearth:responses:increase10m > 0.05 "
+        # Of many answers some; of few, as models that sleep have, most.
+        "(hearth:failed_responses:increase10m / hearth:responses:increase10m > 0.05 "
         "and hearth:responses:increase10m > 20 and hearth:failed_responses:increase10m > 2.5 "
+        "or hearth:failed_responses:increase10m / hearth:responses:increase10m > 0.5 "
+        "and hearth:failed_responses:increase10m > 2.5) "
         # One that is paused and has no replica answers 503, as somebody wants it to.
         f"unless {_ON} (max_over_time(hearth:paused[10m]) == 1 and hearth:ready_replicas == 0)",
         "2m",
@@ -172,7 +176,7 @@ ALERTS = (
     Alert(
         "HearthKedaDown",
         # The controller says so after 45 s of silence; it may flap with a KEDA that does.
-        "max by (cluster) (avg_over_time(hearth_controller_keda_running[5m])) < 0.7 "
+        "avg_over_time(hearth:keda_running[5m]) < 0.7 "
         'or max by (cluster) (max_over_time(hearth_llmservice_not_ready{reason="KedaNotInstalled"}[5m])) == 1',
         "1m",
         "critical",
@@ -238,6 +242,25 @@ ALERTS = (
         "{{ $value }} Secrets of API keys are not there, have no keys or can't be read{{ with $labels.cluster }} in cluster {{ . }}{{ end }}.",
         "Every request for the models that name them is answered 503.",
         'kubectl get llmservice -A -o jsonpath=\'{range .items[*]}{.metadata.namespace}/{.metadata.name}{range .status.conditions[?(@.type=="KeysReady")]} {.status} {.message}{end}{"\\n"}{end}\'',
+    ),
+    Alert(
+        "HearthCertificateExpiring",
+        "min by (cluster, role, certificate) (hearth_certificate_expiry_timestamp_seconds - time() "
+        "< hearth_certificate_lifetime_seconds / 6)",
+        "10m",
+        "critical",
+        "The certificate {{ $labels.certificate }} of {{ $labels.role }} ends in {{ $value | humanizeDuration }} and was not renewed.",
+        "When it ends, new connections fail: KEDA starts and stops no model, or clients can't connect.",
+        "kubectl logs -n hearth-system -l app.kubernetes.io/component=controller --prefix --tail=-1 --since=1h | grep certificate",
+    ),
+    Alert(
+        "HearthCertificateUnusable",
+        "max by (cluster, role, certificate) (hearth_certificate_unusable) > 0",
+        "10m",
+        "warning",
+        "The certificate {{ $labels.certificate }} of {{ $labels.role }} can't be made, or what is there can't be used.",
+        "The one before stays in use until it ends; where there was none, the role is not ready.",
+        "kubectl logs -n hearth-system -l app.kubernetes.io/part-of=hearth --prefix --tail=-1 --since=1h | grep certificate",
     ),
     Alert(
         "HearthActivatorDown",

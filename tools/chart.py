@@ -9,7 +9,9 @@ A marker stands in a document where an expression belongs, and is put in its pla
 - `ELSE__key__path` as a key: a field whose list stands where the value is empty;
 - `MORE__path` as a key or an item: what is added to the mapping or list that it is in;
 - `GRACE__n`: the activator's grace and n seconds;
-- `KEYSECRETS__`, `KEYSOFALL__`, `KEYREADER__`: flags about API keys; `ENGINECLIENTS__`: about who reaches engines.
+- `KEYSECRETS__`, `KEYSOFALL__`, `KEYREADER__`: flags about API keys; `ENGINECLIENTS__`: about who reaches engines;
+- `SECURE__word` as an item: there unless tls.mode is off; `TLS__secure__plain`: one or the other;
+- `VOLUMES__role`, `MOUNTS__role`: what the role's certificates, and its values, put there.
 """
 
 import json
@@ -56,6 +58,30 @@ _HELPERS = """{{- /* What every object's name begins with: `hearth`, unless an o
 {{- end -}}
 {{- end -}}
 {{ $secrets | uniq | toJson }}
+{{- end }}
+{{- /* What the role in .role has mounted: its certificates, and the volumes that its values name. */ -}}
+{{- define "hearth.volumes" -}}
+{{- $volumes := (get .root.Values .role).extraVolumes | default list -}}
+{{- if and (ne .root.Values.tls.mode "off") (ne .role "controller") -}}
+{{- $name := printf "%s-%s-tls" (include "hearth.name" .root) .role -}}
+{{- $volumes = append $volumes (dict "name" "tls" "secret" (dict "secretName" $name)) -}}
+{{- end -}}
+{{- if eq .role "activator" -}}
+{{- with .root.Values.activator.tlsSecretName -}}
+{{- $volumes = append $volumes (dict "name" "clients-tls" "secret" (dict "secretName" .)) -}}
+{{- end -}}
+{{- end -}}
+{{ $volumes | toJson }}
+{{- end }}
+{{- define "hearth.mounts" -}}
+{{- $mounts := (get .root.Values .role).extraVolumeMounts | default list -}}
+{{- if and (ne .root.Values.tls.mode "off") (ne .role "controller") -}}
+{{- $mounts = append $mounts (dict "name" "tls" "mountPath" "/etc/hearth/tls" "readOnly" true) -}}
+{{- end -}}
+{{- if and (eq .role "activator") .root.Values.activator.tlsSecretName -}}
+{{- $mounts = append $mounts (dict "name" "clients-tls" "mountPath" "/etc/hearth/clients-tls" "readOnly" true) -}}
+{{- end -}}
+{{ $mounts | toJson }}
 {{- end }}
 """
 
@@ -124,6 +150,8 @@ _SAID: dict[str, str] = {
     "clusterDomain": "The domain of the cluster's Services; read from the controller's resolver where empty.",
     "namespaces": "Those whose LLMServices are looked after, with rights there alone; all where empty.",
     "apiKeySecrets": "Names of the Secrets, in any namespace, that activators may be let read for API keys.",
+    "tls": "Who makes the certificates of activators, scalers and KEDA: controller, certManager, or off for plain\n"
+    "# text, as where a mesh encrypts. kedaNamespace is where KEDA runs, and has its certificate.",
     "networkPolicy": "Who may reach which port of the roles; with `engines`, who may reach engines:\n"
     "# activators, and the pods of the namespaces in `from` (or NAMESPACE/NAME, the label app.kubernetes.io/name),\n"
     "# such as Prometheus', and no other pod.",
@@ -133,15 +161,40 @@ _SAID: dict[str, str] = {
     "dashboards": "ConfigMaps with Grafana's dashboards; labels are what its sidecar selects by.",
     "runtimes": "Bundled InferenceRuntimes to install, such as [nvidia-vllm].",
     "activator": "apiKeys is NAME or NAME/KEY of a Secret in the release's namespace, one of apiKeySecrets: its keys\n"
-    "# open every LLMService that has none of its own; where it is empty, those need no key. extraArgs are any flags\n"
-    "# of `hearth ROLE --help`, in each of the roles. graceSeconds is how long answers may go on when an activator\n"
-    "# ends: its flag, its pods' grace period and the scaler's flag follow.",
+    "# open every LLMService that has none of its own; where it is empty, those need no key. tlsSecretName is a\n"
+    "# Secret with tls.crt and tls.key, by which clients are served over TLS too, at port 443. extraArgs are any\n"
+    "# flags of `hearth ROLE --help`, in each of the roles. graceSeconds is how long answers may go on when an\n"
+    "# activator ends: its flag, its pods' grace period and the scaler's flag follow.",
 }
 
 _OWN_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/component")
 """Of pods: what Services, policies and budgets select by."""
-_OWN_FLAGS = "^--(grace-seconds|activator-grace-seconds|api-keys|api-key-secret|activator-account|engine-client)(=.*)?$"
-"""Those that activator.graceSeconds, activator.apiKeys, apiKeySecrets and networkPolicy.engines set."""
+_OWN_FLAGS = (
+    "^--(grace-seconds|activator-grace-seconds|api-keys|api-key-secret|activator-account|engine-client|tls|clients-tls)"
+    "(=.*)?$"
+)
+"""Those that activator.graceSeconds, activator.apiKeys, apiKeySecrets, networkPolicy.engines, tls and
+activator.tlsSecretName set."""
+KEDA_NAMESPACE = "keda"
+_SCALER = "--scaler-address=hearth-scaler.hearth-system.svc"
+_SECURE = ("--demand-listen=[::]:9443", "--tls=/etc/hearth/tls", "--listen=[::]:9443")
+"""Arguments that are there unless plain text is spoken."""
+_EITHER = {
+    f"{_SCALER}:9443": f"{_SCALER}:TLS__9443__9090",
+    "--tls=controller": "--tls=MODE__",
+    "--keda-certificate=keda/hearth-keda-tls": "--keda-certificate=KEDANAMESPACE__/hearth-keda-tls",
+}
+"""Arguments that follow `tls`."""
+_PORTS = {
+    "demand-tls": {"name": "SECUREPORT__demand-tls", "containerPort": 9443},
+    "grpc-tls": {"name": "TLS__grpc-tls__grpc", "containerPort": "TLS__9443__9090"},
+}
+_HTTPS = {
+    "CLIENTSTLS__": ("- --clients-tls=/etc/hearth/clients-tls",),
+    "HTTPSPORT__": ("- name: https", "  containerPort: 8443"),
+    "HTTPSSERVICE__": ("- name: https", "  port: 443", "  targetPort: https"),
+}
+"""What is there where clients are served over TLS."""
 _OBJECT_NAME = "^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _PODS = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(/[a-zA-Z0-9]([-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)?$"
 """NAMESPACE or NAMESPACE/NAME: a name of a namespace, and a label's value."""
@@ -160,6 +213,7 @@ def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
         "clusterDomain": "",
         "namespaces": [],
         "apiKeySecrets": [DEFAULT_KEYS_SECRET],
+        "tls": {"mode": "controller", "kedaNamespace": KEDA_NAMESPACE},
         "networkPolicy": {"enabled": True, "engines": {"enabled": True, "from": ["monitoring"]}},
         "podMonitor": {"enabled": False, "engines": True, "labels": {}},
         "prometheusRule": {"enabled": False, "labels": {}, "runbookUrl": RUNBOOKS},
@@ -172,6 +226,13 @@ def chart_files(deploy: Path, runtimes: Path, version: str) -> dict[str, str]:
             continue  # Helm installs into a namespace that it is given
         documents = [_template(document, values) for document in yaml.safe_load_all(source.read_text())]
         files[f"templates/{source.name}"] = _HEAD + "".join(documents)
+    for source in sorted(path for path in (deploy / "keda").glob("*.yaml") if path.name != "kustomization.yaml"):
+        documents = [_keda(document) for document in yaml.safe_load_all(source.read_text())]
+        files[f"templates/keda-{source.name}"] = _HEAD + "".join(documents)
+    certificates = yaml.safe_load_all((deploy / "cert-manager" / "certificates.yaml").read_text())
+    files["templates/certificates.yaml"] = _HEAD + "".join(
+        _where('eq $.Values.tls.mode "certManager"', _expressions(_yaml(document))) for document in certificates
+    )
     monitors = yaml.safe_load_all((deploy / "monitoring" / "podmonitors.yaml").read_text())
     files["templates/podmonitors.yaml"] = _HEAD + "".join(_template(monitor, values) for monitor in monitors)
     rules = (deploy / "monitoring" / "rules.yaml").read_text().partition("\n")[2]
@@ -245,7 +306,10 @@ def _template(document: Document, values: Document) -> str:
         case "Service" if role == "activator":
             metadata["WITH__annotations__activator.service.annotations"] = None
             document["spec"] = {"WITH__type__activator.service.type": None, **document["spec"]}
-            (http,) = [port for port in document["spec"]["ports"] if port["name"] == "http"]
+            document["spec"]["ports"].append("HTTPSSERVICE__")
+            (http,) = [
+                port for port in document["spec"]["ports"] if port != "HTTPSSERVICE__" and port["name"] == "http"
+            ]
             values["activator"]["service"]["port"] = http["port"]
             http["port"] = "SET__activator.service.port"
     text = _expressions(yaml.safe_dump(document, sort_keys=False, width=1000))
@@ -260,6 +324,23 @@ def _template(document: Document, values: Document) -> str:
     return f"---\n{text}" if condition is None else f"{{{{- if {condition} }}}}\n---\n{text}{{{{- end }}}}\n"
 
 
+def _keda(document: Document) -> str:
+    """The text of a document that is KEDA's, or in its namespace."""
+    if "namespace" in document["metadata"]:
+        document["metadata"]["namespace"] = "SET__tls.kedaNamespace"
+    for subject in document.get("subjects", []):
+        subject["name"] = f"ACCOUNT__{_role(subject['name'])}"
+    return _where('ne $.Values.tls.mode "off"', _expressions(_yaml(document)))
+
+
+def _yaml(document: Document) -> str:
+    return yaml.safe_dump(document, sort_keys=False, width=1000)
+
+
+def _where(condition: str, text: str) -> str:
+    return f"{{{{- if {condition} }}}}\n---\n{text}{{{{- end }}}}\n"
+
+
 def _role(name: str) -> str:
     return name.removeprefix("hearth-")
 
@@ -268,6 +349,11 @@ def _deployment(document: Document, role: str, values: Document) -> None:
     spec = document["spec"]
     pod, metadata = spec["template"]["spec"], spec["template"]["metadata"]
     (container,) = pod["containers"]
+    for word in (*_SECURE, *_EITHER):  # of these roles; what is not there is none of its words
+        if word in container["args"]:
+            at = container["args"].index(word)
+            container["args"][at] = _EITHER.get(word, f"SECURE__{word}")
+    container["ports"] = [_PORTS.get(port["name"], port) for port in container["ports"]]
     values[role] = {
         "replicas": spec["replicas"],
         "resources": container["resources"],
@@ -291,8 +377,9 @@ def _deployment(document: Document, role: str, values: Document) -> None:
         values[role] |= {"graceSeconds": int(container["args"][at]), "service": {"type": "", "annotations": {}}}
         assert pod["terminationGracePeriodSeconds"] == values[role]["graceSeconds"] + _BEYOND_GRACE
         container["args"][at] = "GRACE__0 as text"
-        container["args"].append("KEYSOFALL__")
-        values[role]["apiKeys"] = ""
+        container["args"] += ["KEYSOFALL__", "CLIENTSTLS__"]
+        values[role] |= {"apiKeys": "", "tlsSecretName": ""}
+        container["ports"].append("HTTPSPORT__")
         pod["terminationGracePeriodSeconds"] = f"GRACE__{_BEYOND_GRACE}"
     if role == "scaler":
         container["args"] = [
@@ -304,7 +391,8 @@ def _deployment(document: Document, role: str, values: Document) -> None:
     container["image"] = "IMAGE__"
     container["WITH__imagePullPolicy__image.pullPolicy"] = None
     container[f"WITH__env__{role}.env"] = None
-    container[f"WITH__volumeMounts__{role}.extraVolumeMounts"] = None
+    container.pop("volumeMounts", None)
+    container[f"MOUNTS__{role}"] = None
     if role == "controller":
         made = {
             f"--api-key-secret={DEFAULT_KEYS_SECRET}": "KEYSECRETS__",
@@ -323,7 +411,8 @@ def _deployment(document: Document, role: str, values: Document) -> None:
     pod["serviceAccountName"] = f"ACCOUNT__{role}"
     pod["securityContext"] = f"SET__{role}.podSecurityContext"
     pod[f"ELSE__topologySpreadConstraints__{role}.topologySpreadConstraints"] = pod.pop("topologySpreadConstraints")
-    pod[f"WITH__volumes__{role}.extraVolumes"] = None
+    pod.pop("volumes", None)
+    pod[f"VOLUMES__{role}"] = None
     for name in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
         pod[f"WITH__{name}__{role}.{name}"] = None
     pod["PULL__"] = None
@@ -340,6 +429,33 @@ def _expressions(text: str) -> str:
     text = text.replace("KEYREADER__", "--activator-account={{ $.Release.Namespace }}/READER__activator")
     text = re.sub(r"READER__(\w+)", rf"{{{{ {account} }}}}", text)
     text = re.sub(r"ACCOUNT__(\w+)", rf"{{{{ {account} | toJson }}}}", text)
+    for kind, field in (("VOLUMES", "volumes"), ("MOUNTS", "volumeMounts")):
+        text = re.sub(
+            rf"(?m)^( *){kind}__(\w+): null\n",
+            rf'\1{{{{- with include "hearth.{kind.lower()}" (dict "root" $ "role" "\2") | fromJsonArray }}}}\n'
+            rf"\1{field}: {{{{ toJson . }}}}\n\1{{{{- end }}}}\n",
+            text,
+        )
+    text = re.sub(r"(?m)^( *)- SECURE__(.*)\n", r'\1{{- if ne $.Values.tls.mode "off" }}\n\1- \2\n\1{{- end }}\n', text)
+    text = re.sub(
+        r"(?m)^( *)- name: SECUREPORT__(.*)\n( *containerPort: .*)\n",
+        r'\1{{- if ne $.Values.tls.mode "off" }}\n\1- name: \2\n\3\n\1{{- end }}\n',
+        text,
+    )
+    text = re.sub(r"'?TLS__([\w:.-]+?)__([\w:.-]+)'?", r'{{ ternary "\2" "\1" (eq $.Values.tls.mode "off") }}', text)
+    text = text.replace("MODE__", "{{ $.Values.tls.mode }}").replace(
+        "KEDANAMESPACE__", "{{ $.Values.tls.kedaNamespace }}"
+    )
+    for marker, lines in _HTTPS.items():
+        text = re.sub(
+            rf"(?m)^( *)- {marker}\n",
+            lambda found, lines=lines: (  # type: ignore[misc]
+                f"{found[1]}{{{{- if $.Values.activator.tlsSecretName }}}}\n"
+                + "".join(f"{found[1]}{line}\n" for line in lines)
+                + f"{found[1]}{{{{- end }}}}\n"
+            ),
+            text,
+        )
     text = text.replace("IMAGE__", '{{ include "hearth.image" $ }}')
     text = re.sub(
         r"(?m)^( *)PULL__: null\n",
@@ -443,6 +559,7 @@ def _schema(runtimes: list[str]) -> Document:
         "namespaces": {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}},
         # A right without names would be one on every Secret: `null` is none, and neither are an older release's values.
         "apiKeySecrets": {"type": "array", "items": {"type": "string", "pattern": _OBJECT_NAME}, "minItems": 1},
+        "tls": _object({"mode": {"enum": ["controller", "certManager", "off"]}, "kedaNamespace": filled}),
         "networkPolicy": _object(
             {
                 "enabled": flag,
@@ -457,7 +574,13 @@ def _schema(runtimes: list[str]) -> Document:
         "runtimes": {"type": "array", "items": {"enum": runtimes}, "uniqueItems": True},
         **dict.fromkeys(ROLES, _object(role)),
         "activator": _object(
-            {**role, "graceSeconds": {"type": "integer", "minimum": 0}, "service": service, "apiKeys": keys}
+            {
+                **role,
+                "graceSeconds": {"type": "integer", "minimum": 0},
+                "service": service,
+                "apiKeys": keys,
+                "tlsSecretName": text,
+            }
         ),
         "global": anything,  # what helm itself adds for charts that are parts of others
     }

@@ -88,7 +88,7 @@ def generate_monitoring(out: Path) -> list[Path]:
 def generate_chart(out: Path) -> list[Path]:
     """Write the chart into `out`/deploy/chart, with the CRDs, rules and dashboards of `out`, and return the files,
     relative to `out`."""
-    for name in ("base", "kustomization.yaml", "monitoring/podmonitors.yaml"):
+    for name in ("base", "keda", "cert-manager", "kustomization.yaml", "monitoring/podmonitors.yaml"):
         (out / "deploy" / name).parent.mkdir(parents=True, exist_ok=True)
         (out / "deploy" / name).symlink_to(ROOT / "deploy" / name)
     made = []

@@ -4,6 +4,7 @@ import inspect
 
 import hearth.activator.metrics
 import hearth.controller.metrics
+import hearth.credentials
 import hearth.fleet
 import hearth.scaler.metrics
 from hearth.metrics import BUILD_INFO, DROPPED_LINES, FAULTS, Metric
@@ -20,7 +21,7 @@ are an LLMService's; a name that no LLMService has is never a label. Beside thes
 """
 
 ROLES: dict[str, list[Metric]] = {
-    "all": [BUILD_INFO, FAULTS, DROPPED_LINES],
+    "all": [BUILD_INFO, FAULTS, DROPPED_LINES, *hearth.credentials.METRICS],
     "activator": hearth.activator.metrics.METRICS,
     "scaler": hearth.scaler.metrics.METRICS,
     "controller": [*hearth.controller.metrics.METRICS, *hearth.fleet.METRICS],

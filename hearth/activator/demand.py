@@ -13,6 +13,7 @@ from grpc.aio import ServicerContext
 from hearth.activator.lane.hold import Hold
 from hearth.api.key import ServiceKey
 from hearth.logs import fields
+from hearth.mutualtls import Mutual, admit
 from hearth.proto import demand_pb2 as pb
 from hearth.proto.demand_pb2_grpc import DemandServicer
 
@@ -139,17 +140,19 @@ class DemandBoard:
 
 class Demand(DemandServicer):
     """Demand.Watch over gRPC. Its streams say nothing until `known` is set: zero of an activator that does not know its
-    LLMServices would be a guess."""
+    LLMServices would be a guess. With `mutual`, of whoever has a scaler's certificate."""
 
-    def __init__(self, board: DemandBoard, known: asyncio.Event) -> None:
+    def __init__(self, board: DemandBoard, known: asyncio.Event, mutual: Mutual | None = None) -> None:
         self._board = board
         self._known = known
+        self._mutual = mutual
 
     async def Watch(
         self,
         request: pb.WatchRequest,
         context: ServicerContext,  # type: ignore[type-arg]
     ) -> AsyncIterator[pb.DemandUpdate]:
+        await admit(context, self._mutual)
         log.info("scaler watches", extra=fields(scaler=request.scaler, peer=context.peer()))
         await self._known.wait()
         async for update in self._board.watch():

@@ -9,6 +9,7 @@ import asyncio
 import logging
 
 from hearth.activator.keyring import Keyring, ReadSecret
+from hearth.api.keys import MIN_KEY_BYTES
 from hearth.faults import contained
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
@@ -99,9 +100,13 @@ def _tell(at: tuple[str, str], read: ReadSecret | None) -> None:
         log.warning("a Secret of API keys is not there", extra=fields(**about))
     else:
         counts = {entry: len(keys) for entry, keys in read.items()}
-        log.log(
-            logging.INFO if any(counts.values()) else logging.WARNING, "API keys", extra=fields(**about, keys=counts)
-        )
+        if any(counts.values()):
+            log.info("a Secret of API keys was read", extra=fields(**about, keys=counts))
+        else:
+            log.warning(
+                f"a Secret of API keys has none: expected one a line, of {MIN_KEY_BYTES} bytes or more",
+                extra=fields(**about, keys=counts),
+            )
 
 
 def _data(secret: KubeObject) -> KubeObject:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
 from hearth.activator.allowance import REASONS as KEY_REASONS
-from hearth.activator.lane.tally import REASONS
+from hearth.activator.lane.tally import REASONS, STATUSES
 from hearth.api.key import ServiceKey
 from hearth.http1.limits import Budget
 from hearth.metrics import SERVICE_LABELS, Collected, Metric
@@ -65,7 +65,8 @@ UNROUTED = Metric(
 RESPONSES = Metric(
     "counter",
     "hearth_activator_responses_total",
-    "Answers by status code: the engine's, or that of an error of Hearth's, even if heartbeats began with 200.",
+    "Answers by status code: the engine's, or that of an error of Hearth's, even if heartbeats began with 200; "
+    "an unusual one by its hundred, such as 5xx.",
     (*SERVICE_LABELS, "code"),
 )
 BYTES = Metric(
@@ -244,7 +245,7 @@ class ActivatorMetrics:
             ((*key, reason), count) for key, gate in gates for reason, count in gate.tally.rejected.items()
         )
         yield RESPONSES.of(
-            ((*key, str(code)), count) for key, gate in gates for code, count in gate.tally.responses.items()
+            ((*key, code), count) for key, gate in gates for code, count in by_code(gate.tally.responses).items()
         )
         yield HELD.of_timings((key, gate.tally.held) for key, gate in gates)
         yield FIRST_BYTE.of_timings((key, gate.tally.first_byte) for key, gate in gates)
@@ -265,3 +266,13 @@ class ActivatorMetrics:
         yield KEY_LIMITED.of(
             ((*series, reason), count) for series, counts in keys for reason, count in counts.limited.items()
         )
+
+
+def by_code(responses: Mapping[int, int]) -> dict[str, int]:
+    """By label. What can't be named beforehand has a series all the same, of its hundred: one that begins with its
+    first count has no rate there."""
+    made = {f"{hundred}xx": 0 for hundred in range(2, 6)}
+    for status, count in responses.items():
+        code = str(status) if status in STATUSES else f"{status // 100}xx"
+        made[code] = made.get(code, 0) + count
+    return made

@@ -30,10 +30,10 @@ _PROVIDER = "hearth"
 
 
 class Tracing:
-    """An observer that sends spans to an OTLP/HTTP receiver at `endpoint`, such as http://collector:4318."""
+    """An observer that sends spans to an OTLP/HTTP receiver at `url`, such as http://collector:4318/v1/traces."""
 
-    def __init__(self, endpoint: str) -> None:
-        exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=5)
+    def __init__(self, url: str) -> None:
+        exporter = OTLPSpanExporter(url, timeout=5)
         own = Resource.create({"service.name": "hearth-activator", "service.version": __version__})
         self._provider = TracerProvider(resource=own.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))

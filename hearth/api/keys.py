@@ -23,7 +23,8 @@ MAX_PROBLEMS = 20
 """Lines of one entry that are no keys."""
 MAX_KEY_BYTES = 4096
 """A longer one is no key: it would not fit into a request's head with much else."""
-_LEAST_KEY_BYTES = 8
+MIN_KEY_BYTES = 8
+"""A shorter one is guessed."""
 _MOST = 2**31 - 1
 
 _NAME = re.compile(rb"[A-Za-z0-9]([A-Za-z0-9._@-]{0,61}[A-Za-z0-9])?")
@@ -119,8 +120,8 @@ def _read(words: list[bytes]) -> ApiKey:
         raise _Unreadable("a name that is not at most 63 of A-Z, a-z, 0-9, '.', '_', '@' and '-'")
     if not _VISIBLE.fullmatch(secret):
         raise _Unreadable("a key with characters that no header field can carry; expected printable ASCII")
-    if not _LEAST_KEY_BYTES <= len(secret) <= MAX_KEY_BYTES:
-        raise _Unreadable(f"a key of {len(secret)} bytes; expected {_LEAST_KEY_BYTES} to {MAX_KEY_BYTES}")
+    if not MIN_KEY_BYTES <= len(secret) <= MAX_KEY_BYTES:
+        raise _Unreadable(f"a key of {len(secret)} bytes; expected {MIN_KEY_BYTES} to {MAX_KEY_BYTES}")
     return ApiKey(name.decode(), secret, _limits(words[1:]))
 
 

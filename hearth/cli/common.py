@@ -59,6 +59,17 @@ def _root(
     pass
 
 
+def is_http_url(given: str) -> bool:
+    """Whether it names a host to speak HTTP with."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(given)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def refuse(*messages: str) -> NoReturn:
     """Say what is wrong, a line each, and exit with 2."""
     for message in messages:

@@ -109,11 +109,14 @@ def up(
     accelerator: Accelerators = None,
     accelerator_price: AcceleratorPrice = None,
     mount: MountOptions = None,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Roles and KEDA show each other certificates, as they do in a cluster.")
+    ] = False,
 ) -> None:
     """Run LLMServices on this machine, without Kubernetes: the same activator, scaler, controller and rules."""
     from hearth.local.view import show
 
-    given = LocalOptions(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, mount)
+    given = LocalOptions(file, runtimes, vendor, host, port, engine, sim, assign, hpa_sync_seconds, mount, tls)
     _run_local(given, show, accelerator, accelerator_price)
 
 
@@ -149,6 +152,7 @@ class LocalOptions(NamedTuple):
     assign: list[str] | None
     hpa_sync_seconds: float
     mount: list[str] | None = None
+    tls: bool = False
 
 
 def _run_local(
@@ -184,7 +188,7 @@ def _run_local(
         engines = EngineOptions(given.engine.value, sim_arguments, volumes=volumes)
         config = UpConfig(
             *(services, known, Path(folder), given.host, given.port),
-            *(engines, given.hpa_sync_seconds, devices, accelerator_price),
+            *(engines, given.hpa_sync_seconds, devices, accelerator_price, given.tls),
         )
         try:
             done = asyncio.run(run(config))

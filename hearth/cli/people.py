@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hearth.cli.common import Kubeconfig, TableOutput, app, print_data, refuse
+from hearth.cli.common import Kubeconfig, TableOutput, app, is_http_url, print_data, refuse
 from hearth.cli.terminal import told
 
 if TYPE_CHECKING:
@@ -191,6 +191,8 @@ def chat(
     from hearth.commands.chat import ChatFailed, Conversation, show
     from hearth.commands.console import PipedConsole
 
+    if not is_http_url(url):
+        refuse(f"--url: found {url!r}; expected a URL such as http://127.0.0.1:8080")
     conversation = Conversation(url.rstrip("/").removesuffix("/v1"), model, key)
     out, err = PipedConsole(), PipedConsole(stderr=True)
     # A held request is silent for a heartbeat's time at most; the largest interval that can be set is a minute.

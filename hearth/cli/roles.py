@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hearth.cli.common import AcceleratorPrice, app, refuse
+from hearth.cli.common import AcceleratorPrice, app, is_http_url, refuse
+from hearth.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -23,11 +24,24 @@ class LogFormatChoice(enum.StrEnum):
     text = "text"
 
 
+class TlsMode(enum.StrEnum):
+    controller = "controller"
+    cert_manager = "certManager"
+    off = "off"
+
+
 LogFormat = Annotated[LogFormatChoice, typer.Option("--log-format", help="auto: text on a terminal, else JSON.")]
 LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
 Namespaces = Annotated[
     list[str] | None,
     typer.Option("--namespace", help="Namespace of LLMServices. Repeat for more.  [default: all namespaces]"),
+]
+Tls = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with tls.crt, tls.key and ca.crt, read again when they change: activators, scalers and KEDA speak "
+        "mutual TLS.  [default: plain text]"
+    ),
 ]
 OperationsListen = Annotated[str, typer.Option(help="host:port of /metrics, /healthz and /readyz.")]
 
@@ -35,7 +49,10 @@ OperationsListen = Annotated[str, typer.Option(help="host:port of /metrics, /hea
 @app.command()
 def activator(
     listen: Annotated[
-        str, typer.Option(help="host:port for clients; [::] is every address, of IPv4 too.")
+        str,
+        typer.Option(
+            help="host:port for clients; [::] is every address, of IPv4 too; off: with --clients-tls, TLS alone."
+        ),
     ] = "[::]:8080",
     demand_listen: Annotated[str, typer.Option(help="host:port for scalers.")] = "[::]:9091",
     operations_listen: OperationsListen = "[::]:8081",
@@ -72,6 +89,18 @@ def activator(
             help="Cold starts that the requests of one client's address may ask for in an hour.  [default: no limit]",
         ),
     ] = None,
+    tls: Tls = None,
+    scaler_name: Annotated[
+        str, typer.Option(help="With --tls: the name that a scaler's certificate must have.")
+    ] = SCALER_NAME,
+    clients_tls: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with tls.crt and tls.key, read again when they change: serve clients over TLS too.  "
+            "[default: plain text alone]"
+        ),
+    ] = None,
+    https_listen: Annotated[str, typer.Option(help="With --clients-tls: host:port for clients.")] = "[::]:8443",
     access_log: Annotated[bool, typer.Option("--access-log", help="A line of log for each request.")] = False,
     otlp_endpoint: Annotated[
         str | None,
@@ -86,7 +115,8 @@ def activator(
     from hearth.activator.server import ActivatorConfig, run_activator
     from hearth.http1.limits import Limits
 
-    if otlp_endpoint is not None:
+    traces_url = _traces_url(otlp_endpoint)
+    if traces_url is not None:
         try:
             import opentelemetry.exporter.otlp.proto.http  # noqa: F401
         except ImportError:
@@ -97,12 +127,16 @@ def activator(
         buffer_bytes=buffer_bytes,
         origins=tuple(cors_origin or ()),
         access_log=access_log,
-        otlp_endpoint=otlp_endpoint,
+        traces_url=traces_url,
         drain_delay_seconds=drain_delay_seconds,
         grace_seconds=grace_seconds,
         namespaces=tuple(dict.fromkeys(namespace or ())),
         keys=_key_source("--api-keys", api_keys),
         cold_starts_per_address=cold_starts_per_address,
+        tls=tls,
+        scaler_name=scaler_name,
+        clients_tls=clients_tls,
+        https_listen=https_listen,
     )
     _run_role(run_activator(config), log_format, log_level)
 
@@ -124,6 +158,15 @@ def scaler(
             "long is gone.",
         ),
     ] = 150.0,
+    tls: Tls = None,
+    keda_name: Annotated[str, typer.Option(help="With --tls: the name that KEDA's certificate must have.")] = KEDA_NAME,
+    activator_name: Annotated[
+        str | None,
+        typer.Option(
+            help="With --tls: the name that an activator's certificate must have.  [default: that of "
+            f"--activator-service, or {ACTIVATOR_NAME}]"
+        ),
+    ] = None,
     operations_listen: OperationsListen = "[::]:8081",
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig.  [default: the pod's service account]")] = None,
     log_format: LogFormat = LogFormatChoice.auto,
@@ -142,6 +185,9 @@ def scaler(
     config = ScalerConfig(
         *(listen, operations_listen, tuple(activator or ()), identity, service, kubeconfig),
         activator_grace_seconds=activator_grace_seconds,
+        tls=tls,
+        keda_name=keda_name,
+        activator_name=activator_name or (f"{service[1]}.{service[0]}.svc" if service else ACTIVATOR_NAME),
     )
     _run_role(run_scaler(config), log_format, log_level)
 
@@ -174,6 +220,28 @@ def controller(
     activator_account: Annotated[
         str, typer.Option(help="NAMESPACE/NAME of the activators' ServiceAccount.")
     ] = "hearth-system/hearth-activator",
+    tls: Annotated[
+        TlsMode,
+        typer.Option(
+            help="Who makes the certificates of scalers, activators and KEDA: the controller, or cert-manager (by "
+            "deploy/cert-manager). off: they speak plain text, as where a mesh encrypts."
+        ),
+    ] = TlsMode.off,
+    activator_certificate: Annotated[
+        str, typer.Option(help="With --tls: NAMESPACE/NAME of the Secret of the activators' certificate.")
+    ] = "hearth-system/hearth-activator-tls",
+    scaler_certificate: Annotated[
+        str, typer.Option(help="With --tls: NAMESPACE/NAME of the Secret of the scalers' certificate.")
+    ] = "hearth-system/hearth-scaler-tls",
+    keda_certificate: Annotated[
+        str, typer.Option(help="With --tls: NAMESPACE/NAME of the Secret of KEDA's, in KEDA's own namespace.")
+    ] = "keda/hearth-keda-tls",
+    certificate_hours: Annotated[
+        float, typer.Option(min=0.001, help="With --tls=controller: how long a certificate is valid.")
+    ] = 90 * 24.0,
+    authority_hours: Annotated[
+        float, typer.Option(min=0.001, help="With --tls=controller: how long their authority is valid.")
+    ] = 5 * 365 * 24.0,
     engine_client: Annotated[
         list[str] | None,
         typer.Option(
@@ -193,6 +261,7 @@ def controller(
     import uuid
 
     from hearth.api.keys import DEFAULT_KEYS_SECRET
+    from hearth.controller.issuing import Issuing, Place, hosts, lives
     from hearth.controller.keys import KeyAccess
     from hearth.controller.server import ControllerConfig, run_controller
     from hearth.kube.clusterdomain import cluster_domain as found
@@ -201,13 +270,29 @@ def controller(
     held = _namespaced("--lease", lease)
     identity = identity or f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     domain = cluster_domain or found()
+    written = scaler_address, activator_host
     scaler_address, activator_host = in_domain(scaler_address, domain), in_domain(activator_host, domain)
+    places = [
+        Place(*(_namespaced(option, given) or ("", "")))
+        for option, given in (
+            ("--activator-certificate", activator_certificate),
+            ("--scaler-certificate", scaler_certificate),
+            ("--keda-certificate", keda_certificate),
+        )
+    ]
     config = ControllerConfig(
         *(kubeconfig, scaler_address, activator_host, operations_listen, held, identity, accelerator_price),
         namespaces=tuple(dict.fromkeys(namespace or ())),
         key_access=KeyAccess(
             _namespaced("--activator-account", activator_account) or ("", ""),
             tuple(dict.fromkeys(api_key_secret or (DEFAULT_KEYS_SECRET,))),
+        ),
+        issuing=Issuing(
+            tls.value,
+            *(places[0], places[1], places[2]),
+            activator_names=hosts(written[1], activator_host, ACTIVATOR_NAME),
+            scaler_names=hosts(written[0].rpartition(":")[0], scaler_address.rpartition(":")[0], SCALER_NAME),
+            lives=lives(certificate_hours, authority_hours),
         ),
         engine_clients=tuple(dict.fromkeys(_engine_client(each) for each in engine_client or ())),
     )
@@ -222,6 +307,21 @@ def _namespaced(option: str, given: str | None) -> tuple[str, str] | None:
     if not (namespace and name):
         refuse(f"{option}: found {given!r}; expected NAMESPACE/NAME")
     return namespace, name
+
+
+def _traces_url(endpoint: str | None) -> str | None:
+    """Where spans are sent. A variable of their own is taken as it is, and counts more than that of all signals:
+    https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp"""
+    variable = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    if own := os.environ.get(variable):
+        name, given, url = variable, own, own
+    elif endpoint:
+        name, given, url = "--otlp-endpoint", endpoint, f"{endpoint.rstrip('/')}/v1/traces"
+    else:
+        return None
+    if not is_http_url(url):
+        refuse(f"{name}: found {given!r}; expected a URL such as http://collector:4318")
+    return url
 
 
 def _engine_client(given: str) -> "EngineClient":

@@ -8,6 +8,7 @@ from typing import Any
 from hearth.api.manifest import ManifestError, read_runtime
 from hearth.api.reasons import troubles
 from hearth.commands.access import listed
+from hearth.commands.certificates import certificates
 from hearth.commands.check import Check
 from hearth.devices import claimed_resources, extended_resources, is_ready
 from hearth.emulators.version import UNCOUNTED, is_local
@@ -60,7 +61,7 @@ async def examine(kube: KubeClient) -> list[Check]:
         return await _local(kube)
     made = [_kubernetes(version)]
     checks: list[Callable[[KubeClient], Coroutine[Any, Any, list[Check]]]] = [
-        *(_keda, _external_metrics, _crds, _roles, _scalers, rights, _accelerators, _services),
+        *(_keda, _external_metrics, _crds, _roles, _scalers, _certificates, rights, _accelerators, _services),
     ]
     for check in checks:
         try:
@@ -197,6 +198,11 @@ async def _scalers(kube: KubeClient) -> list[Check]:
         found = "does not hear an activator" if blind else "hears the activators"
         made.append(Check(f"scaler {name}", not blind, found, "docs/runbooks/HearthDemandBlind.md"))
     return made
+
+
+async def _certificates(kube: KubeClient) -> list[Check]:
+    controllers = await listed(kube, DEPLOYMENT.everywhere, _selector("controller"))
+    return [check for controller in controllers for check in await certificates(kube, controller)]
 
 
 async def rights(kube: KubeClient) -> list[Check]:

@@ -20,14 +20,24 @@ class KedaLease:
 
     def __init__(self) -> None:
         self._renewed: dict[ObjectKey, tuple[str, float]] = {}
+        self._looked = self._at_work = False
 
     def see(self, leases: Iterable[KubeObject], now: float) -> None:
         """These are the Leases of KEDA's operators; `now` is a monotonic clock's, in seconds."""
+        self._looked = True
         found = {key_of(lease): text(lease, "spec", "renewTime") for lease in leases}
+        self._at_work = self._at_work or any(
+            before[0] != found.get(key, before[0]) for key, before in self._renewed.items()
+        )
         self._renewed = {
             key: before if (before := self._renewed.get(key)) is not None and before[0] == renewed else (renewed, now)
             for key, renewed in found.items()
         }
+
+    def known(self, now: float) -> bool:
+        """Whether it was seen to renew, or to be silent for long enough, or to have no Lease: who has just begun to
+        look can't tell an operator that has ended from one that renews in a moment."""
+        return self._looked and (self._at_work or not self._renewed or self.away(now) is not None)
 
     def away(self, now: float) -> str | None:
         """Why nothing starts or stops, in words; None where some operator is at work, or none has a Lease."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hearth.api.key import ServiceKey
-from hearth.api.keys import DEFAULT_KEYS_ENTRY, DEFAULT_KEYS_SECRET, read_value
+from hearth.api.keys import DEFAULT_KEYS_ENTRY, DEFAULT_KEYS_SECRET, MIN_KEY_BYTES, read_value
 from hearth.api.labels import MANAGED_BY
 from hearth.api.reasons import ReasonName, place
 from hearth.controller.verdict import Verdict
@@ -154,7 +154,7 @@ def keys_verdict(
         return _closed(
             "KeysNotFound",
             f"{where} is not there, so that no request is let in: kubectl create secret generic {use.secret} "
-            f"-n {namespace} --from-file={use.entry}=FILE, with one key a line",
+            f"-n {namespace} --from-file={use.entry}=FILE, with one key a line, of {MIN_KEY_BYTES} bytes or more",
         )
     entries = mapping(found, "entries")
     if use.entry not in entries:

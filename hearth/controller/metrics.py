@@ -26,22 +26,23 @@ LEADER = Metric(
 KEDA = Metric(
     "gauge",
     "hearth_controller_keda_running",
-    "1 while KEDA's operator renews its Lease, or has none, 0 while it does not; told by the controller that works.",
+    "1 while KEDA's operator renews its Lease, or has none, 0 while it does not; told by the controller that works, "
+    "once it knows.",
 )
 
 METRICS = [RECONCILE, ERRORS, QUEUE, LEADER, KEDA]
 
 
 class ControllerMetrics:
-    """`queue_length`, `leading` and `keda_running` are read when Prometheus asks; `errors` is counted up by who sees
-    one."""
+    """`queue_length`, `leading` and `keda_running` are read when Prometheus asks, the last is None while it is not
+    known; `errors` is counted up by who sees one."""
 
     def __init__(
         self,
         registry: CollectorRegistry,
         queue_length: Callable[[], int],
         leading: Callable[[], bool],
-        keda_running: Callable[[], bool],
+        keda_running: Callable[[], bool | None],
     ) -> None:
         self.reconcile = RECONCILE.histogram(registry)
         self.errors = 0
@@ -54,4 +55,5 @@ class ControllerMetrics:
         yield ERRORS.of([((), self.errors)])
         yield QUEUE.of([((), self._queue_length())])
         yield LEADER.of([((), self._leading())])
-        yield KEDA.of([((), self._keda_running())] if self._leading() else [])
+        running = self._keda_running() if self._leading() else None
+        yield KEDA.of([] if running is None else [((), running)])

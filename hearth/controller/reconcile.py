@@ -116,8 +116,9 @@ class KedaMissing(Exception):
 
 class Reconciler:
     """`services`, `belongings`, `scalers`, `runtimes` and `facts` say what the informers know now; `identity` is this
-    process' name in Events; `fleet` is told what each service is like; `keda_away` says why KEDA does nothing; `keys`
-    lets activators read API keys, and says what is wrong with them; `now` is the clock's time."""
+    process' name in Events; `fleet` is told what each service is like; `keda_away` says why KEDA does nothing, once
+    that is `keda_known`; `keys` lets activators read API keys, and says what is wrong with them; `now` is the clock's
+    time."""
 
     def __init__(
         self,
@@ -131,6 +132,7 @@ class Reconciler:
         fleet: Fleet,
         keda_away: Callable[[], str | None] = lambda: None,
         keys: Keys | None = None,
+        keda_known: Callable[[], bool] = lambda: True,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._kube = kube
@@ -143,6 +145,7 @@ class Reconciler:
         self._fleet = fleet
         self._keda_away = keda_away
         self._keys = keys
+        self._keda_known = keda_known
         self._now = now
         self._nudged: dict[ServiceKey, float] = {}
         self._settled: dict[ServiceKey, tuple[str, tuple[KubeObject, ...], list[Mark]]] = {}
@@ -409,11 +412,18 @@ class Reconciler:
             [pod for pod in pods if is_replica_of(pod, key.name, uid_of(deployment))],
             placed=len(placed),
             others=tuple(self._scalers.others(key, uid_of(scaled))),
-            keda_away=self._keda_away(),
+            keda_away=self._why_keda_is_away(ObjectKey(*key)),
             prewarm=max(jobs, key=lambda job: text(job, "metadata", "creationTimestamp"), default=None),
             prewarm_pods=[pod for pod in pods if any(is_owned(pod, uid_of(job)) for job in jobs)],
             now=self._now(),
         )
+
+    def _why_keda_is_away(self, key: ObjectKey) -> str | None:
+        """Until we know, what the controller before us has said is believed: ours is no news of KEDA."""
+        if self._keda_known():
+            return self._keda_away()
+        said = condition(self._services.get(key), "ScaledObjectReady")
+        return text(said, "message") if text(said, "reason") == "KedaNotRunning" else None
 
     async def _observe(self, key: ServiceKey) -> World:
         """What the informers know, and of a service that has replicas what must be asked for."""

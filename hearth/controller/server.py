@@ -16,6 +16,8 @@ from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL, POD_SELECTOR
 from hearth.backoff import backoff
 from hearth.controller.belongings import Belongings
+from hearth.controller.certificates import Certificates
+from hearth.controller.issuing import PLAIN_SCALER_PORT, Issuing, about_alone, only_plain, service_of
 from hearth.controller.kedalease import LEASE_NAME, KedaLease
 from hearth.controller.keyaccess import KINDS, Keys
 from hearth.controller.keys import ACCESS, KeyAccess, KeyUsers, counted
@@ -33,6 +35,7 @@ from hearth.kube.errors import KubeError
 from hearth.kube.informer import Informer, OnChange
 from hearth.kube.kinds import (
     DEVICE_CLASS,
+    ENDPOINT_SLICE,
     HPA,
     INFERENCE_RUNTIME,
     LEASE,
@@ -50,6 +53,7 @@ from hearth.kube.objects import KubeObject, ObjectKey, labels_of, mapping, name_
 from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
 from hearth.metrics import role_registry
+from hearth.names import KEDA_AUTHENTICATION
 from hearth.operations import operations_server
 from hearth.process import announce, run_until, stop_signal
 
@@ -68,7 +72,8 @@ class ControllerConfig:
     rendered. `operations_listen` (host:port) is where probes and Prometheus ask. With a `lease` (namespace, name),
     only its holder works; `identity` is this process' name on it. `accelerator_price` is that of an hour. LLMServices
     of `namespaces` are looked after, of all where there are none. `key_access`: who may read which Secrets of API keys.
-    `engine_clients` may reach engines; without one, everybody may.
+    `engine_clients` may reach engines; without one, everybody may. `issuing`: which certificates there are, and who
+    makes them.
     """
 
     kubeconfig: Path | None
@@ -80,6 +85,7 @@ class ControllerConfig:
     accelerator_price: float | None = None
     namespaces: tuple[str, ...] = ()
     key_access: KeyAccess = field(default_factory=lambda: KeyAccess(("hearth-system", "hearth-activator")))
+    issuing: Issuing = field(default_factory=Issuing)
     engine_clients: tuple[EngineClient, ...] = ()
 
 
@@ -91,6 +97,7 @@ class Controller:
         self._config = config
         self._keda = KedaLease()
         self._keda_away: str | None = None
+        self._keda_known = False
         self.queue: WorkQueue[ServiceKey] = WorkQueue()
         services = self._informers(LLMSERVICE, self._service_changed)
         self._services = ChainMap(*(informer.objects for informer in services))
@@ -126,9 +133,14 @@ class Controller:
             ChainMap(*(informer.objects for informer in secrets)),
             lambda: all(informer.synced.is_set() for informer in secrets),
         )
+        self._certificates, certificates, self._scalers_seen = self._issuing(config.issuing, registry)
+        self._scaler_slices = ChainMap(*(informer.objects for informer in self._scalers_seen))
         self._fleet = Fleet(time.monotonic, config.accelerator_price).register(registry)
         self._metrics = ControllerMetrics(
-            registry, lambda: len(self.queue), lambda: self._watching, lambda: self._keda_away is None
+            registry,
+            lambda: len(self.queue),
+            lambda: self._watching,
+            lambda: self._keda_away is None if self._keda_known else None,
         )
         self._reconciler = Reconciler(
             kube,
@@ -141,13 +153,40 @@ class Controller:
             self._fleet,
             lambda: self._keda_away,
             self._keys,
+            lambda: self._keda_known,
         )
 
         # Without KEDA its ScaledObjects can't be watched; that is said in conditions and not waited for. Nor are HPAs,
         # nor what an account that an earlier version's manifests gave its rights may not see.
         self._needed = (*services, self._runtimes, self._nodes, *children)
-        self._informed = (*self._needed, *scaled, *policies, *hpas, *chain(*rights), *secrets)
+        told = (*certificates, *self._scalers_seen)
+        self._informed = (*self._needed, *scaled, *policies, *hpas, *chain(*rights), *secrets, *told)
         self._watching = False
+
+    def _issuing(
+        self, issuing: Issuing, registry: CollectorRegistry
+    ) -> tuple[Certificates | None, list[Informer], list[Informer]]:
+        """What makes certificates, what tells of changed ones, and of scalers that are there; nothing in plain text."""
+        if issuing.mode == "off":
+            return None, [], []
+        made = Certificates(self._kube, issuing, self._scaler_changes).register(registry)
+
+        def told(path: str, name: str) -> Informer:  # that one has changed is all that is kept of it here
+            named = f"metadata.name={name}"
+            return Informer(self._kube, path, lambda key, item: made.changed(), "", named, about_alone)
+
+        places = {issuing.keda, issuing.made_for_keda}
+        if issuing.mode == "controller":
+            places |= {issuing.authority, *(place for place, _ in issuing.wanted.values())}
+        secrets = [told(SECRET.within(place.namespace), place.name) for place in sorted(places)]
+        service = service_of(self._config.scaler_address)
+        selector = f"kubernetes.io/service-name={service.name}" if service is not None else ""
+        slices = (
+            [Informer(self._kube, ENDPOINT_SLICE.within(service.namespace), self._scaler_slice_changed, selector)]
+            if service is not None
+            else []
+        )
+        return made, secrets, slices
 
     def _informers(
         self,
@@ -177,6 +216,9 @@ class Controller:
             for informer in self._needed:
                 await informer.synced.wait()
             await self._know_devices()
+            if self._certificates is not None:
+                group.create_task(self._certificates.run())
+                await self._know_scalers(self._certificates)
             group.create_task(self.runtimes.run())
             log.info("controller watching", extra=fields(services=len(self._services)))
             group.create_task(self._watch_keda())
@@ -225,6 +267,17 @@ class Controller:
         except TimeoutError:
             log.warning("no DeviceClasses and ResourceSlices", extra=fields(seconds=DEVICES_SECONDS))
 
+    async def _know_scalers(self, certificates: Certificates) -> None:
+        """KEDA is told the way to the scaler once it is known how those that are there speak; what nobody lets us see
+        is not waited for."""
+        try:
+            async with asyncio.timeout(DEVICES_SECONDS):
+                await certificates.looked.wait()
+                for informer in self._scalers_seen:
+                    await informer.synced.wait()
+        except TimeoutError:
+            log.warning("no scalers are seen", extra=fields(seconds=DEVICES_SECONDS))
+
     async def _watch_keda(self) -> None:
         """Look at KEDA's Lease; where it is away, or is back, every LLMService has another status."""
         clock = asyncio.get_running_loop().time
@@ -235,13 +288,14 @@ class Controller:
                         LEASE.everywhere, field_selector=f"metadata.name={LEASE_NAME}"
                     )
                     self._keda.see(found.items, clock())
-                    away = self._keda.away(clock())
+                    away, known = self._keda.away(clock()), self._keda.known(clock())
                 except KubeError as error:
                     log.debug("KEDA's Lease can't be read", extra=fields(reason=str(error)))
-                    away = None
-                if (away is None) is not (self._keda_away is None):
-                    log.warning("KEDA is away" if away else "KEDA is back", extra=fields(reason=away))
-                    self._keda_away = away
+                    away, known = None, self._keda_known
+                if ((away is None), known) != ((self._keda_away is None), self._keda_known):
+                    if (away is None) is not (self._keda_away is None):
+                        log.warning("KEDA is away" if away else "KEDA is back", extra=fields(reason=away))
+                    self._keda_away, self._keda_known = away, known
                     self._look_at_all()
             await asyncio.sleep(KEDA_SECONDS)
 
@@ -258,14 +312,35 @@ class Controller:
         claimed = claimed_resources(self._classes.objects.values(), list(self._slices.objects.values()), names)
         plugged = extended_resources(nodes)
         there = frozenset(name for counts in (plugged, claimed) for name, count in counts.items() if count > 0)
+        address, authentication, certificate = self._scaler()
         return ClusterFacts(
             self._config.activator_host,
-            self._config.scaler_address,
+            address,
             there or None,
             frozenset({*plugged, *claimed}) - there,
             tuple(labels_of(node) for node in ready),
             self._config.engine_clients,
+            authentication,
+            certificate,
         )
+
+    def _scaler(self) -> tuple[str, str, str]:
+        """Where KEDA reaches the scaler, and by which authentication and certificate."""
+        address = self._config.scaler_address
+        if self._certificates is None or only_plain(self._scaler_slices.values()):
+            # Scalers of before an upgrade go on being asked until one of those after it is ready.
+            plain = self._certificates is not None
+            return (f"{address.rpartition(':')[0]}:{PLAIN_SCALER_PORT}" if plain else address), "", ""
+        return address, KEDA_AUTHENTICATION, self._certificates.shown
+
+    def _scaler_slice_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
+        if self._facts is not None and self._scaler()[0] != self._facts.scaler_address:
+            self._scaler_changes()
+
+    def _scaler_changes(self) -> None:
+        """KEDA is to reach it otherwise, or with another certificate."""
+        self._facts = None
+        self._look_at_all()
 
     def _service_changed(self, key: ObjectKey, item: KubeObject | None) -> None:
         self._users.put(ServiceKey(*key), item)

@@ -21,6 +21,8 @@ class ClusterFacts:
     every vendor counts as present. `exhausted` are those that nodes name and have none of now; `node_labels` are the
     labels of each node. `activator_host` and `scaler_address` (host:port) are where Hearth's own roles are reached
     from any namespace. `engine_clients` may reach engines; where there are none, everybody may.
+    `scaler_authentication` is the ClusterTriggerAuthentication by which KEDA has a certificate for the scaler, "" where
+    they speak plain text; `scaler_certificate` differs where that certificate does.
     """
 
     activator_host: str = "hearth-activator.hearth-system.svc.cluster.local"
@@ -29,3 +31,5 @@ class ClusterFacts:
     exhausted: frozenset[str] = frozenset()
     node_labels: tuple[Mapping[str, str], ...] = ()
     engine_clients: tuple[EngineClient, ...] = ()
+    scaler_authentication: str = ""
+    scaler_certificate: str = ""

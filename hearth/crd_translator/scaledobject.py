@@ -29,6 +29,12 @@ def render_scaled_object(service: LLMService, facts: ClusterFacts) -> dict[str, 
             },
         }
     ]
+    if facts.scaler_authentication:
+        triggers[0]["authenticationRef"] = {"kind": "ClusterTriggerAuthentication", "name": facts.scaler_authentication}
+    if facts.scaler_certificate:
+        # KEDA reads a certificate when the ScaledObject changes, and then when a question fails, never for its stream
+        # of pushes: it would be lost (kedacore/keda#7906).
+        triggers[0]["metadata"]["certificate"] = facts.scaler_certificate
     for index, schedule in enumerate(scaling.schedules):
         triggers.append(
             {

@@ -93,6 +93,12 @@ KINDS = (
         custom=True,
         unconditional_update=False,
     ),
+    Kind(
+        *("clustertriggerauthentications", "ClusterTriggerAuthentication", KEDA),
+        namespaced=False,
+        custom=True,
+        unconditional_update=False,
+    ),
     Kind("scaledobjects", "ScaledObject", KEDA, custom=True, unconditional_update=False),
 )
 

@@ -1,10 +1,12 @@
 """KEDA's operator and its metrics adapter: each ScaledObject scaled by keda.py, its status, its external metrics.
 
-Replicas are written through the scale subresource of the Deployment, as KEDA and the HPA do. Left out: the HPA as an
-object, pausing in one direction, fallback, and Secrets (KEDA reads those that the engine's environment names).
+Replicas are written through the scale subresource of the Deployment, as KEDA and the HPA do. A trigger's certificate is
+read when its ScaledObject is taken, by a ClusterTriggerAuthentication, from KEDA's own namespace. Left out: the HPA as
+an object, pausing in one direction, fallback, and Secrets that the engine's environment names.
 """
 
 import asyncio
+import base64
 import contextlib
 import logging
 from collections.abc import Callable
@@ -13,6 +15,8 @@ from typing import Any
 
 import grpc
 
+from hearth.certificates import Pair, ends
+from hearth.credentials import Held
 from hearth.emulators.apiserver import external_metric_value
 from hearth.emulators.autoscaler import NotReproduced
 from hearth.emulators.causes import cause
@@ -23,12 +27,13 @@ from hearth.emulators.selectors import Predicate
 from hearth.emulators.store import Event, ObjectStore, timestamp
 from hearth.emulators.writes import Target, WriteOptions, Writes
 from hearth.logs import fields
+from hearth.mutualtls import channel_to
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
 
 log = logging.getLogger(__name__)
 
-MANAGER = "keda"
+MANAGER = NAMESPACE = "keda"
 _PAUSED, _PAUSED_REPLICAS = (f"autoscaling.keda.sh/{name}" for name in ("paused", "paused-replicas"))
 _TRUE = ("1", "t", "T", "true", "True", "TRUE")  # Go's strconv.ParseBool
 NAME_LABEL = "scaledobject.keda.sh/name"
@@ -70,7 +75,7 @@ class KedaOperator:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._scalers: dict[Key, EmbeddedKeda] = {}
         self._taken: dict[Key, tuple[int, Pause | None]] = {}
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: dict[tuple[str, Held | None], grpc.aio.Channel] = {}
 
     async def run(self) -> None:
         """Raises what goes wrong in here; a scaler that can't be reached does not."""
@@ -213,9 +218,37 @@ class KedaOperator:
         address = self._resolve(host, int(port))
         if address is None:
             raise LookupError(f"{given}: no endpoints are ready")
-        if address not in self._channels:
-            self._channels[address] = grpc.aio.insecure_channel(address)
-        return self._channels[address]
+        held = self._certificate(trigger)
+        if (address, held) not in self._channels:
+            self._channels[address, held] = channel_to(address, held, host)
+        return self._channels[address, held]
+
+    def certificate(self) -> Held | None:
+        """What the first ClusterTriggerAuthentication that there is leads to; None where that is nothing yet."""
+        with contextlib.suppress(LookupError):
+            for found in self._store.find("clustertriggerauthentications"):
+                return self._read_certificate(found)
+        return None
+
+    def _certificate(self, trigger: dict[str, Any]) -> Held | None:
+        """What a trigger's authenticationRef leads to. Raises LookupError where something of it is not there."""
+        reference = trigger.get("authenticationRef")
+        if reference is None:
+            return None
+        found = self._store.get("clustertriggerauthentications", "", reference["name"])
+        if reference.get("kind") != "ClusterTriggerAuthentication" or found is None:
+            raise LookupError(f"{reference.get('kind')} {reference['name']} is not there")
+        return self._read_certificate(found)
+
+    def _read_certificate(self, found: KubeObject) -> Held:
+        given = {}
+        for target in found["spec"]["secretTargetRef"]:
+            secret = self._store.get("secrets", NAMESPACE, target["name"]) or {}
+            given[target["parameter"]] = base64.b64decode((secret.get("data") or {}).get(target["key"], ""))
+        if not all(given.values()):
+            raise LookupError(f"Secret {NAMESPACE}/{target['name']} is not there, or has nothing in it")
+        pair = Pair(given["tlsClientCert"], given["tlsClientKey"])
+        return Held(pair, given["caCert"], ends(pair.certificate), 0.0)
 
     def _write(self, key: Key, target: Key, replicas: int) -> None:
         with contextlib.suppress(Refusal):  # the Deployment is gone, and what it was scaled by goes next

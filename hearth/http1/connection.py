@@ -35,6 +35,8 @@ _SHORT_HEAD: Final = 8 * 1024
 _PIECE: Final = 16 * 1024  # what is parsed at a time: a head, or chunks of a few bytes, are work for each
 _PIECES: Final = 4  # of one read in one turn of the event loop, where they are chunks
 
+_UNREAD_OVER_TLS: Final = 64 * 1024  # as in plain text; asyncio's own limit over TLS is eight times that
+
 _TOO_MANY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 )
@@ -130,6 +132,7 @@ class Connection(Carrier):
             self._client = str(peer[0]).removeprefix("::ffff:")  # IPv4, on a socket of both families
         if transport.get_extra_info("sslcontext") is not None:
             self._scheme = "https"
+            cast("asyncio.Transport", transport).set_write_buffer_limits(_UNREAD_OVER_TLS)
         self._wait_for("request")
 
     def data_received(self, data: bytes) -> None:
@@ -220,8 +223,9 @@ class Connection(Carrier):
             return
         self._left = 0
         self._pause(False)
-        if self._lingers and transport.can_write_eof():
-            transport.write_eof()
+        if self._lingers:
+            if transport.can_write_eof():  # TLS has no half of a close; the answer's own framing tells its end
+                transport.write_eof()
             self._waited_for = "end"
             self._since = self._loop.time()
             self._look_at(self._since + self._limits.linger_seconds)

@@ -4,6 +4,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,33 @@ class Listed:
     resource_version: str
 
 
+class _Complaints(logging.Filter):
+    """What the loader of kubeconfigs logs as errors while the context lasts: it goes on without what went wrong, such
+    as the credentials of a plugin that could not be run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts: list[str] = []
+        self._logger = logging.getLogger("kubernetes.aio.config.kube_config")
+
+    def __enter__(self) -> "_Complaints":
+        self._logger.addFilter(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._logger.removeFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            self._texts.append(record.getMessage())
+        return record.levelno < logging.ERROR
+
+    def tell(self) -> None:
+        """Raises ConfigException."""
+        if self._texts:
+            raise config.ConfigException(f"kubeconfig, users[].user.exec: {'; '.join(self._texts)}")
+
+
 class KubeClient:
     """Lists, watches, writes. `path` is a collection such as /apis/serving.hearth.dev/v1alpha1/llmservices."""
 
@@ -59,7 +87,9 @@ class KubeClient:
             if kubeconfig is not None:
                 files = [kubeconfig] if isinstance(kubeconfig, Path) else kubeconfig
                 names = os.pathsep.join(map(str, files))
-                await config.load_kube_config(names, context, client_configuration=configuration)  # type: ignore[no-untyped-call]
+                with _Complaints() as complaints:
+                    await config.load_kube_config(names, context, client_configuration=configuration)  # type: ignore[no-untyped-call]
+                complaints.tell()
             else:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         # An empty file, or one of another shape, is met by the loader as whatever it stumbles over.
@@ -145,9 +175,10 @@ class KubeClient:
         query = [("fieldManager", manager)] if manager else []
         return await self._exchange("POST", collection, query, item, "application/json")
 
-    async def replace_object(self, path: str, item: KubeObject) -> KubeObject:
+    async def replace_object(self, path: str, item: KubeObject, manager: str = "") -> KubeObject:
         """Write an object that was read before. Raises Conflict where it has changed since, KubeError."""
-        return await self._exchange("PUT", path, [], item, "application/json")
+        query = [("fieldManager", manager)] if manager else []
+        return await self._exchange("PUT", path, query, item, "application/json")
 
     async def delete_object(
         self, path: str, uid: str, grace_seconds: int | None = None, *, foreground: bool = False

@@ -4,6 +4,7 @@ Whoever writes an object decides what is in it. The readers here take any JSON: 
 shape, they give the empty value, so that a strange object is one that says nothing, and no error.
 """
 
+from base64 import b64decode
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -29,6 +30,17 @@ def mapping(part: object, *path: str) -> KubeObject:
     for name in path:
         part = part.get(name) if isinstance(part, dict) else None
     return part if isinstance(part, dict) else {}
+
+
+def secret_data(found: object) -> dict[str, bytes]:
+    """What a Secret holds, by key; what is no base64 is empty."""
+    made = {}
+    for name, content in mapping(found, "data").items():
+        try:
+            made[name] = b64decode(str(content), validate=True)
+        except ValueError:
+            made[name] = b""
+    return made
 
 
 def mappings(part: object, *path: str) -> list[KubeObject]:

@@ -78,10 +78,15 @@ class LocalCluster:
         """Apply an object as `kubectl apply --server-side` does; its namespace is made. Raises Refusal."""
         kind = self.kinds.of(item)
         namespace = item["metadata"].get("namespace", "") if kind.namespaced else ""
-        if namespace and self.store.get("namespaces", "", namespace) is None:
-            self.store.put("namespaces", _named("v1", "Namespace", namespace), generation=False)
+        if namespace:
+            self.make_namespace(namespace)
         target = Target(kind, namespace, item["metadata"]["name"])
         return self.writes.apply(target, item, WriteOptions(_MANAGER, force=True))
+
+    def make_namespace(self, name: str) -> None:
+        """Make a namespace, where it is not there."""
+        if self.store.get("namespaces", "", name) is None:
+            self.store.put("namespaces", _named("v1", "Namespace", name), generation=False)
 
     def serve(self, name: str, ports: Mapping[str, tuple[int, int]]) -> None:
         """A Service of ours with one endpoint on this machine: {port's name: (the Service's port, where it is)}."""

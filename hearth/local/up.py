@@ -20,14 +20,19 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.key import ServiceKey
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
+from hearth.credentials import CertificateFolder
 from hearth.emulators.keda import HPA_SYNC_SECONDS
 from hearth.emulators.kinds import KubeObject
+from hearth.emulators.scaledobjects import NAMESPACE as KEDA_NAMESPACE
 from hearth.emulators.selectors import label_selector
 from hearth.emulators.store import Event
 from hearth.local.cluster import NAMESPACE, ClusterOptions, LocalCluster, local_cluster
 from hearth.local.engines import EngineOptions
+from hearth.local.mounted import MountedSecrets
 from hearth.local.parts import Announcements, Role, parts
-from hearth.local.rights import rights
+from hearth.local.rights import authentication, rights
+from hearth.mutualtls import Mutual, channel_to
+from hearth.names import ACTIVATOR_NAME, SCALER_NAME
 from hearth.process import collect_rarely
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
@@ -44,6 +49,12 @@ _SERVICES = {
     "activator": (("http", 80, "http"), ("demand", 9091, "demand")),
     "scaler": (("grpc", 9090, "grpc"),),
 }
+_SECURE_SERVICES = {
+    "activator": (("http", 80, "http"), ("demand-tls", 9443, "demand")),
+    "scaler": (("grpc-tls", 9443, "grpc"),),
+}
+_MOUNTED = ("activator", "scaler")
+"""Roles that have a certificate mounted, of a Secret hearth-ROLE-tls."""
 
 
 class StartFailed(Exception):
@@ -52,7 +63,8 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UpConfig:
-    """What to run. `devices` are the extended resources of this machine's Node."""
+    """What to run. `devices` are the extended resources of this machine's Node. With `tls` the roles and KEDA show each
+    other certificates."""
 
     services: Sequence[LLMService]
     runtimes: Sequence[InferenceRuntime]
@@ -63,6 +75,7 @@ class UpConfig:
     hpa_sync_seconds: float = HPA_SYNC_SECONDS
     devices: dict[str, int] = field(default_factory=dict)
     accelerator_price: float | None = None
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +180,15 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
     Raises OSError where the port is taken, Refusal where an object can't be applied, StartFailed, PartDied.
     """
     async with _running(config, ROLES) as hearth, parts() as start:
-        await _heard(hearth.scaler_address)  # a scaler that is still blind has no answer, and there is nothing to say
+        await _heard(hearth)  # a scaler that is still blind has no answer, and there is nothing to say
         start("KEDA", hearth.cluster.keda.run())
-        listener = DemandListener(hearth.picture, Pulses(), "hearth-up", clock=asyncio.get_running_loop().time)
+        clock = asyncio.get_running_loop().time
+        mutual = None
+        if config.tls:
+            folder = CertificateFolder(_mounted(config, "scaler"), verifies=True)
+            mutual = Mutual(folder, ACTIVATOR_NAME)
+            start("the view's certificate", folder.run())
+        listener = DemandListener(hearth.picture, Pulses(), "hearth-up", clock, mutual)
         listener.list_activators({hearth.roles["activator"].address("demand"): "ready"})
         start("the view of the demand", listener.run())
         try:
@@ -183,9 +202,13 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
         yield hearth
 
 
-async def _heard(scaler: str) -> None:
+async def _heard(hearth: LocalHearth) -> None:
     """Wait until a scaler hears the activator: it tells by its answers alone."""
-    async with grpc.aio.insecure_channel(scaler) as channel, asyncio.timeout(START_SECONDS):
+    held = None
+    if hearth.config.tls:
+        await hearth.until(lambda: hearth.cluster.keda.certificate() is not None, START_SECONDS)
+        held = hearth.cluster.keda.certificate()
+    async with channel_to(hearth.scaler_address, held, SCALER_NAME) as channel, asyncio.timeout(START_SECONDS):
         ref = pb.ScaledObjectRef(name="nobody", namespace="nowhere", scalerMetadata={"target": "1"})
         while True:
             try:
@@ -216,6 +239,11 @@ async def _running(config: UpConfig, roles: Sequence[str]) -> AsyncIterator[Loca
     async with local_cluster(options) as cluster, parts() as start:
         hearth = LocalHearth(config, cluster, roles)
         async with Announcements.at(config.folder / "announced", hearth.roles) as announced:
+            if config.tls:
+                cluster.make_namespace(KEDA_NAMESPACE)
+                cluster.apply(authentication())
+                folders = {f"hearth-{role}-tls": _mounted(config, role) for role in _MOUNTED}
+                start("what mounts certificates", MountedSecrets(cluster.store, NAMESPACE, folders).run())
             for role in hearth.roles.values():
                 start(role.name, role.run(config.folder / "announced"))
             cluster.run(start)
@@ -228,7 +256,7 @@ async def _running(config: UpConfig, roles: Sequence[str]) -> AsyncIterator[Loca
                 late = next(role for role in hearth.roles.values() if not role.ports)
                 words = f"{late.name} did not start; the end of {late.log_file}:\n{late.tail()}"
                 raise StartFailed(words) from None
-            for name, ports in _SERVICES.items():
+            for name, ports in (_SECURE_SERVICES if config.tls else _SERVICES).items():
                 places = hearth.roles[name].ports
                 cluster.serve(f"hearth-{name}", {port: (number, places[called]) for port, number, called in ports})
             yield hearth
@@ -236,17 +264,25 @@ async def _running(config: UpConfig, roles: Sequence[str]) -> AsyncIterator[Loca
 
 def _arguments(role: str, config: UpConfig, cluster: LocalCluster) -> list[str]:
     """What deploy/ gives a role, with ports of its own choice on this machine alone."""
+    tls = ["--tls", str(_mounted(config, role))] if config.tls else []
     common = ["--kubeconfig", str(cluster.kubeconfig(role)), "--operations-listen", "127.0.0.1:0"]
     match role:
         case "activator":
             listen = ["--listen", f"{config.host}:{config.port}", "--demand-listen", "127.0.0.1:0"]
-            return [*common, *listen, "--grace-seconds", "2"]
+            return [*common, *listen, "--grace-seconds", "2", *tls]
         case "scaler":
-            return [*common, "--listen", "127.0.0.1:0", "--activator-service", f"{NAMESPACE}/hearth-activator"]
+            return [*common, "--listen", "127.0.0.1:0", "--activator-service", f"{NAMESPACE}/hearth-activator", *tls]
         case _:
             # No Lease: there is one, and a machine that slept, or is busy, must not end it for a Lease that ran out.
             price = [] if config.accelerator_price is None else ["--accelerator-price", str(config.accelerator_price)]
-            return [*common, *price, "--engine-client", f"{NAMESPACE}/hearth-activator"]
+            clients = ["--engine-client", f"{NAMESPACE}/hearth-activator"]
+            secure = ["--tls", "controller", "--scaler-address", f"{SCALER_NAME}:9443"] if config.tls else []
+            return [*common, *price, *clients, *secure]
+
+
+def _mounted(config: UpConfig, role: str) -> Path:
+    """Where a role's certificate is."""
+    return config.folder / f"{role}-tls"
 
 
 def _settled(item: KubeObject) -> bool:

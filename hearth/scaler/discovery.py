@@ -1,34 +1,46 @@
 """Which activators there are: the EndpointSlices of their Service. Pure, but for the informer that feeds it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from hearth.kube.endpoints import Endpoint, Listing, endpoints, listed
 from hearth.kube.objects import KubeObject, ObjectKey
 
-PORT_NAME = "demand"
+PLAIN_PORT, TLS_PORT = "demand", "demand-tls"
+"""Names of the activators' ports: which of them a pod has says how it is spoken to. The API server says it, so that
+nobody on the network can talk a scaler into plain text."""
 
 
 class ActivatorDirectory:
     """Takes slices as they are now and tells `on_list` the complete list of activators, host:port of each and how it
-    is listed, whenever it changed.
+    is listed, and which of them speak plain text, whenever it changed.
+
+    With `tls`, an activator is asked at its TLS port; one that has none, as before an upgrade, in plain text.
     """
 
-    def __init__(self, on_list: Callable[[Mapping[str, Listing]], None]) -> None:
+    def __init__(self, on_list: Callable[[Mapping[str, Listing], Collection[str]], None], *, tls: bool = False) -> None:
         self._on_list = on_list
+        self._tls = tls
         self._slices: dict[ObjectKey, tuple[Endpoint, ...]] = {}
-        self._listed: Mapping[str, Listing] | None = None
+        self._plain: dict[ObjectKey, tuple[Endpoint, ...]] = {}
+        self._listed: tuple[Mapping[str, Listing], Collection[str]] | None = None
 
     def put_slice(self, key: ObjectKey, item: KubeObject | None) -> None:
         """Take an EndpointSlice as it is now; None: it is gone."""
         self._slices.pop(key, None)
+        self._plain.pop(key, None)
         if item is not None:
-            self._slices[key] = endpoints(item, PORT_NAME)
+            secure = endpoints(item, TLS_PORT) if self._tls else ()
+            if secure:
+                self._slices[key] = secure
+            else:
+                self._slices[key] = self._plain[key] = endpoints(item, PLAIN_PORT)
         if self._listed is not None:
             self.publish()
 
     def publish(self) -> None:
         """Tell the list as it is; first of all, once every slice is known."""
-        now = listed(self._slices.values())
-        if now != self._listed:
-            self._listed = now
-            self._on_list(now)
+        all_listed = listed(self._slices.values())
+        plain = {endpoint.address for each in self._plain.values() for endpoint in each} & all_listed.keys()
+        if (all_listed, plain) != self._listed:
+            self._listed = all_listed, plain
+            self._on_list(all_listed, plain)

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import grpc
 
 from hearth.api.key import ServiceKey
 from hearth.backoff import backoff
+from hearth.credentials import Held
 from hearth.faults import contained
 from hearth.kube.endpoints import Listing
 from hearth.logs import fields
+from hearth.mutualtls import Mutual, channel_to
 from hearth.proto import demand_pb2 as pb
 from hearth.proto.demand_pb2_grpc import DemandStub
 from hearth.scaler.picture import DemandPicture, Figures
@@ -26,19 +28,29 @@ _SILENCE_SECONDS = 3.0
 
 
 class DemandListener:
-    """One task for each listed activator. `run` owns them all; `list_activators` may be called at any time."""
+    """One task for each listed activator. `run` owns them all; `list_activators` may be called at any time. With
+    `mutual`, both sides have certificates."""
 
     def __init__(
-        self, picture: DemandPicture, pulses: Pulses, identity: str, clock: Callable[[], float] = time.monotonic
+        self,
+        picture: DemandPicture,
+        pulses: Pulses,
+        identity: str,
+        clock: Callable[[], float] = time.monotonic,
+        mutual: Mutual | None = None,
     ) -> None:
         self._picture = picture
         self._pulses = pulses
         self._identity = identity
         self._clock = clock
+        self._mutual = mutual
+        self._plain: Collection[str] = ()
         self._changed = asyncio.Event()
 
-    def list_activators(self, listed: Mapping[str, Listing]) -> None:
-        """Take the complete list of activators: host:port of each, and how it is listed."""
+    def list_activators(self, listed: Mapping[str, Listing], plain: Collection[str] = ()) -> None:
+        """Take the complete list of activators: host:port of each, and how it is listed; `plain` are those that have no
+        certificate."""
+        self._plain = plain
         self._pulses.pulse(self._picture.list_activators(listed, self._clock()))
         self._changed.set()
 
@@ -62,14 +74,22 @@ class DemandListener:
         while True:
             # An update that can't be taken breaks its stream: the next one begins with all that this one said.
             with contained("update", address=address):
-                async with grpc.aio.insecure_channel(address, options=options) as channel:
-                    await self._follow(address, channel)
+                held, name = self._held(address), self._mutual.peer if self._mutual is not None else ""
+                async with channel_to(address, held, name, options) as channel:
+                    await self._follow(address, channel, held)
+                failures = 0
+                continue  # with another certificate
             failures += 1
             await asyncio.sleep(backoff(failures, _FIRST_RETRY, _LAST_RETRY))
 
-    async def _follow(self, address: str, channel: grpc.aio.Channel) -> None:
+    def _held(self, address: str) -> Held | None:
+        """The certificate to speak to this activator with."""
+        return None if self._mutual is None or address in self._plain else self._mutual.folder.held
+
+    async def _follow(self, address: str, channel: grpc.aio.Channel, held: Held | None) -> None:
+        """Follow one until another certificate is to be used: a stream that is open stays, the next needs it."""
         failures = 0
-        while True:
+        while self._held(address) is held:
             stream = DemandStub(channel).Watch(pb.WatchRequest(scaler=self._identity))
             try:
                 first = True

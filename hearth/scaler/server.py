@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
+from hearth.credentials import CertificateFolder, tell
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.kube.kinds import ENDPOINT_SLICE
 from hearth.logs import fields
 from hearth.metrics import role_registry
+from hearth.mutualtls import Mutual, add_port, new_server
+from hearth.names import ACTIVATOR_NAME, KEDA_NAME
 from hearth.operations import operations_server
 from hearth.process import announce, run_until, stop_signal
 from hearth.proto import externalscaler_pb2
@@ -38,7 +40,11 @@ SERVICE = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"].full_
 class ScalerConfig:
     """`listen` is host:port of the gRPC server, `operations_listen` of what probes and Prometheus ask.
     The activators: a static list of host:port, or the (namespace, name) of their Service, whose EndpointSlices are
-    watched (without `kubeconfig`, as the pod's account), with the terminationGracePeriodSeconds of their pods."""
+    watched (without `kubeconfig`, as the pod's account), with the terminationGracePeriodSeconds of their pods.
+
+    With `tls`, a folder, both ports speak mutual TLS: KEDA's certificate must be for `keda_name`, an activator's for
+    `activator_name`.
+    """
 
     listen: str
     operations_listen: str
@@ -48,19 +54,27 @@ class ScalerConfig:
     kubeconfig: Path | None = None
     activator_grace_seconds: float = GRACE_SECONDS
     grace_seconds: float = 5.0
+    tls: Path | None = None
+    keda_name: str = KEDA_NAME
+    activator_name: str = ACTIVATOR_NAME
 
 
 @contextlib.asynccontextmanager
 async def scaler_server(  # type: ignore[no-untyped-def]
-    config: ScalerConfig, picture: DemandPicture, pulses: Pulses, metrics: ScalerMetrics, known: asyncio.Event
+    config: ScalerConfig,
+    picture: DemandPicture,
+    pulses: Pulses,
+    metrics: ScalerMetrics,
+    known: asyncio.Event,
+    mutual: Mutual | None = None,
 ):
     """A started gRPC server, its bound port as the value; streams end with OK when the context is left. Its health is
     SERVING once `known` is set: which activators there are.
 
     Raises OSError where the address can't be bound.
     """
-    server = grpc.aio.server()
-    add_ExternalScalerServicer_to_server(ExternalScaler(picture, pulses, metrics), server)
+    server = new_server(mutual)
+    add_ExternalScalerServicer_to_server(ExternalScaler(picture, pulses, metrics, mutual=mutual), server)
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     names: Sequence[str] = (
@@ -69,10 +83,7 @@ async def scaler_server(  # type: ignore[no-untyped-def]
         reflection.SERVICE_NAME,
     )
     reflection.enable_server_reflection(names, server)
-    try:
-        port = server.add_insecure_port(config.listen)
-    except RuntimeError as error:  # what grpc raises for an address in use
-        raise OSError(f"cannot listen on {config.listen}: is the port in use?") from error
+    port = add_port(server, config.listen, mutual)
     for name in ("", SERVICE):
         await health_servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
 
@@ -99,24 +110,28 @@ async def run_scaler(config: ScalerConfig) -> None:
     registry = role_registry("scaler")
     picture, pulses = DemandPicture(config.activator_grace_seconds), Pulses()
     metrics = ScalerMetrics(registry, picture, pulses, time.monotonic)
-    listener = DemandListener(picture, pulses, config.identity)
+    folder = CertificateFolder(config.tls, verifies=True) if config.tls is not None else None
+    keda = activators = None
+    if folder is not None:
+        keda, activators = Mutual(folder, config.keda_name), Mutual(folder, config.activator_name)
+        tell(registry, "scaler", {"scaler": folder})
+    listener = DemandListener(picture, pulses, config.identity, mutual=activators)
     kube: KubeClient | None = None
     known = asyncio.Event()
     if config.activator_service is None:
         listener.list_activators(dict.fromkeys(config.activators, "ready"))
-        known.set()
     else:
         kube = await KubeClient.connect(config.kubeconfig)
     try:
         async with (
-            scaler_server(config, picture, pulses, metrics, known) as port,
+            scaler_server(config, picture, pulses, metrics, known, keda) as port,
             operations_server(config.operations_listen, known.is_set, registry) as operations_port,
         ):
             log.info(
                 "scaler serving", extra=fields(port=port, activators=config.activator_service or config.activators)
             )
             announce("scaler", grpc=port, operations=operations_port)
-            await run_until(stop, _listen(config, listener, kube, known))
+            await run_until(stop, _listen(config, listener, kube, known, folder))
     finally:
         if kube is not None:
             await kube.close()
@@ -124,15 +139,24 @@ async def run_scaler(config: ScalerConfig) -> None:
 
 
 async def _listen(
-    config: ScalerConfig, listener: DemandListener, kube: KubeClient | None, known: asyncio.Event
+    config: ScalerConfig,
+    listener: DemandListener,
+    kube: KubeClient | None,
+    known: asyncio.Event,
+    folder: CertificateFolder | None,
 ) -> None:
     """Listen to the activators, and watch which there are where a Service says so. Until the first list is known the
-    picture is blind, so that nobody is told zero."""
+    picture is blind, so that nobody is told zero. Without a certificate nobody is listened to, and nobody is heard."""
     async with asyncio.TaskGroup() as group:
+        if folder is not None:
+            group.create_task(folder.run())
+            await folder.known.wait()
         group.create_task(listener.run())
-        if kube is not None and config.activator_service is not None:
+        if kube is None or config.activator_service is None:
+            known.set()
+        else:
             namespace, name = config.activator_service
-            directory = ActivatorDirectory(listener.list_activators)
+            directory = ActivatorDirectory(listener.list_activators, tls=config.tls is not None)
             informer = Informer(
                 kube, ENDPOINT_SLICE.within(namespace), directory.put_slice, f"kubernetes.io/service-name={name}"
             )

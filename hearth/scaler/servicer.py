@@ -13,6 +13,7 @@ import grpc
 from grpc.aio import ServicerContext
 
 from hearth.api.key import ServiceKey
+from hearth.mutualtls import Mutual, admit
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerServicer
 from hearth.scaler.metrics import ScalerMetrics
@@ -83,7 +84,7 @@ class _Waiting:
 
 
 class ExternalScaler(ExternalScalerServicer):
-    """The five calls of KEDA 2.21's protocol."""
+    """The five calls of KEDA 2.21's protocol. With `mutual`, of whoever has KEDA's certificate."""
 
     def __init__(
         self,
@@ -91,15 +92,17 @@ class ExternalScaler(ExternalScalerServicer):
         pulses: Pulses,
         metrics: ScalerMetrics,
         clock: Callable[[], float] = time.monotonic,
+        mutual: Mutual | None = None,
     ) -> None:
         self._picture = picture
         self._metrics = metrics
         self._pulses = pulses
         self._clock = clock
+        self._mutual = mutual
 
     async def IsActive(self, request: pb.ScaledObjectRef, context: ServicerContext) -> pb.IsActiveResponse:  # type: ignore[type-arg]
         """Whether anybody waits or is being answered. UNAVAILABLE where that is not known: KEDA then does nothing."""
-        trigger = await _trigger(request, context)
+        trigger = await self._trigger(request, context)
         return pb.IsActiveResponse(result=await self._active(trigger, context))
 
     async def StreamIsActive(
@@ -111,7 +114,7 @@ class ExternalScaler(ExternalScalerServicer):
 
         The stream ends with OK on shutdown, since KEDA's back-off grows with every other end.
         """
-        trigger = await _trigger(request, context)
+        trigger = await self._trigger(request, context)
         waiting = _Waiting()
         with self._pulses.listen(trigger.key, waiting.tell):
             await context.send_initial_metadata(())  # the caller learns that it is listened for, even from the blind
@@ -123,7 +126,7 @@ class ExternalScaler(ExternalScalerServicer):
 
     async def GetMetricSpec(self, request: pb.ScaledObjectRef, context: ServicerContext) -> pb.GetMetricSpecResponse:  # type: ignore[type-arg]
         """The target per replica, from the trigger's metadata."""
-        return _metric_spec(await _trigger(request, context))
+        return _metric_spec(await self._trigger(request, context))
 
     async def StreamMetricSpec(
         self,
@@ -131,7 +134,7 @@ class ExternalScaler(ExternalScalerServicer):
         context: ServicerContext,  # type: ignore[type-arg]
     ) -> AsyncIterator[pb.GetMetricSpecResponse]:
         """The target on open. It can't change while the stream lasts: a changed ScaledObject gets a new stream."""
-        trigger = await _trigger(request, context)
+        trigger = await self._trigger(request, context)
         waiting = _Waiting()
         with self._pulses.until_closed(waiting.tell):
             yield _metric_spec(trigger)
@@ -139,7 +142,7 @@ class ExternalScaler(ExternalScalerServicer):
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, context: ServicerContext) -> pb.GetMetricsResponse:  # type: ignore[type-arg]
         """queueDepth: requests waiting and in flight over all activators. UNAVAILABLE where that is not known."""
-        trigger = await _trigger(request.scaledObjectRef, context)
+        trigger = await self._trigger(request.scaledObjectRef, context)
         if request.metricName not in ("", METRIC_NAME):
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -161,12 +164,12 @@ class ExternalScaler(ExternalScalerServicer):
             self._metrics.blind_answers += 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(blind))
 
-
-async def _trigger(ref: pb.ScaledObjectRef, context: ServicerContext) -> Trigger:  # type: ignore[type-arg]
-    try:
-        return parse_trigger(ref)
-    except InvalidTrigger as error:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+    async def _trigger(self, ref: pb.ScaledObjectRef, context: ServicerContext) -> Trigger:  # type: ignore[type-arg]
+        await admit(context, self._mutual)
+        try:
+            return parse_trigger(ref)
+        except InvalidTrigger as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
 
 def _metric_spec(trigger: Trigger) -> pb.GetMetricSpecResponse:

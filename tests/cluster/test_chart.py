@@ -93,7 +93,10 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(values))
     made = by_name(helm("template", "h", CHART, "-n", "ai", "-f", str(file)))
-    assert "hearth-" not in "".join(made), "every name has the other beginning"
+    kedas = "ClusterTriggerAuthentication/hearth-keda"
+    assert "hearth-" not in "".join(made).replace(kedas, ""), (
+        "every name has the other beginning, but what KEDA is told"
+    )
     assert not [name for name in made if name.startswith("NetworkPolicy/")]
     deployment = made["Deployment/llm-controller"]["spec"]
     template, pod = deployment["template"], deployment["template"]["spec"]
@@ -102,7 +105,7 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
     assert (container["image"], container["imagePullPolicy"]) == (f"registry.example/hearth@{digest}", "Always")
     assert container["args"][-2:] == ["--cluster-domain=k8s.example", "--log-level=debug"]
     assert "--lease=ai/llm-controller" in container["args"]
-    assert "--scaler-address=llm-scaler.ai.svc:9090" in container["args"]
+    assert "--scaler-address=llm-scaler.ai.svc:9443" in container["args"]
     assert (container["env"], container["resources"]) == (role["env"], {**container["resources"], **role["resources"]})
     for field in ("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName"):
         assert pod[field] == role[field], field
@@ -132,7 +135,7 @@ def test_what_people_set_reaches_the_objects(helm: Any, tmp_path: Path) -> None:
     assert made["RoleBinding/llm-scaler"]["subjects"][0]["name"] == "theirs"
     service = made["Service/llm-activator"]
     assert (service["spec"]["type"], service["metadata"]["annotations"]) == ("LoadBalancer", {"lb": "internal"})
-    assert [port["port"] for port in service["spec"]["ports"]] == [8080, 9091]
+    assert [port["port"] for port in service["spec"]["ports"]] == [8080, 9091, 9443]
     activator = made["Deployment/llm-activator"]["spec"]["template"]["spec"]
     args = activator["containers"][0]["args"]
     assert args[args.index("--grace-seconds") + 1] == "600"
@@ -295,3 +298,39 @@ def test_of_some_namespaces_the_rights_are_there_alone(helm: Any) -> None:
             "--namespace=team-b",
         ]
     assert ("ClusterRoleBinding", "hearth-controller-cluster", None) in bound, "runtimes and nodes are the cluster's"
+
+
+def test_certificates_are_the_controllers_or_cert_managers_or_none(helm: Any) -> None:
+    def arguments(made: dict[str, Any], role: str) -> list[str]:
+        (container,) = made[f"Deployment/hearth-{role}"]["spec"]["template"]["spec"]["containers"]
+        return list(container["args"])
+
+    def volumes(made: dict[str, Any], role: str) -> list[str]:
+        found = made[f"Deployment/hearth-{role}"]["spec"]["template"]["spec"].get("volumes", [])
+        return [volume["secret"]["secretName"] for volume in found]
+
+    def rendered(*settings: str) -> dict[str, Any]:
+        words = [word for setting in settings for word in ("--set", setting)]
+        return by_name(helm("template", "h", CHART, "-n", "ai", *words))
+
+    ours = rendered("tls.kedaNamespace=keda-system")
+    assert "--tls=controller" in arguments(ours, "controller")
+    assert "--keda-certificate=keda-system/hearth-keda-tls" in arguments(ours, "controller")
+    assert volumes(ours, "scaler") == ["hearth-scaler-tls"]
+    assert "Certificate/hearth-scaler" not in ours
+    plain = rendered("tls.mode=off")
+    assert "--tls=off" in arguments(plain, "controller")
+    assert "--scaler-address=hearth-scaler.ai.svc:9090" in arguments(plain, "controller")
+    assert not [word for word in arguments(plain, "activator") if word.startswith(("--tls", "--demand-listen"))]
+    assert volumes(plain, "activator") == volumes(plain, "scaler") == []
+    (scaler,) = plain["Deployment/hearth-scaler"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "grpc", "containerPort": 9090} in scaler["ports"]
+    assert "ClusterTriggerAuthentication/hearth-keda" not in plain
+    theirs = rendered("tls.mode=certManager")
+    assert "--tls=certManager" in arguments(theirs, "controller")
+    assert theirs["Certificate/hearth-scaler"]["spec"]["dnsNames"][0] == "hearth-scaler.ai.svc"
+    clients = rendered("activator.tlsSecretName=models-tls")
+    assert "--clients-tls=/etc/hearth/clients-tls" in arguments(clients, "activator")
+    assert volumes(clients, "activator") == ["hearth-activator-tls", "models-tls"]
+    ports = {port["name"]: port["port"] for port in clients["Service/hearth-activator"]["spec"]["ports"]}
+    assert ports["https"] == 443

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,6 +135,36 @@ def test_its_bill_of_materials_has_every_dependency(root: Path) -> None:
     unknown = {part["name"] for part in bill["components"] if not part.get("licenses")}
     assert unknown == {"protobuf"}  # its wheel names none; it is BSD-3-Clause
     assert all(part["purl"].startswith("pkg:pypi/") for part in bill["components"])
+
+
+LICENCES = {
+    *("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CNRI-Python", "ISC", "MIT", "MIT-0", "PSF-2.0", "Python-2.0"),
+    "MPL-2.0",  # certifi: a file that is passed on as it is
+    *(f"License :: OSI Approved :: {name}" for name in ("Apache Software License", "BSD License", "MIT License")),
+    "License :: OSI Approved :: Mozilla Public License 2.0 (MPL 2.0)",
+}
+"""Those that let anybody use and pass on what is in the image; SECURITY.md. By SPDX, or as PyPI's classifiers have it."""
+
+
+def test_every_licence_is_one_that_lets_it_be_passed_on(root: Path) -> None:
+    bill = json.loads((root / "opt/hearth/sbom.cdx.json").read_text())
+    found = {
+        part["name"]: word
+        for part in bill["components"]
+        for licence in part.get("licenses", [])
+        for word in words_of(licence)
+        if word not in LICENCES
+    }
+    assert found == {}
+
+
+def words_of(licence: dict[str, Any]) -> list[str]:
+    """An expression of SPDX has several: all of them count."""
+    named = licence.get("license", {})
+    if name := named.get("name"):
+        return [str(name)]
+    expression = str(licence.get("expression") or named["id"])
+    return re.findall(r"\b(?!(?:AND|OR|WITH)\b)[\w.+-]+", expression)
 
 
 def canonical(name: str) -> str:

@@ -7,31 +7,37 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from prometheus_client import CollectorRegistry, generate_latest
 
 from hearth.activator.demand import DemandBoard
+from hearth.activator.https import HttpsListener
 from hearth.activator.journeys import Journeys
 from hearth.activator.keyring import Keyring
 from hearth.activator.lane.door import Door
 from hearth.activator.lane.gate import Gate
 from hearth.activator.origins import Origins
-from hearth.activator.server import http_server
+from hearth.activator.server import connections_of, http_server
 from hearth.activator.starts import AddressStarts
 from hearth.api.key import ServiceKey
+from hearth.certificates import ends
+from hearth.credentials import Held
 from hearth.http1.connection import Connection
 from hearth.http1.limits import Budget, Limits
 from hearth.operations import bind
 from tests.builders import endpoint_slice, llmservice_manifest
+from tests.certificates import issue, new_authority
 
 PATIENCE = 10.0  # seconds for something that happens in milliseconds
 
-Server = Literal["ours", "uvicorn's"]
+Server = Literal["ours", "uvicorn's", "over TLS"]
 BOTH: tuple[Server, ...] = ("ours", "uvicorn's")
 
 HELLO = {"model": "qwen", "messages": [{"role": "user", "content": "Hello"}]}
@@ -244,10 +250,12 @@ class ScriptedEngine:
 class ActivatorHarness:
     """The activator's door on a port of 127.0.0.1. `service` and `ready` are what the API server would tell it."""
 
+    usual: ClassVar[Server] = "ours"
+
     limits: Limits = field(default_factory=lambda: Limits(body_bytes=2**20))
     budget: Budget = field(default_factory=lambda: Budget(64 * 2**20))
     origins: Origins = field(default_factory=Origins)
-    server: Server = "ours"
+    server: Server = field(default_factory=lambda: ActivatorHarness.usual)
     keyring: Keyring = field(default_factory=Keyring)
     addresses: AddressStarts = field(default_factory=AddressStarts)
     board: DemandBoard = field(default_factory=DemandBoard)
@@ -272,7 +280,17 @@ class ActivatorHarness:
         self._server = http_server(self.door, lambda: True, grace_seconds=1)
         if self.server == "uvicorn's":
             self._server.config.http = "httptools"
-        self._serving = asyncio.create_task(self._server.serve(sockets=[self._listening]))
+        self.https: HttpsListener | None = None
+        sockets = [self._listening]
+        if self.server == "over TLS":
+            authority = new_authority()
+            pair = issue(authority, "127.0.0.1")
+            made = partial(connections_of(self.door), self._server.config, self._server.server_state, {})
+            self.https = HttpsListener(self._listening, made)
+            self.https.take(Held(pair, b"", ends(pair.certificate), 0.0))
+            self.trust = ssl.create_default_context(cadata=authority.bundle.decode())
+            sockets = []
+        self._serving = asyncio.create_task(self._server.serve(sockets=sockets))
         return self
 
     async def __aexit__(
@@ -281,6 +299,8 @@ class ActivatorHarness:
         for client in self._clients:
             await client.close()
         self._server.should_exit = True
+        if self.https is not None:
+            await self.https.stop()
         await self._serving
         self.board.close()
         self.door.close()
@@ -341,7 +361,8 @@ class ActivatorHarness:
 
     async def client(self) -> Client:
         """A new connection, closed at the end of the test."""
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+        context = self.trust if self.https is not None else None
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, ssl=context))
         self._clients.append(client)
         return client
 

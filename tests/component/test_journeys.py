@@ -185,7 +185,7 @@ async def traced() -> AsyncIterator[tuple[ActivatorHarness, Receiver]]:
     """An activator that traces; its spans are with the receiver when the context is left."""
     receiver = Receiver()
     async with ScriptedEngine(receiver) as collector:
-        tracing = Tracing(f"http://{collector.address}/")
+        tracing = Tracing(f"http://{collector.address}/v1/traces")
         async with ActivatorHarness(journeys=Journeys(tracing)) as activator:
             yield activator, receiver
             await activator.idle()

@@ -124,6 +124,8 @@ async def test_what_can_be_named_beforehand_is_there_at_zero(activator: Activato
     activator.service()
     for status in STATUSES:
         assert value(activator, "responses_total", code=str(status)) == 0, status
+    for code in ("2xx", "3xx", "4xx", "5xx"):
+        assert value(activator, "responses_total", code=code) == 0, code
     for reason in REASONS:
         assert value(activator, "rejected_requests_total", reason=reason) == 0, reason
     for code in UNROUTED_CODES:

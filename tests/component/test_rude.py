@@ -383,7 +383,7 @@ class TestSilence:
             assert (await client.message()).status == 200
 
     async def test_incomplete_requests_do_not_hold_a_drain(self) -> None:
-        async with ActivatorHarness() as activator:
+        async with ActivatorHarness(limits=Limits(linger_seconds=0.5)) as activator:
             begun = [b"", b"POST /v1/chat", POST + b"content-length: 100\r\n\r\n{"]
             clients = [await activator.client() for _ in begun]
             for client, data in zip(clients, begun, strict=True):

@@ -65,6 +65,11 @@ NOT_READY = f'hearth_llmservice_not_ready{{{QWEN},reason="RuntimeNotFound"}}'
 TOLD = {**SERVICE, "reason": "RuntimeNotFound"}
 LEADER = 'hearth_controller_leader{instance="a"}'
 KEDA = "hearth_controller_keda_running{}"
+CERTIFICATE = {"role": "scaler", "certificate": "scaler"}
+ENDS, LASTS, UNUSABLE = (
+    f'hearth_certificate_{name}{{role="scaler",certificate="scaler"}}'
+    for name in ("expiry_timestamp_seconds", "lifetime_seconds", "unusable")
+)
 UNREADABLE = "hearth_activator_unreadable_key_sources{}"
 
 
@@ -79,6 +84,13 @@ CASES: dict[str, list[Case]] = {
         Case({ANSWERS[200]: "0+90x30", ANSWERS[503]: "0+10x30", BROKEN: "0x30"}, (SERVICE,), value="10%"),
         # Answers that had begun are no errors by their status.
         Case({ANSWERS[200]: "0+100x30", ANSWERS[503]: "0x30", BROKEN: "0+10x30"}, (SERVICE,), value="10%"),
+        # A model with few users: each of its answers fails.
+        Case(
+            {ANSWERS[200]: "0x30", ANSWERS[500]: "0 0 0 0 1 1 2 2 3 3 4 4 5 5 6 6 7x20", BROKEN: "0x30"},
+            (SERVICE,),
+            "14m",
+            "100%",
+        ),
         # By several activators, and one of them restarts.
         Case(
             {
@@ -204,6 +216,11 @@ CASES: dict[str, list[Case]] = {
         Case({KEDA: "1x10 0x20"}, ({},)),
         Case({KEDA: "1x10 0 1x20"}, at="12m"),
         Case({KEDA: "0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1"}, ({},)),  # it flaps
+        # Its controller is replaced by one that does not know yet.
+        *(
+            Case({of(KEDA, instance="a"): "0x10 stale", of(KEDA, instance="b"): "_x12 0x20"}, ({},), f"{at}m")
+            for at in range(8, 16)
+        ),
         Case({KEDA: "1x10 stale"}, at="13m"),  # nobody leads: has an alert of its own
         Case({of(KEDA, instance="a"): "0x10 stale", of(KEDA, instance="b"): "_x10 0x20"}, ({},)),
         Case({of(KEDA, **WEST): ON, of(KEDA, **EAST): "0x30"}, (EAST,)),
@@ -277,6 +294,31 @@ CASES: dict[str, list[Case]] = {
         Case({of(UNREADABLE, pod="a"): "0x30", of(UNREADABLE, pod="b"): "0x10 2x20"}, ({},), value="2"),
         Case({of(UNREADABLE, **WEST): "0x30", of(UNREADABLE, **EAST): "1x30"}, (EAST,), value="1"),
         Case({UNREADABLE: "1x10 stale"}, at="15m"),
+    ],
+    "HearthCertificateExpiring": [
+        # Of 90 days: renewed when 30 are left; at 20 minutes here, 15 days and less are too few.
+        Case({ENDS: f"{30 * 86400}x30", LASTS: f"{90 * 86400}x30"}),
+        Case({ENDS: f"{15 * 86400 + 3600}x30", LASTS: f"{90 * 86400}x30"}),
+        Case({ENDS: f"{10 * 86400 + 1200}x30", LASTS: f"{90 * 86400}x30"}, (CERTIFICATE,), value="10d 0h 0m 0s"),
+        # One pod of two has the new one: the other has not read it.
+        Case(
+            {
+                of(ENDS, pod="a"): f"{60 * 86400}x30",
+                of(ENDS, pod="b"): f"{86400 + 1200}x30",
+                **{of(LASTS, pod=pod): f"{90 * 86400}x30" for pod in "ab"},
+            },
+            (CERTIFICATE,),
+            value="1d 0h 0m 0s",
+        ),
+        # A short life, as somebody may have set: renewed in time it is well.
+        Case({ENDS: "3600+60x30", LASTS: "7200x30"}),
+        Case({of(ENDS, **WEST): "0x30", of(LASTS, **WEST): "3600x30"}, ({**CERTIFICATE, **WEST},), value="-20m 0s"),
+    ],
+    "HearthCertificateUnusable": [
+        Case({UNUSABLE: "0x5 1x25"}, (CERTIFICATE,)),
+        Case({UNUSABLE: "0x15 1 0x20"}),  # a Secret that was read half written
+        Case({UNUSABLE: "0x30"}),
+        Case({of(UNUSABLE, pod="a"): "0x30", of(UNUSABLE, pod="b"): "1x30"}, (CERTIFICATE,)),
     ],
     "HearthActivatorDown": [
         Case({built("scaler"): ON}, ({},)),

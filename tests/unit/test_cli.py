@@ -175,6 +175,11 @@ def test_bad_input_is_refused_with_the_field_and_exit_code_2(command: str, case:
             (["controller", "--engine-client", each], f"--engine-client: found {each!r}")
             for each in ("", "a/", "a/b/c")
         ),
+        *(
+            (["activator", "--otlp-endpoint", each], f"--otlp-endpoint: found {each!r}; expected a URL")
+            for each in ("localhost:4318", "http://", "collector", "http://a:b")
+        ),
+        (["chat", "qwen", "--url", "nonsense"], "--url: found 'nonsense'; expected a URL"),
         *((["activator", "--api-keys", given], f"--api-keys: found {given!r}") for given in ("a", "a/", "a/b/c/d", "")),
         (["scaler", "--activator-service", "b"], "--activator-service: found 'b'"),
         (["scaler", "--activator", "a:1", "--log-level", "loud"], "--log-level: found 'loud'"),

@@ -22,3 +22,27 @@
 {{- end -}}
 {{ $secrets | uniq | toJson }}
 {{- end }}
+{{- /* What the role in .role has mounted: its certificates, and the volumes that its values name. */ -}}
+{{- define "hearth.volumes" -}}
+{{- $volumes := (get .root.Values .role).extraVolumes | default list -}}
+{{- if and (ne .root.Values.tls.mode "off") (ne .role "controller") -}}
+{{- $name := printf "%s-%s-tls" (include "hearth.name" .root) .role -}}
+{{- $volumes = append $volumes (dict "name" "tls" "secret" (dict "secretName" $name)) -}}
+{{- end -}}
+{{- if eq .role "activator" -}}
+{{- with .root.Values.activator.tlsSecretName -}}
+{{- $volumes = append $volumes (dict "name" "clients-tls" "secret" (dict "secretName" .)) -}}
+{{- end -}}
+{{- end -}}
+{{ $volumes | toJson }}
+{{- end }}
+{{- define "hearth.mounts" -}}
+{{- $mounts := (get .root.Values .role).extraVolumeMounts | default list -}}
+{{- if and (ne .root.Values.tls.mode "off") (ne .role "controller") -}}
+{{- $mounts = append $mounts (dict "name" "tls" "mountPath" "/etc/hearth/tls" "readOnly" true) -}}
+{{- end -}}
+{{- if and (eq .role "activator") .root.Values.activator.tlsSecretName -}}
+{{- $mounts = append $mounts (dict "name" "clients-tls" "mountPath" "/etc/hearth/clients-tls" "readOnly" true) -}}
+{{- end -}}
+{{ $mounts | toJson }}
+{{- end }}

@@ -14,7 +14,8 @@ REASONS = (
 """Codes of the errors with which a request of a known LLMService is rejected."""
 
 STATUSES = (200, 400, 404, 429, 500, 502, 503, 504)
-"""Of answers that an LLMService's requests get: the engine's usual ones, and those of Hearth's own errors."""
+"""Of answers that an LLMService's requests get: the engine's usual ones, and those of Hearth's own errors. Others are
+shown by their hundred, such as 5xx."""
 
 
 class Tally:

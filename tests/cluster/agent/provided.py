@@ -73,6 +73,12 @@ class Provider:
                 return source if source.is_file() else _writable(source)
             case {"persistentVolumeClaim": {"claimName": claim}}:
                 return await self._persistent(pod["metadata"]["namespace"], claim)
+            case {"secret": {"secretName": name}}:  # as it is when the pod starts: what changes later is not brought
+                try:
+                    return _written(folder, await self._data("secret", pod["metadata"]["namespace"], {"name": name}))
+                except NotProvided as error:
+                    words = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}'
+                    raise NotProvided("ContainerCreating", words) from error
             case {"projected": {"sources": sources}}:
                 files: dict[str, str] = {}
                 for projected in sources:

@@ -35,3 +35,18 @@ def test_of_two_one_at_work_is_enough_and_of_none_nothing_is_said() -> None:
     assert seen.away(100.0) is None
     seen.see([], 200.0)
     assert seen.away(300.0) is None
+
+
+def test_who_has_just_begun_to_look_does_not_know_yet() -> None:
+    seen = KedaLease()
+    assert not seen.known(0.0)
+    seen.see([lease("t0")], 0.0)
+    assert not seen.known(AWAY_SECONDS - 1)
+    assert seen.known(AWAY_SECONDS), "it was silent for so long"
+    renews = KedaLease()
+    renews.see([lease("t0")], 0.0)
+    renews.see([lease("t1")], 10.0)
+    assert renews.known(10.0)
+    without = KedaLease()
+    without.see([], 0.0)
+    assert without.known(0.0), "a KEDA without election has none"

@@ -914,3 +914,19 @@ async def test_the_fleet_hears_what_the_status_says_of_keys() -> None:
     assert cluster.reason() == "KeysNotFound"
     labels = {"namespace": "ai", "service": "qwen", "reason": "KeysNotFound"}
     assert registry.get_sample_value("hearth_llmservice_not_ready", labels) == 1
+
+
+async def test_what_was_said_of_keda_holds_until_a_new_controller_knows_better() -> None:
+    cluster, known = Cluster(), True
+    away: str | None = "its Lease is old"
+    cluster.reconciler._keda_away = lambda: away
+    cluster.reconciler._keda_known = lambda: known
+    await cluster.settle()
+    assert cluster.reason("ScaledObjectReady") == "KedaNotRunning"
+    away, known = None, False
+    await cluster.look()
+    assert cluster.reason("ScaledObjectReady") == "KedaNotRunning"
+    assert cluster.message("ScaledObjectReady") == "its Lease is old"
+    known = True
+    await cluster.look()
+    assert cluster.reason("ScaledObjectReady") != "KedaNotRunning"

@@ -1,6 +1,7 @@
 """The client on an API server that answers what no API server should."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -39,3 +40,27 @@ async def test_a_kubeconfig_that_says_nothing_is_said_in_words(tmp_path: Path, w
     file.write_text(written)
     with pytest.raises(Unanswered, match="no way to the API server"):
         await KubeClient.connect(file)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "says"),
+    [("./nowhere", "No such file"), ("/bin/false", "returned 1"), ("/bin/true", "exec: ")],
+)
+async def test_a_plugin_without_credentials_is_told_and_nobody_is_asked_without_them(
+    tmp_path: Path, plugin: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [
+            {"name": "u", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": plugin}}}
+        ],
+    }
+    (tmp_path / "config").write_text(json.dumps(document))
+    with pytest.raises(Unanswered, match=r"users\[\].user.exec: ") as raised:
+        await KubeClient.connect(tmp_path / "config")
+    assert says in str(raised.value)
+    assert caplog.records == []

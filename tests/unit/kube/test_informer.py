@@ -279,7 +279,7 @@ def test_whatever_an_object_is_the_others_are_served(strange: list[dict[str, Any
         entries: dict[Any, Any] = {}
         directory = Directory(entries.__setitem__)
         lists: list[Mapping[str, Listing]] = []
-        listed = ActivatorDirectory(lists.append)
+        listed = ActivatorDirectory(lambda now, plain: lists.append(now))
         good = llmservice_manifest("good", "ai")
         services = Scripted(*odd("llmservices"), good)
         slices = Scripted(*odd("slices"), endpoint_slice("good", "ai", "10.0.0.1:8000"))

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hearth.kube.endpoints import Listing
@@ -17,9 +17,14 @@ def slice_of(*endpoints: dict[str, Any], port: str = "demand") -> dict[str, Any]
 
 
 class Directory:
-    def __init__(self) -> None:
+    def __init__(self, *, tls: bool = False) -> None:
         self.lists: list[Mapping[str, Listing]] = []
-        self.directory = ActivatorDirectory(self.lists.append)
+        self.plain: list[set[str]] = []
+        self.directory = ActivatorDirectory(self._listed, tls=tls)
+
+    def _listed(self, listed: Mapping[str, Listing], plain: Collection[str]) -> None:
+        self.lists.append(listed)
+        self.plain.append(set(plain))
 
     def put(self, name: str, item: dict[str, Any] | None) -> None:
         self.directory.put_slice(ObjectKey("hearth-system", name), item)
@@ -80,3 +85,25 @@ def test_one_that_two_slices_tell_of_is_ready_where_one_says_so() -> None:
         seen.put(second, slice_of(endpoint("10.0.0.1", pod="one", ready=False)))
         seen.directory.publish()
         assert seen.lists == [{"10.0.0.1:9091": "ready"}]
+
+
+def test_with_certificates_the_port_that_has_them_is_asked_and_plain_text_where_there_is_none() -> None:
+    """While Hearth is upgraded from plain text: the pods that are there still have one port, the next have both."""
+    seen = Directory(tls=True)
+    seen.directory.publish()
+    before = slice_of(endpoint("10.0.0.1", ready=True))
+    seen.put("before", before)
+    after = slice_of(endpoint("10.0.0.2", ready=True))
+    seen.put("after", {**after, "ports": [*after["ports"], {"name": "demand-tls", "port": 9443}]})
+    assert seen.lists[-1] == {"10.0.0.1:9091": "ready", "10.0.0.2:9443": "ready"}
+    assert seen.plain[-1] == {"10.0.0.1:9091"}
+    seen.put("before", None)
+    assert seen.plain[-1] == set()
+
+
+def test_without_certificates_the_plain_port_is_asked() -> None:
+    seen = Directory()
+    seen.directory.publish()
+    both = slice_of(endpoint("10.0.0.2", ready=True))
+    seen.put("a", {**both, "ports": [{"name": "demand-tls", "port": 9443}, *both["ports"]]})
+    assert seen.lists[-1] == {"10.0.0.2:9091": "ready"}

@@ -1,0 +1,154 @@
+"""HTTP/1.1 over TLS: takes connections, shakes hands within a time, and hands them to the same code as plain ones.
+
+uvicorn would take them too, but counts a connection when its handshake is over, and gives that a minute: who opens
+sockets and says nothing would hold as many as there are descriptors. Here so many may be in their handshake at a time,
+and when there are more the oldest goes.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hearth.certificates import Unusable
+from hearth.credentials import Held
+from hearth.logs import fields
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_SECONDS = 10.0
+_GOODBYE_SECONDS = 5.0  # for the other side's close_notify
+_MOST_HANDSHAKES = 1000
+_AT_ONCE = 100  # connections taken in one turn of the event loop
+_REST_SECONDS = 0.5  # where the process, or the machine, has no descriptor or memory left
+_NOTHING_LEFT = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class HttpsListener:
+    """Takes connections of a listening socket until it is stopped; `connection` makes what serves each. `take` says
+    with which certificate from now on; before the first, nobody is served."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        connection: Callable[[], Any],
+        *,
+        handshake_seconds: float = HANDSHAKE_SECONDS,
+        most: int = _MOST_HANDSHAKES,
+    ) -> None:
+        self._listening = listening
+        self._connection = connection
+        self._handshake_seconds = handshake_seconds
+        self._most = most
+        self._context: ssl.SSLContext | None = None
+        self._shaking: dict[asyncio.Task[None], None] = {}  # the oldest first
+        self._stopped = False
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        number: int = self._listening.getsockname()[1]
+        return number
+
+    @property
+    def shaking(self) -> int:
+        """Connections in their handshake."""
+        return len(self._shaking)
+
+    def take(self, held: Held) -> None:
+        """Use this certificate for the handshakes that begin from now on. Raises Unusable."""
+        first = self._context is None
+        self._context = https_context(held)
+        if first and not self._stopped:
+            self._listening.setblocking(False)
+            self._listen()
+
+    async def stop(self) -> None:
+        """Take no more, and end the handshakes; connections that are made stay."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._context is not None:
+            asyncio.get_running_loop().remove_reader(self._listening)
+        self._listening.close()
+        for task in self._shaking:
+            task.cancel()
+        await asyncio.gather(*self._shaking, return_exceptions=True)
+
+    def _listen(self) -> None:
+        if not self._stopped:
+            asyncio.get_running_loop().add_reader(self._listening, self._accept)
+
+    def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(_AT_ONCE):
+            try:
+                taken, _ = self._listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in _NOTHING_LEFT:
+                    continue  # of a connection that is gone already
+                log.warning("no connection can be taken", extra=fields(reason=error.strerror))
+                loop.remove_reader(self._listening)
+                loop.call_later(_REST_SECONDS, self._listen)
+                return
+            if len(self._shaking) >= self._most:
+                next(iter(self._shaking)).cancel()
+            taken.setblocking(False)
+            task = loop.create_task(self._shake_hands(taken))
+            self._shaking[task] = None
+            task.add_done_callback(lambda done: self._shaking.pop(done, None))
+
+    async def _shake_hands(self, taken: socket.socket) -> None:
+        assert self._context is not None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._connection,
+                taken,
+                ssl=self._context,
+                ssl_handshake_timeout=self._handshake_seconds,
+                ssl_shutdown_timeout=_GOODBYE_SECONDS,
+            )
+        except OSError as error:  # TLS' own errors and deadlines are among them
+            log.debug("no handshake", extra=fields(reason=str(error) or type(error).__name__))
+            taken.close()
+        except asyncio.CancelledError:
+            taken.close()
+            raise
+
+
+def https_context(held: Held) -> ssl.SSLContext:
+    """What clients are served with. Raises Unusable where OpenSSL takes less than `hearth.certificates` does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        with _file(held.pair.certificate) as certificate, _file(held.pair.key) as key:
+            context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise Unusable(f"OpenSSL refuses it: {error}") from error
+    return context
+
+
+@contextlib.contextmanager
+def _file(content: bytes) -> Iterator[str]:
+    """A path for what takes nothing else: in memory alone, where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("hearth")
+        try:
+            os.write(descriptor, content)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.NamedTemporaryFile() as file:  # for its owner alone
+        file.write(content)
+        file.flush()
+        yield file.name

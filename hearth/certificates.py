@@ -1,0 +1,285 @@
+"""Certificates of Hearth's own: what to issue, when to renew it, and whom to trust meanwhile. Pure but for random keys.
+
+An authority signs the certificates of the roles and of KEDA. Everything is renewed at two thirds of its life, as
+cert-manager does by default. An authority's successor is trusted by everybody for a while before it signs anything, and
+the one before is trusted until it ends, so that no two sides ever meet of which one does not know the other's.
+
+PEM throughout. Times are aware (UTC).
+"""
+
+import hashlib
+import ipaddress
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+BACKDATED = timedelta(minutes=10)
+"""How much earlier a certificate is valid than it is made: clocks of nodes differ."""
+RENEWED_AT = 2 / 3
+"""Of a certificate's life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How long what is issued is valid. A successor of an authority signs nothing before it was trusted for `known`:
+    the kubelet brings a changed Secret to a pod within two minutes."""
+
+    certificate: timedelta = timedelta(days=90)
+    authority: timedelta = timedelta(days=5 * 365)
+    known: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate (its chain after it, where it has one) and its private key."""
+
+    certificate: bytes
+    key: bytes
+
+
+class Unusable(Exception):
+    """A certificate or key that can't be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Who signs (`current`), who will (`successor`), and all that are to be trusted, the oldest first."""
+
+    current: Pair
+    successor: Pair | None
+    trusted: tuple[bytes, ...]
+
+    @property
+    def bundle(self) -> bytes:
+        """What whoever verifies is given."""
+        return b"".join(self.trusted)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A certificate that is to be there: its DNS names or IP addresses, the first of which stands for the whole."""
+
+    names: tuple[str, ...]
+
+
+def authority_now(found: Authority | None, lives: Lives, now: datetime) -> Authority:
+    """The authority as it must be at this moment: made, succeeded, or as it was found."""
+    # One of the future is a clock's that was wrong: nobody takes what it signs.
+    if found is None or _ended(found.current.certificate, now) or _begins_later(found.current.certificate, now):
+        made = _new_authority(lives, now)
+        still = () if found is None else found.trusted  # what it signed before it ended may be in use
+        return _without_ended(Authority(made, None, (*still, made.certificate)), now)
+    if found.successor is not None and _ended(found.successor.certificate, now):
+        found = replace(found, successor=None)
+    if found.successor is None and due(found.current.certificate, now):
+        successor = _new_authority(lives, now)
+        found = replace(found, successor=successor, trusted=(*found.trusted, successor.certificate))
+    if found.successor is not None and now >= _made(found.successor.certificate) + lives.known:
+        found = replace(found, current=found.successor, successor=None)
+    trusted = found.trusted
+    for pair in (found.current, found.successor):  # somebody may have cut the bundle short
+        if pair is not None and pair.certificate not in trusted:
+            trusted = (*trusted, pair.certificate)
+    return _without_ended(replace(found, trusted=trusted), now)
+
+
+def certificate_now(
+    found: Pair | None, wanted: Wanted, authority: Authority, lives: Lives, now: datetime
+) -> tuple[Pair, str]:
+    """A certificate as it must be at this moment, and why it is another one than was found; "" where it is the same."""
+    why = _why_not(found, wanted, authority, now)
+    return (found, "") if found is not None and not why else (_issued(wanted, authority.current, lives, now), why)
+
+
+def check(pair: Pair) -> None:
+    """Raise Unusable where a certificate or its key can't be read, or it has another key."""
+    if _public(_certificate(pair.certificate).public_key()) != _public(_key(pair.key).public_key()):
+        raise Unusable("the private key is not the certificate's")
+
+
+def usable(pair: Pair, now: datetime) -> datetime:
+    """When a certificate that can be used now ends. Raises Unusable: as `check` does, or it is over."""
+    check(pair)
+    certificate = _certificate(pair.certificate)
+    if now >= certificate.not_valid_after_utc:
+        raise Unusable(f"the certificate ended on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
+    return certificate.not_valid_after_utc
+
+
+def ends(certificate: bytes) -> datetime:
+    """When a certificate ends. Raises Unusable."""
+    return _certificate(certificate).not_valid_after_utc
+
+
+def life(certificate: bytes) -> timedelta:
+    """For how long a certificate is valid from its making. Raises Unusable."""
+    return ends(certificate) - _made(certificate)
+
+
+def due(certificate: bytes, now: datetime, at: float = RENEWED_AT) -> bool:
+    """Whether so much of a certificate's life is over. Raises Unusable."""
+    return now >= _made(certificate) + life(certificate) * at
+
+
+def certificates_in(bundle: bytes) -> tuple[bytes, ...]:
+    """The certificates of a bundle, each for itself. Raises Unusable where there is none, or one can't be read."""
+    try:
+        found = x509.load_pem_x509_certificates(bundle)
+    except ValueError as error:
+        raise Unusable(f"no certificates: {error}") from error
+    return tuple(each.public_bytes(serialization.Encoding.PEM) for each in found)
+
+
+def fingerprint(*parts: bytes) -> str:
+    """16 hexadecimal digits that differ where a part differs."""
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _why_not(found: Pair | None, wanted: Wanted, authority: Authority, now: datetime) -> str:
+    if found is None:
+        return "there is none"
+    try:
+        usable(found, now)
+        certificate = _certificate(found.certificate)
+        if due(found.certificate, now):
+            return "two thirds of its life are over"
+        if _begins_later(found.certificate, now):
+            return "it is of the future"
+        if _names(certificate) != set(wanted.names):
+            return "it has other names"
+    except Unusable as unusable_:
+        return str(unusable_)
+    try:
+        certificate.verify_directly_issued_by(_certificate(authority.current.certificate))
+    except (ValueError, TypeError, InvalidSignature):
+        return "another authority signed it"
+    return ""
+
+
+def _issued(wanted: Wanted, by: Pair, lives: Lives, now: datetime) -> Pair:
+    signer, signing = _certificate(by.certificate), _key(by.key)
+    key = ec.generate_private_key(ec.SECP256R1())
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    built = (
+        _builder(wanted.names[0], key, now, min(now + lives.certificate, signer.not_valid_after_utc))
+        .issuer_name(signer.subject)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_general_names(wanted.names)), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False)
+        .sign(signing, hashes.SHA256())
+    )
+    return _pair(built, key)
+
+
+def _new_authority(lives: Lives, now: datetime) -> Pair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    # A name of its own for each: some verifiers look for an issuer by its name, and take the first.
+    name = f"Hearth authority {secrets.token_hex(4)}"
+    built = (
+        _builder(name, key, now, now + lives.authority)
+        .issuer_name(_subject(name))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return _pair(built, key)
+
+
+def _builder(name: str, key: ec.EllipticCurvePrivateKey, now: datetime, until: datetime) -> x509.CertificateBuilder:
+    made = x509.CertificateBuilder().subject_name(_subject(name)).public_key(key.public_key())
+    made = made.serial_number(x509.random_serial_number())
+    made = made.not_valid_before(now - BACKDATED).not_valid_after(until)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return made.add_extension(identifier, critical=False)
+
+
+def _subject(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])  # X.520's bound; SANs are what counts
+
+
+def _key_usage(*, signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_names(names: Sequence[str]) -> list[x509.GeneralName]:
+    made: list[x509.GeneralName] = []
+    for name in names:
+        try:
+            made.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            made.append(x509.DNSName(name))
+    return made
+
+
+def _names(certificate: x509.Certificate) -> set[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    addresses: Iterable[object] = found.get_values_for_type(x509.IPAddress)
+    return {*found.get_values_for_type(x509.DNSName), *map(str, addresses)}
+
+
+def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
+    encoded = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return Pair(certificate.public_bytes(serialization.Encoding.PEM), encoded)
+
+
+def _certificate(pem: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise Unusable(f"no certificate: {error}") from error
+
+
+def _key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """Any kind of key: of another kind's, only the public half is asked for."""
+    try:
+        return serialization.load_pem_private_key(pem, None)  # type: ignore[return-value]
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise Unusable(f"no private key: {error}") from error
+
+
+def _public(key: object) -> bytes:
+    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return encoded
+
+
+def _made(certificate: bytes) -> datetime:
+    """When it was made, as we make them; of somebody else's, minutes after."""
+    return min(_certificate(certificate).not_valid_before_utc + BACKDATED, ends(certificate))
+
+
+def _ended(certificate: bytes, now: datetime) -> bool:
+    return now >= _certificate(certificate).not_valid_after_utc
+
+
+def _begins_later(certificate: bytes, now: datetime) -> bool:
+    return now < _certificate(certificate).not_valid_before_utc
+
+
+def _without_ended(authority: Authority, now: datetime) -> Authority:
+    return replace(authority, trusted=tuple(each for each in authority.trusted if not _ended(each, now)))

@@ -1,0 +1,55 @@
+"""What `hearth doctor` says of certificates: of each Secret when its certificate ends, and whether it is renewed."""
+
+from datetime import UTC, datetime
+
+from hearth.certificates import RENEWED_AT, Pair, Unusable, certificates_in, due, usable
+from hearth.commands.check import Check
+from hearth.kube.client import KubeClient
+from hearth.kube.errors import Forbidden
+from hearth.kube.kinds import SECRET
+from hearth.kube.objects import KubeObject, mappings, secret_data, texts
+
+_OPTIONS = {"activator": "--activator-certificate", "scaler": "--scaler-certificate", "keda": "--keda-certificate"}
+_LATE = (1 + RENEWED_AT) / 2
+"""Of a certificate's life: who renews it had half of the time that there is for it."""
+
+
+async def certificates(kube: KubeClient, controller: KubeObject) -> list[Check]:
+    """Of the Secrets that a controller's Deployment names, as far as we may read them. Raises KubeError."""
+    options = options_of(controller)
+    if options.get("--tls", "off") == "off":
+        return []
+    made = []
+    for whose, option in _OPTIONS.items():
+        namespace, _, name = options.get(option, "").partition("/")
+        if not name:
+            continue
+        try:
+            found = await kube.get_object(SECRET.path(namespace, name))
+        except Forbidden:
+            continue  # many who may look at a cluster may read no Secret
+        made.append(certificate_check(whose, f"{namespace}/{name}", found, datetime.now(UTC)))
+    return made
+
+
+def options_of(deployment: KubeObject) -> dict[str, str]:
+    """--OPTION=VALUE of its containers; the last of one counts."""
+    containers = mappings(deployment, "spec", "template", "spec", "containers")
+    words = [word for container in containers for word in texts(container, "args") if "=" in word]
+    return dict(word.split("=", 1) for word in words)
+
+
+def certificate_check(whose: str, secret: str, found: KubeObject | None, now: datetime) -> Check:
+    """What one Secret says. Pure."""
+    what, fix = f"certificate of {whose}", "docs/runbooks/HearthCertificateExpiring.md"
+    if found is None:
+        return Check(what, False, f"no Secret {secret}", fix)
+    there = secret_data(found)
+    pair = Pair(there.get("tls.crt", b""), there.get("tls.key", b""))
+    try:
+        ends = usable(pair, now)
+        certificates_in(there.get("ca.crt", b""))
+    except Unusable as error:
+        return Check(what, False, f"Secret {secret}: {error}", fix)
+    late = due(pair.certificate, now, _LATE)
+    return Check(what, not late, f"until {ends:%Y-%m-%d}{', not renewed' if late else ''} (Secret {secret})", fix)

@@ -1,0 +1,127 @@
+"""A certificate's folder: what is taken of it, when, and what stays in use meanwhile."""
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+
+from hearth.certificates import Unusable
+from hearth.credentials import CertificateFolder, Held, tell
+from hearth.metrics import RoleRegistry
+from tests.certificates import issue, mount, new_authority, write
+
+AUTHORITY = new_authority()
+
+
+def pair_of(*names: str) -> dict[str, bytes]:
+    made = issue(AUTHORITY, *(names or ("a",)))
+    return {"tls.crt": made.certificate, "tls.key": made.key, "ca.crt": AUTHORITY.bundle}
+
+
+def look(folder: CertificateFolder) -> Held:
+    folder.look()
+    assert folder.held is not None
+    return folder.held
+
+
+def test_what_is_there_is_taken_and_what_comes_later_by_the_swap_of_a_link(tmp_path: Path) -> None:
+    first, second = pair_of(), pair_of()
+    told: list[Held] = []
+    folder = CertificateFolder(tmp_path / "tls", verifies=True, on_change=told.append)
+    folder.look()
+    assert folder.held is None
+    assert "No such file" in folder.trouble
+    write(tmp_path / "tls", first)
+    assert look(folder).pair.certificate == first["tls.crt"]
+    assert folder.known.is_set()
+    assert not folder.trouble
+    write(tmp_path / "tls", second)
+    assert look(folder).pair.key == second["tls.key"]
+    look(folder)
+    assert [held.pair.certificate for held in told] == [first["tls.crt"], second["tls.crt"]]
+
+
+HALF: dict[str, Callable[[dict[str, bytes]], dict[str, bytes]]] = {
+    "a key of another": lambda files: {**files, "tls.key": pair_of()["tls.key"]},
+    "half a certificate": lambda files: {**files, "tls.crt": files["tls.crt"][:200]},
+    "half a key": lambda files: {**files, "tls.key": files["tls.key"][:80]},
+    "nothing in it": lambda files: dict.fromkeys(files, b""),
+    "no key": lambda files: {name: content for name, content in files.items() if name != "tls.key"},
+    "no authorities": lambda files: {**files, "ca.crt": b"\n"},
+    "no file of authorities": lambda files: {name: content for name, content in files.items() if name != "ca.crt"},
+}
+
+
+@pytest.mark.parametrize("change", HALF)
+def test_what_cannot_be_used_leaves_what_is_in_use(tmp_path: Path, change: str) -> None:
+    folder = CertificateFolder(tmp_path / "tls", verifies=True)
+    write(tmp_path / "tls", pair_of())
+    before = look(folder)
+    write(tmp_path / "tls", HALF[change](pair_of()))
+    assert look(folder) is before
+    assert folder.trouble
+    after = pair_of()
+    write(tmp_path / "tls", after)
+    assert look(folder).pair.certificate == after["tls.crt"]
+    assert not folder.trouble
+
+
+def test_one_that_is_over_is_not_taken(tmp_path: Path) -> None:
+    then = datetime.now(UTC) - timedelta(days=2)
+    folder = CertificateFolder(tmp_path / "tls", verifies=True)
+    mount(tmp_path / "tls", issue(AUTHORITY, "a", now=then), AUTHORITY.bundle)
+    folder.look()
+    assert folder.held is None
+    assert folder.trouble.startswith("the certificate ended on")
+
+
+def test_a_folder_that_goes_leaves_what_is_in_use(tmp_path: Path) -> None:
+    folder = CertificateFolder(tmp_path / "tls", verifies=True)
+    write(tmp_path / "tls", pair_of())
+    before = look(folder)
+    shutil.rmtree(tmp_path / "tls")
+    assert look(folder) is before
+    assert folder.trouble
+
+
+def test_plain_files_are_read_too_and_written_anew(tmp_path: Path) -> None:
+    for name, content in pair_of().items():
+        (tmp_path / name).write_bytes(content)
+    folder = CertificateFolder(tmp_path, verifies=True)
+    before = look(folder)
+    after = pair_of("b")
+    (tmp_path / "tls.crt").write_bytes(after["tls.crt"])
+    assert look(folder) is before, "its key is another one still"
+    (tmp_path / "tls.key").write_bytes(after["tls.key"])
+    assert look(folder).pair.certificate == after["tls.crt"]
+
+
+def test_who_can_use_it_has_a_say(tmp_path: Path) -> None:
+    def refuse(held: Held) -> None:
+        raise Unusable("too short a key")
+
+    folder = CertificateFolder(tmp_path, verifies=False, on_change=refuse)
+    write(tmp_path, pair_of())
+    folder.look()
+    assert folder.held is None
+    assert folder.trouble == "too short a key"
+
+
+def test_prometheus_is_told_when_it_ends_and_that_another_cannot_be_used(tmp_path: Path) -> None:
+    registry = RoleRegistry()
+    folder = CertificateFolder(tmp_path / "tls", verifies=True)
+    tell(registry, "scaler", {"scaler": folder})
+    labels = '{certificate="scaler",role="scaler"}'
+    assert f"hearth_certificate_unusable{labels} 1.0" in generate_latest(registry).decode()
+    write(tmp_path / "tls", pair_of())
+    held = look(folder)
+    told = generate_latest(registry).decode()
+    assert f"hearth_certificate_unusable{labels} 0.0" in told
+    (line,) = [
+        line for line in told.splitlines() if line.startswith(f"hearth_certificate_expiry_timestamp_seconds{labels}")
+    ]
+    assert float(line.split()[-1]) == pytest.approx(held.ends.timestamp())
+    assert f"hearth_certificate_lifetime_seconds{labels} 86400.0" in told
