@@ -130,7 +130,8 @@ class DemandPicture:
         if activator.heard_at is not None:
             same = activator.instance == instance
             counts = {key: known.requests for key, known in activator.figures.items()} if same else {}
-        affected = set(figures) | (set(activator.figures) if snapshot else set())
+        # One that was taken for gone is back with all that it said.
+        affected = set(figures) | (set(activator.figures) if snapshot or activator.gone(now) else set())
         before = {key: self._sum(key, now).active for key in affected}
         activator.heard_at, activator.instance = now, instance
         if snapshot:

@@ -32,7 +32,10 @@ def test_every_strike_that_was_seen_has_a_line_and_a_case_has_one() -> None:
     case = {"saw": "so", "seconds": 3.0, "broken": [], "date": "2026-11-29"}
     made = table({**{str(strike): seen() for strike in STRIKES}, str(CASES[0]): case})
     assert made.count("| yes |") == len(STRIKES) + 1
-    assert f"{len(STRIKES)} strikes in {len(STRIKES) * len(Phase) - 2 * len(Fault)} cells, 1 cases" in made
+    assert (
+        f"{len(STRIKES)} of {len(STRIKES)} strikes, in {len(STRIKES) * len(Phase) - 2 * len(Fault)} cells, and 1 of"
+        in made
+    )
     assert "2026-11-29 to 2026-11-30" in made
     rows = [line.count("|") for line in made.splitlines() if line.startswith("|")]
     assert len(set(rows)) == 2, "two tables, each of as many columns as its head has"

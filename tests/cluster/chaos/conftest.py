@@ -1,5 +1,6 @@
 import logging
 import os
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -26,7 +27,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo[Any]) -> None:
     """A suite of an hour tells at once what was broken (with `-o log_cli=true`)."""
     if call.excinfo is not None:
-        logging.getLogger(__name__).error("%s: %s", node.name, call.excinfo.exconly()[:2000])
+        told = "".join(traceback.format_exception(call.excinfo.value))
+        logging.getLogger(__name__).error("%s: %s", node.name, told[-3000:])
 
 
 @pytest.fixture(scope="package")

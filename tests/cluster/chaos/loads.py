@@ -13,7 +13,7 @@ from tests.cluster.e2e.steps import Steps
 from tests.cluster.kubectl import NAMESPACE
 
 RATE = 4  # tokens a second of an engine
-_SETUP_SECONDS = 30.0  # until all models are in their phases: streams go on for so long before a strike
+_SETUP_SECONDS = 45.0  # until all models are in their phases: streams go on for so long before a strike
 OVER_SECONDS = 150.0
 """How long after the fault the last request may end; the suite stops waiting then."""
 _STREAMING = (Phase.STREAMS, Phase.DRAINING, Phase.ROLLOUT)
@@ -153,6 +153,8 @@ async def in_their_phases(world: World, strike: Strike, steps: Steps) -> dict[Ph
     await loads[Phase.LOADING].heard(lambda talk: any(beat["phase"] == "loading" for beat in talk.beats))
     loads[Phase.COLD].ask(strike)
     await loads[Phase.COLD].heard(lambda talk: len(talk.beats) > 0)
+    over = [phase.words for phase in _STREAMING if any(talk.ended for talk in loads[phase].talks)]
+    assert not over, f"this machine took so long that answers were whole before the strike: {over}"
     for load in loads.values():
         load.first = len(steps.seen[load.name])
         load.replicas = (steps.seen[load.name] or [0])[-1]

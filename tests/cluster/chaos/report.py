@@ -85,7 +85,7 @@ def table(kept: dict[str, dict[str, Any]]) -> str:
     cells = sum(strike.touches(phase) for strike, _ in found for phase in Phase)
     lines = [
         f"Written by `make chaos` on {' to '.join(dates[:: max(1, len(dates) - 1)])}: {os.cpu_count()} cores, {platform.system()} "
-        f"{platform.release().split('-')[0]}, Python {platform.python_version()}; {len(found)} strikes in {cells} cells, {len(cases)} cases beside them.",
+        f"{platform.release().split('-')[0]}, Python {platform.python_version()}; {len(found)} of {len(STRIKES)} strikes, in {cells} cells, and {len(cases)} of {len(CASES)} cases beside them.",
         "",
         f"| fault | of | promised | {' | '.join(heads)} | whole again after | held |",
         "|" + "---|" * (len(heads) + 5),

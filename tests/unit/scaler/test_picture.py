@@ -189,7 +189,7 @@ class TestWhoLeaves:
         seen.hear(A, {KEY: WAITING}, snapshot=True, now=0)
         seen.list_activators({A: "terminating"}, 1)
         assert not seen.demand(KEY, GRACE + 1).active
-        assert seen.hear(A, {}, snapshot=False, now=GRACE + 2) == []
+        assert seen.hear(A, {}, snapshot=False, now=GRACE + 2) == [KEY], "demand begins, whatever the update is of"
         assert seen.demand(KEY, GRACE + 2).queue_depth == 1
         seen.demand(KEY, 3 * GRACE)
         assert seen.hear(A, {KEY: WAITING}, snapshot=False, now=3 * GRACE) == [KEY], "demand begins"
