@@ -32,10 +32,11 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
-        self.closed = False
+        self.closed = self.ended = False
 
     def write(self, data: Any) -> None:
         assert not self.closed, "written after it was closed"
+        assert not self.ended, "written after its end"
         self.written += data
 
     def close(self) -> None:
@@ -54,7 +55,10 @@ class Wire(asyncio.Transport):
         pass
 
     def can_write_eof(self) -> bool:
-        return False
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     abort = close
 
@@ -77,13 +81,13 @@ def heard(pieces: list[bytes]) -> tuple[bytes, bool]:
         wire = Wire()
         protocol.connection_made(wire)
         for piece in pieces:
-            if wire.closed:
+            if wire.closed or wire.ended:
                 break
             protocol.data_received(piece)
             await _settled()
         protocol.connection_lost(None)
         door.close()
-        return wire.written, wire.closed
+        return wire.written, wire.closed or wire.ended
 
     return asyncio.run(exchange())
 

@@ -33,6 +33,7 @@ class Wire(asyncio.Transport):
         self.data = b""
         self.closing = self.aborted = self.half_closed = self.paused = False
         self.pauses = 0
+        self.unread: int | None = None  # bytes after which writing is paused; None: asyncio's own
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._extra.get(name, default)
@@ -49,6 +50,9 @@ class Wire(asyncio.Transport):
 
     def abort(self) -> None:
         self.closing = self.aborted = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.unread = high
 
     def can_write_eof(self) -> bool:
         return True
@@ -158,9 +162,11 @@ class TestRequests:
     @pytest.mark.parametrize("peer", ["", "/run/client.sock", None, ()])
     def test_over_tls_and_over_a_path_in_the_file_system(self, peer: Any) -> None:
         server = Server()
-        server.connect(Wire(peername=peer, sslcontext=object())).send(GET)
+        wire = Wire(peername=peer, sslcontext=object())
+        server.connect(wire).send(GET)
         ((request, _),) = server.asked
         assert (request.client, request.scheme) == ("", "https")
+        assert wire.unread == 64 * 1024, "as in plain text"
 
     @pytest.mark.parametrize(
         ("target", "path", "host"),
