@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hearth.certificates import Authority, Lives, Pair, Wanted, authority_now, certificate_now
-from hearth.credentials import CertificateFolder
-from hearth.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
+from hearth.tls.certificates import Authority, Lives, Pair, Wanted, authority_now, certificate_now
+from hearth.tls.credentials import CertificateFolder
+from hearth.tls.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
 
 
 def new_authority() -> Authority:

@@ -4,9 +4,9 @@ import inspect
 
 import hearth.activator.metrics
 import hearth.controller.metrics
-import hearth.credentials
 import hearth.fleet
 import hearth.scaler.metrics
+import hearth.tls.credentials
 from hearth.metrics import BUILD_INFO, DROPPED_LINES, FAULTS, Metric
 
 _HEAD = """# Metrics
@@ -21,7 +21,7 @@ are an LLMService's; a name that no LLMService has is never a label. Beside thes
 """
 
 ROLES: dict[str, list[Metric]] = {
-    "all": [BUILD_INFO, FAULTS, DROPPED_LINES, *hearth.credentials.METRICS],
+    "all": [BUILD_INFO, FAULTS, DROPPED_LINES, *hearth.tls.credentials.METRICS],
     "activator": hearth.activator.metrics.METRICS,
     "scaler": hearth.scaler.metrics.METRICS,
     "controller": [*hearth.controller.metrics.METRICS, *hearth.fleet.METRICS],

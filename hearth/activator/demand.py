@@ -13,9 +13,9 @@ from grpc.aio import ServicerContext
 from hearth.activator.lane.hold import Hold
 from hearth.api.key import ServiceKey
 from hearth.logs import fields
-from hearth.mutualtls import Mutual, admit
 from hearth.proto import demand_pb2 as pb
 from hearth.proto.demand_pb2_grpc import DemandServicer
+from hearth.tls.mutual import Mutual, admit
 
 log = logging.getLogger(__name__)
 

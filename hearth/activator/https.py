@@ -16,9 +16,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hearth.certificates import Unusable
-from hearth.credentials import Held
 from hearth.logs import fields
+from hearth.tls.certificates import Unusable
+from hearth.tls.credentials import Held
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class HttpsListener:
 
 
 def https_context(held: Held) -> ssl.SSLContext:
-    """What clients are served with. Raises Unusable where OpenSSL takes less than `hearth.certificates` does."""
+    """What clients are served with. Raises Unusable where OpenSSL takes less than `hearth.tls.certificates` does."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])

@@ -21,7 +21,6 @@ from hearth.activator.origins import Origins
 from hearth.activator.starts import AddressStarts
 from hearth.activator.web.app import create_app
 from hearth.api.labels import ENGINE_SELECTOR
-from hearth.credentials import CertificateFolder, tell
 from hearth.http1.connection import Connection
 from hearth.http1.limits import Budget, Limits
 from hearth.kube.client import KubeClient
@@ -29,11 +28,12 @@ from hearth.kube.informer import Informer
 from hearth.kube.kinds import ENDPOINT_SLICE, LLMSERVICE
 from hearth.logs import fields
 from hearth.metrics import RoleRegistry, role_registry
-from hearth.mutualtls import Mutual, add_port, new_server
-from hearth.names import SCALER_NAME
 from hearth.operations import EmbeddedServer, bind, operations_server
 from hearth.process import announce, collect_rarely, descriptors, keep_freed_memory, let_the_loop_in, stop_signal
 from hearth.proto.demand_pb2_grpc import add_DemandServicer_to_server
+from hearth.tls.credentials import CertificateFolder, tell
+from hearth.tls.mutual import Mutual, add_port, new_server
+from hearth.tls.names import SCALER_NAME
 
 if TYPE_CHECKING:
     from hearth.activator.tracing import Tracing

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hearth.cli.common import AcceleratorPrice, app, is_http_url, refuse
-from hearth.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
+from hearth.tls.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 
-from hearth.certificates import RENEWED_AT, Pair, Unusable, certificates_in, due, usable
 from hearth.commands.check import Check
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import Forbidden
 from hearth.kube.kinds import SECRET
 from hearth.kube.objects import KubeObject, mappings, secret_data, texts
+from hearth.tls.certificates import RENEWED_AT, Pair, Unusable, certificates_in, due, usable
 
 _OPTIONS = {"activator": "--activator-certificate", "scaler": "--scaler-certificate", "keda": "--keda-certificate"}
 _LATE = (1 + RENEWED_AT) / 2

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
-from hearth.certificates import Authority, Unusable, ends, life
 from hearth.controller.issuing import (
     Issuing,
     NotOurs,
@@ -24,7 +23,6 @@ from hearth.controller.issuing import (
     shown,
 )
 from hearth.controller.ownership import MANAGER
-from hearth.credentials import EXPIRY, LIFETIME, UNUSABLE
 from hearth.faults import contained
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import AlreadyExists, Conflict, KubeError
@@ -32,6 +30,8 @@ from hearth.kube.kinds import SECRET
 from hearth.kube.objects import KubeObject, secret_data
 from hearth.logs import fields
 from hearth.metrics import Collected
+from hearth.tls.certificates import Authority, Unusable, ends, life
+from hearth.tls.credentials import EXPIRY, LIFETIME, UNUSABLE
 
 log = logging.getLogger(__name__)
 

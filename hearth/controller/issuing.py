@@ -12,7 +12,11 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from hearth.api.labels import MANAGED_BY
-from hearth.certificates import (
+from hearth.controller.ownership import made_here
+from hearth.kube.endpoints import endpoints
+from hearth.kube.kinds import SECRET
+from hearth.kube.objects import KubeObject, mapping, secret_data, text
+from hearth.tls.certificates import (
     Authority,
     Lives,
     Pair,
@@ -25,11 +29,7 @@ from hearth.certificates import (
     fingerprint,
     usable,
 )
-from hearth.controller.ownership import made_here
-from hearth.kube.endpoints import endpoints
-from hearth.kube.kinds import SECRET
-from hearth.kube.objects import KubeObject, mapping, secret_data, text
-from hearth.names import ACTIVATOR_NAME, AUTHORITY_SECRET, KEDA_NAME, SCALER_NAME
+from hearth.tls.names import ACTIVATOR_NAME, AUTHORITY_SECRET, KEDA_NAME, SCALER_NAME
 
 Mode = Literal["off", "controller", "certManager"]
 """Who makes the certificates; off: the roles and KEDA speak plain text."""

@@ -53,9 +53,9 @@ from hearth.kube.objects import KubeObject, ObjectKey, labels_of, mapping, name_
 from hearth.kube.workqueue import WorkQueue
 from hearth.logs import fields
 from hearth.metrics import role_registry
-from hearth.names import KEDA_AUTHENTICATION
 from hearth.operations import operations_server
 from hearth.process import announce, run_until, stop_signal
+from hearth.tls.names import KEDA_AUTHENTICATION
 
 log = logging.getLogger(__name__)
 

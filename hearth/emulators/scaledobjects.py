@@ -15,8 +15,6 @@ from typing import Any
 
 import grpc
 
-from hearth.certificates import Pair, ends
-from hearth.credentials import Held
 from hearth.emulators.apiserver import external_metric_value
 from hearth.emulators.autoscaler import NotReproduced
 from hearth.emulators.causes import cause
@@ -27,9 +25,11 @@ from hearth.emulators.selectors import Predicate
 from hearth.emulators.store import Event, ObjectStore, timestamp
 from hearth.emulators.writes import Target, WriteOptions, Writes
 from hearth.logs import fields
-from hearth.mutualtls import channel_to
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
+from hearth.tls.certificates import Pair, ends
+from hearth.tls.credentials import Held
+from hearth.tls.mutual import channel_to
 
 log = logging.getLogger(__name__)
 

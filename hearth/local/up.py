@@ -20,7 +20,6 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.key import ServiceKey
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
-from hearth.credentials import CertificateFolder
 from hearth.emulators.keda import HPA_SYNC_SECONDS
 from hearth.emulators.kinds import KubeObject
 from hearth.emulators.scaledobjects import NAMESPACE as KEDA_NAMESPACE
@@ -31,14 +30,15 @@ from hearth.local.engines import EngineOptions
 from hearth.local.mounted import MountedSecrets
 from hearth.local.parts import Announcements, Role, parts
 from hearth.local.rights import authentication, rights
-from hearth.mutualtls import Mutual, channel_to
-from hearth.names import ACTIVATOR_NAME, SCALER_NAME
 from hearth.process import collect_rarely
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
 from hearth.scaler.listener import DemandListener
 from hearth.scaler.picture import Blind, DemandPicture
 from hearth.scaler.pulses import Pulses
+from hearth.tls.credentials import CertificateFolder
+from hearth.tls.mutual import Mutual, channel_to
+from hearth.tls.names import ACTIVATOR_NAME, SCALER_NAME
 
 START_SECONDS = 30.0
 

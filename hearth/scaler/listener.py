@@ -9,15 +9,15 @@ import grpc
 
 from hearth.api.key import ServiceKey
 from hearth.backoff import backoff
-from hearth.credentials import Held
 from hearth.faults import contained
 from hearth.kube.endpoints import Listing
 from hearth.logs import fields
-from hearth.mutualtls import Mutual, channel_to
 from hearth.proto import demand_pb2 as pb
 from hearth.proto.demand_pb2_grpc import DemandStub
 from hearth.scaler.picture import DemandPicture, Figures
 from hearth.scaler.pulses import Pulses
+from hearth.tls.credentials import Held
+from hearth.tls.mutual import Mutual, channel_to
 
 log = logging.getLogger(__name__)
 

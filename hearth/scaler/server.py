@@ -12,14 +12,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
-from hearth.credentials import CertificateFolder, tell
 from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.kube.kinds import ENDPOINT_SLICE
 from hearth.logs import fields
 from hearth.metrics import role_registry
-from hearth.mutualtls import Mutual, add_port, new_server
-from hearth.names import ACTIVATOR_NAME, KEDA_NAME
 from hearth.operations import operations_server
 from hearth.process import announce, run_until, stop_signal
 from hearth.proto import externalscaler_pb2
@@ -30,6 +27,9 @@ from hearth.scaler.metrics import ScalerMetrics
 from hearth.scaler.picture import GRACE_SECONDS, DemandPicture
 from hearth.scaler.pulses import Pulses
 from hearth.scaler.servicer import ExternalScaler
+from hearth.tls.credentials import CertificateFolder, tell
+from hearth.tls.mutual import Mutual, add_port, new_server
+from hearth.tls.names import ACTIVATOR_NAME, KEDA_NAME
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ import grpc
 from grpc.aio import ServicerContext
 
 from hearth.api.key import ServiceKey
-from hearth.mutualtls import Mutual, admit
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerServicer
 from hearth.scaler.metrics import ScalerMetrics
 from hearth.scaler.picture import Blind, DemandPicture
 from hearth.scaler.pulses import Pulses
+from hearth.tls.mutual import Mutual, admit
 
 METRIC_NAME = "queueDepth"
 MAX_TARGET = 2**31 - 1

@@ -13,12 +13,12 @@ import grpc
 import httpx
 import pytest
 
-from hearth.certificates import certificates_in
 from hearth.controller.ownership import MANAGER
 from hearth.proto import demand_pb2
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.demand_pb2_grpc import DemandStub
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
+from hearth.tls.certificates import certificates_in
 from tests.cluster.controlplane import HOST
 from tests.cluster.installed import CLIENTS, SYSTEM, Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster

@@ -27,11 +27,11 @@ from hearth.activator.origins import Origins
 from hearth.activator.server import connections_of, http_server
 from hearth.activator.starts import AddressStarts
 from hearth.api.key import ServiceKey
-from hearth.certificates import ends
-from hearth.credentials import Held
 from hearth.http1.connection import Connection
 from hearth.http1.limits import Budget, Limits
 from hearth.operations import bind
+from hearth.tls.certificates import ends
+from hearth.tls.credentials import Held
 from tests.builders import endpoint_slice, llmservice_manifest
 from tests.certificates import issue, new_authority
 

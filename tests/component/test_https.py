@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from hearth.activator.https import HttpsListener
-from hearth.certificates import ends
-from hearth.credentials import Held
+from hearth.tls.certificates import ends
+from hearth.tls.credentials import Held
 from tests.certificates import issue, new_authority
 from tests.component import harness
 from tests.component.harness import ActivatorHarness, ScriptedEngine, Stream

@@ -11,10 +11,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from hearth.activator.demand import Demand, DemandBoard
-from hearth.certificates import Pair
-from hearth.credentials import CertificateFolder, Held
-from hearth.mutualtls import Mutual, add_port, channel_to, new_server
-from hearth.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
 from hearth.proto import demand_pb2
 from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.demand_pb2_grpc import DemandStub, add_DemandServicer_to_server
@@ -24,6 +20,10 @@ from hearth.scaler.metrics import ScalerMetrics
 from hearth.scaler.picture import DemandPicture
 from hearth.scaler.pulses import Pulses
 from hearth.scaler.server import ScalerConfig, scaler_server
+from hearth.tls.certificates import Pair
+from hearth.tls.credentials import CertificateFolder, Held
+from hearth.tls.mutual import Mutual, add_port, channel_to, new_server
+from hearth.tls.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
 from tests.certificates import Mounts, issue, mount, new_authority
 
 PATIENCE = 10.0
@@ -38,7 +38,7 @@ def mounts(tmp_path: Path) -> Mounts:
 def held(pair: Pair, authorities: bytes) -> Held:
     folder = CertificateFolder(Path("/nowhere"), verifies=True)
     assert folder.held is None
-    from hearth.certificates import ends
+    from hearth.tls.certificates import ends
 
     return Held(pair, authorities, ends(pair.certificate), 1.0)
 
@@ -85,10 +85,10 @@ async def test_who_has_no_certificate_of_ours_hears_nothing_of_the_demand(mounts
 
 
 async def test_sockets_that_say_nothing_are_closed(mounts: Mounts, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hearth import mutualtls
+    from hearth.tls import mutual
 
     options = (("grpc.server_handshake_timeout_ms", 300), ("grpc.max_allowed_incoming_connections", 5))
-    monkeypatch.setattr(mutualtls, "_OPTIONS", options)
+    monkeypatch.setattr(mutual, "_OPTIONS", options)
     scaler = held(issue(mounts.authority, SCALER_NAME), mounts.authority.bundle)
     async with demand_port(mounts.folder(mounts.activator)) as (address, _), asyncio.timeout(PATIENCE):
         host, port = address.split(":")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from hearth.certificates import Lives, certificates_in
 from hearth.controller import certificates as module
 from hearth.controller.certificates import Certificates
 from hearth.controller.issuing import Issuing, Place, hosts, lives, only_plain, service_of
@@ -18,6 +17,7 @@ from hearth.kube.client import KubeClient
 from hearth.kube.errors import AlreadyExists, Conflict, Forbidden, KubeError
 from hearth.kube.objects import KubeObject, secret_data
 from hearth.metrics import RoleRegistry
+from hearth.tls.certificates import Lives, certificates_in
 from tests.builders import endpoint_slice
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 import grpc
 
-from hearth.certificates import Lives, Wanted, authority_now, certificate_now, ends
-from hearth.credentials import CertificateFolder, Held
+from hearth.tls.certificates import Lives, Wanted, authority_now, certificate_now, ends
+from hearth.tls.credentials import CertificateFolder, Held
 
 HANDSHAKE_SECONDS = 10.0
 MOST_CONNECTIONS = 2000

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from hearth.certificates import Unusable
-from hearth.credentials import CertificateFolder, Held, tell
 from hearth.metrics import RoleRegistry
+from hearth.tls.certificates import Unusable
+from hearth.tls.credentials import CertificateFolder, Held, tell
 from tests.certificates import issue, mount, new_authority, write
 
 AUTHORITY = new_authority()

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hearth.certificates import Pair, Unusable, certificates_in, life, usable
 from hearth.logs import fields
 from hearth.metrics import Collected, Metric, RoleRegistry
+from hearth.tls.certificates import Pair, Unusable, certificates_in, life, usable
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidSignature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hearth.certificates import (
+from hearth.tls.certificates import (
     BACKDATED,
     Authority,
     Lives,
