@@ -92,7 +92,9 @@ def _exercise(client: openai.OpenAI) -> None:
         for future in asked:
             future.result()
     ask(extra_headers={"x-sim-fault": "crash-mid-stream"})
-    with client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=200, stream=True) as stream:
+    # While the engine's process goes, its port may still be open: who is given to it twice is told 502, and asks again.
+    patient = client.with_options(max_retries=5)
+    with patient.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=200, stream=True) as stream:
         next(iter(stream))
     with contextlib.suppress(openai.APIError):
         client.chat.completions.create(model="made-up", messages=MESSAGES)
