@@ -1,10 +1,10 @@
 """Certificates for tests, and folders as the kubelet mounts a Secret: swapped by one symbolic link."""
 
-import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from hearth.local.mounted import swap
 from hearth.tls.certificates import Authority, Lives, Pair, Wanted, authority_now, certificate_now
 from hearth.tls.credentials import CertificateFolder
 from hearth.tls.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
@@ -21,21 +21,8 @@ def issue(authority: Authority, *names: str, life: timedelta = timedelta(days=1)
 
 def mount(folder: Path, pair: Pair, authorities: bytes) -> Path:
     """Write a Secret as the kubelet does."""
-    write(folder, {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authorities})
+    swap(folder, {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authorities})
     return folder
-
-
-def write(folder: Path, files: dict[str, bytes]) -> None:
-    folder.mkdir(exist_ok=True)
-    number = len(list(folder.glob("..2026_*")))
-    made = folder / f"..2026_{number}"
-    made.mkdir()
-    for name, content in files.items():
-        (made / name).write_bytes(content)
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to(Path("..data") / name)
-    os.symlink(made.name, folder / "..data_tmp")
-    os.replace(folder / "..data_tmp", folder / "..data")
 
 
 @dataclass

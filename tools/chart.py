@@ -312,16 +312,16 @@ def _template(document: Document, values: Document) -> str:
             ]
             values["activator"]["service"]["port"] = http["port"]
             http["port"] = "SET__activator.service.port"
-    text = _expressions(yaml.safe_dump(document, sort_keys=False, width=1000))
+    text = _expressions(_yaml(document))
     if kind == "ClusterRoleBinding" and role in _LOOKING_AFTER:
         # Of its own name: the release's namespace may be one of these, and has a binding of the role's.
         metadata["namespace"], metadata["name"] = "EACH__", f"{metadata['name']}-llmservices"
-        each = _expressions(yaml.safe_dump({**document, "kind": "RoleBinding"}, sort_keys=False, width=1000))
+        each = _expressions(_yaml({**document, "kind": "RoleBinding"}))
         return (
             "{{- range $namespace := $.Values.namespaces }}\n"
             f"---\n{each.replace('EACH__', '{{ $namespace }}')}{{{{- else }}}}\n---\n{text}{{{{- end }}}}\n"
         )
-    return f"---\n{text}" if condition is None else f"{{{{- if {condition} }}}}\n---\n{text}{{{{- end }}}}\n"
+    return f"---\n{text}" if condition is None else _where(condition, text)
 
 
 def _keda(document: Document) -> str:

@@ -97,13 +97,10 @@ def version_of(written: str) -> tuple[int, int] | None:
 async def _local(kube: KubeClient) -> list[Check]:
     """Of a `hearth up`: its KEDA, HPA and nodes are parts of it, and it ends where one of them does. Devices are
     counted where that was asked for; else every runtime can be used."""
-    devices = await _accelerators(kube)
-    if UNCOUNTED in extended_resources(await listed(kube, NODE.everywhere)):
-        devices[0] = Check("accelerators", True, "not counted; hearth up --accelerator NAME=COUNT counts them")
     here = Check(
         "hearth up", True, "its API server answers; it ends by itself where KEDA, kubelet or a role of it dies"
     )
-    return [here, *devices, *await _services(kube)]
+    return [here, *await _accelerators(kube), *await _services(kube)]
 
 
 def _kubernetes(found: str) -> Check:
@@ -261,6 +258,8 @@ def accelerator_checks(
     there = {name: count for name, count in plugged.items() if count and not name.startswith("hugepages")}
     there = {**{name: count for name, count in claimed.items() if count}, **there}
     said = ", ".join(f"{int(count)} {name}" for name, count in sorted(there.items()))
+    if UNCOUNTED in there:  # a `hearth up` that was given none
+        said = "not counted; hearth up --accelerator NAME=COUNT counts them"
     made = [
         Check("accelerators", bool(there), said or "no node can allocate any", "install your vendor's device plugin"),
     ]

@@ -7,7 +7,7 @@ think they lead one is refused. One that somebody else made is never written.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
@@ -31,7 +31,7 @@ from hearth.kube.objects import KubeObject, secret_data
 from hearth.logs import fields
 from hearth.metrics import Collected
 from hearth.tls.certificates import Authority, Unusable, ends, life
-from hearth.tls.credentials import EXPIRY, LIFETIME, UNUSABLE
+from hearth.tls.credentials import EXPIRY, LIFETIME, UNUSABLE, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,6 @@ AGAIN_SECONDS = 5.0
 SETTLE_SECONDS = 10.0
 """How long KEDA's operator has to see its changed Secret, of which it keeps a copy, before ScaledObjects make it read
 that."""
-
-
-def _utc() -> datetime:
-    return datetime.now(UTC)
 
 
 class Certificates:
@@ -55,7 +51,7 @@ class Certificates:
         kube: KubeClient,
         issuing: Issuing,
         on_shown: Callable[[], None],
-        clock: Callable[[], datetime] = _utc,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._kube = kube
         self._issuing = issuing

@@ -6,8 +6,8 @@ state of the Secret.
 
 import asyncio
 import base64
-import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +22,6 @@ class MountedSecrets:
         self._store = store
         self._namespace = namespace
         self._folders = folders
-        self._number = 0
 
     async def run(self) -> None:
         """Keep them until cancelled."""
@@ -42,17 +41,21 @@ class MountedSecrets:
             self._write(metadata["name"], event.object)
 
     def _write(self, name: str, item: KubeObject) -> None:
-        folder = self._folders[name]
-        folder.mkdir(mode=0o700, exist_ok=True)
-        self._number += 1
-        made = folder / f"..{self._number}"
-        made.mkdir()
-        for key, value in (item.get("data") or {}).items():
-            (made / key).write_bytes(base64.b64decode(value))
-            if not (folder / key).is_symlink():
-                (folder / key).symlink_to(Path("..data") / key)
-        before = os.readlink(folder / "..data") if (folder / "..data").is_symlink() else None
-        (folder / "..data_tmp").symlink_to(made.name)
-        (folder / "..data_tmp").replace(folder / "..data")
-        if before is not None:
-            shutil.rmtree(folder / before)
+        data = item.get("data") or {}
+        swap(self._folders[name], {key: base64.b64decode(value) for key, value in data.items()})
+
+
+def swap(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Let a folder have these files, all at once, in place of those that it has."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix="..", dir=folder))
+    for name, content in files.items():
+        (made / name).write_bytes(content)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(Path("..data") / name)
+    data, waiting = folder / "..data", folder / "..data_tmp"
+    before = data.resolve() if data.is_symlink() else None
+    waiting.symlink_to(made.name)
+    waiting.replace(data)
+    if before is not None:
+        shutil.rmtree(before)

@@ -21,26 +21,26 @@ class ActivatorDirectory:
         self._on_list = on_list
         self._tls = tls
         self._slices: dict[ObjectKey, tuple[Endpoint, ...]] = {}
-        self._plain: dict[ObjectKey, tuple[Endpoint, ...]] = {}
+        self._plain: set[ObjectKey] = set()
         self._listed: tuple[Mapping[str, Listing], Collection[str]] | None = None
 
     def put_slice(self, key: ObjectKey, item: KubeObject | None) -> None:
         """Take an EndpointSlice as it is now; None: it is gone."""
         self._slices.pop(key, None)
-        self._plain.pop(key, None)
+        self._plain.discard(key)
         if item is not None:
-            secure = endpoints(item, TLS_PORT) if self._tls else ()
-            if secure:
-                self._slices[key] = secure
-            else:
-                self._slices[key] = self._plain[key] = endpoints(item, PLAIN_PORT)
+            found = endpoints(item, TLS_PORT) if self._tls else ()
+            if not found:
+                found = endpoints(item, PLAIN_PORT)
+                self._plain.add(key)
+            self._slices[key] = found
         if self._listed is not None:
             self.publish()
 
     def publish(self) -> None:
         """Tell the list as it is; first of all, once every slice is known."""
         all_listed = listed(self._slices.values())
-        plain = {endpoint.address for each in self._plain.values() for endpoint in each} & all_listed.keys()
+        plain = {endpoint.address for key in self._plain for endpoint in self._slices[key]} & all_listed.keys()
         if (all_listed, plain) != self._listed:
             self._listed = all_listed, plain
             self._on_list(all_listed, plain)

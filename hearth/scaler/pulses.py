@@ -24,26 +24,28 @@ class Pulses:
     @contextmanager
     def listen(self, key: ServiceKey, tell: Tell) -> Iterator[None]:
         """Call `tell` for each pulse of `key` while the context lasts."""
-        if self._closed:
-            tell(None)
-        self._listeners[key].append(tell)
         try:
-            yield
+            with self._told(self._listeners[key], tell):
+                yield
         finally:
-            self._listeners[key].remove(tell)
             if not self._listeners[key]:
                 del self._listeners[key]
 
     @contextmanager
     def until_closed(self, tell: Tell) -> Iterator[None]:
         """Call `tell` with None when the scaler shuts down, while the context lasts; of pulses it hears nothing."""
+        with self._told(self._last, tell):
+            yield
+
+    @contextmanager
+    def _told(self, among: list[Tell], tell: Tell) -> Iterator[None]:
         if self._closed:
             tell(None)
-        self._last.append(tell)
+        among.append(tell)
         try:
             yield
         finally:
-            self._last.remove(tell)
+            among.remove(tell)
 
     def pulse(self, keys: Iterable[ServiceKey]) -> None:
         """Push true on every open stream of each service."""

@@ -57,7 +57,8 @@ class Held:
     seconds: float
 
 
-def _utc() -> datetime:
+def utc_now() -> datetime:
+    """The clock that certificates live by."""
     return datetime.now(UTC)
 
 
@@ -71,7 +72,7 @@ class CertificateFolder:
         *,
         verifies: bool,
         on_change: Callable[[Held], None] = lambda held: None,
-        clock: Callable[[], datetime] = _utc,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.folder = folder
         self.held: Held | None = None

@@ -6,12 +6,11 @@ authorities'. A channel keeps what it was made with, so that whoever has one mak
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import grpc
 
 from hearth.tls.certificates import Lives, Wanted, authority_now, certificate_now, ends
-from hearth.tls.credentials import CertificateFolder, Held
+from hearth.tls.credentials import CertificateFolder, Held, utc_now
 
 HANDSHAKE_SECONDS = 10.0
 MOST_CONNECTIONS = 2000
@@ -82,7 +81,7 @@ def _configuration(held: Held) -> grpc.ServerCertificateConfiguration:
 
 def _nobodys() -> Held:
     """What no handshake comes about with: its authority is forgotten at once."""
-    now, lives = datetime.now(UTC), Lives()
+    now, lives = utc_now(), Lives()
     authority = authority_now(None, lives, now)
     pair, _ = certificate_now(None, Wanted(("nobody",)), authority, lives, now)
     return Held(pair, authority.bundle, ends(pair.certificate), 0.0)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.certificates import write
+from hearth.local.mounted import swap
 from tests.cluster.controlplane import CommandFailed, ControlPlane
 
 LOOK_SECONDS = 0.5
@@ -24,7 +24,7 @@ def mounted(plane: ControlPlane, namespace: str, folders: dict[str, Path]) -> It
                 with contextlib.suppress(CommandFailed):
                     data = secret_data(plane, namespace, name)
                     if data and data != seen.get(name):
-                        write(folder, data)
+                        swap(folder, data)
                         seen[name] = data
 
     thread = threading.Thread(target=follow)

@@ -6,6 +6,7 @@ import pytest
 from hearth.commands.check import Check
 from hearth.commands.doctor import accelerator_checks, rights, service_check, version_of
 from hearth.devices import extended_resources
+from hearth.emulators.version import UNCOUNTED
 from hearth.kube.client import Listed
 from tests.builders import runtime_manifest
 from tests.unit.controller.cluster import FakeApi
@@ -113,3 +114,8 @@ def test_an_llmservice_that_nobody_has_looked_at_is_not_well() -> None:
         False,
         "Pending: NotSeen: the controller has not looked at it yet: is one running?",
     )
+
+
+def test_a_hearth_up_that_counts_no_device_says_so() -> None:
+    local = accelerator_checks({UNCOUNTED: Decimal(1), "nvidia.com/gpu": Decimal(10**9)}, {}, [])[0]
+    assert (local.well, local.found) == (True, "not counted; hearth up --accelerator NAME=COUNT counts them")

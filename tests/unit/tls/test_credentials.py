@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
+from hearth.local.mounted import swap
 from hearth.metrics import RoleRegistry
 from hearth.tls.certificates import Unusable
 from hearth.tls.credentials import CertificateFolder, Held, tell
-from tests.certificates import issue, mount, new_authority, write
+from tests.certificates import issue, mount, new_authority
 
 AUTHORITY = new_authority()
 
@@ -34,11 +35,11 @@ def test_what_is_there_is_taken_and_what_comes_later_by_the_swap_of_a_link(tmp_p
     folder.look()
     assert folder.held is None
     assert "No such file" in folder.trouble
-    write(tmp_path / "tls", first)
+    swap(tmp_path / "tls", first)
     assert look(folder).pair.certificate == first["tls.crt"]
     assert folder.known.is_set()
     assert not folder.trouble
-    write(tmp_path / "tls", second)
+    swap(tmp_path / "tls", second)
     assert look(folder).pair.key == second["tls.key"]
     look(folder)
     assert [held.pair.certificate for held in told] == [first["tls.crt"], second["tls.crt"]]
@@ -58,13 +59,13 @@ HALF: dict[str, Callable[[dict[str, bytes]], dict[str, bytes]]] = {
 @pytest.mark.parametrize("change", HALF)
 def test_what_cannot_be_used_leaves_what_is_in_use(tmp_path: Path, change: str) -> None:
     folder = CertificateFolder(tmp_path / "tls", verifies=True)
-    write(tmp_path / "tls", pair_of())
+    swap(tmp_path / "tls", pair_of())
     before = look(folder)
-    write(tmp_path / "tls", HALF[change](pair_of()))
+    swap(tmp_path / "tls", HALF[change](pair_of()))
     assert look(folder) is before
     assert folder.trouble
     after = pair_of()
-    write(tmp_path / "tls", after)
+    swap(tmp_path / "tls", after)
     assert look(folder).pair.certificate == after["tls.crt"]
     assert not folder.trouble
 
@@ -80,7 +81,7 @@ def test_one_that_is_over_is_not_taken(tmp_path: Path) -> None:
 
 def test_a_folder_that_goes_leaves_what_is_in_use(tmp_path: Path) -> None:
     folder = CertificateFolder(tmp_path / "tls", verifies=True)
-    write(tmp_path / "tls", pair_of())
+    swap(tmp_path / "tls", pair_of())
     before = look(folder)
     shutil.rmtree(tmp_path / "tls")
     assert look(folder) is before
@@ -104,7 +105,7 @@ def test_who_can_use_it_has_a_say(tmp_path: Path) -> None:
         raise Unusable("too short a key")
 
     folder = CertificateFolder(tmp_path, verifies=False, on_change=refuse)
-    write(tmp_path, pair_of())
+    swap(tmp_path, pair_of())
     folder.look()
     assert folder.held is None
     assert folder.trouble == "too short a key"
@@ -116,7 +117,7 @@ def test_prometheus_is_told_when_it_ends_and_that_another_cannot_be_used(tmp_pat
     tell(registry, "scaler", {"scaler": folder})
     labels = '{certificate="scaler",role="scaler"}'
     assert f"hearth_certificate_unusable{labels} 1.0" in generate_latest(registry).decode()
-    write(tmp_path / "tls", pair_of())
+    swap(tmp_path / "tls", pair_of())
     held = look(folder)
     told = generate_latest(registry).decode()
     assert f"hearth_certificate_unusable{labels} 0.0" in told
