@@ -40,8 +40,8 @@ LIFETIME = Metric(
 UNUSABLE = Metric(
     "gauge",
     "hearth_certificate_unusable",
-    "1 while a certificate that should be there can't be used or made: the one before stays in use, if there was one; "
-    "else 0.",
+    "1 while a certificate that should be there can't be used or made, or has ended: the one before stays in use, if "
+    "there was one; else 0.",
     ("role", "certificate"),
 )
 
@@ -83,6 +83,11 @@ class CertificateFolder:
         self._on_change = on_change
         self._clock = clock
         self._seen: object = None
+
+    @property
+    def fails(self) -> bool:
+        """Whether what is there can't be used, or what is in use has ended."""
+        return bool(self.trouble) or (self.held is not None and self.held.ends <= self._clock())
 
     async def run(self) -> None:
         """Look again until cancelled."""
@@ -163,6 +168,6 @@ def tell(registry: RoleRegistry, role: str, folders: Mapping[str, CertificateFol
         held = {name: folder.held for name, folder in folders.items()}
         yield EXPIRY.of(((role, name), each.ends.timestamp()) for name, each in held.items() if each is not None)
         yield LIFETIME.of(((role, name), each.seconds) for name, each in held.items() if each is not None)
-        yield UNUSABLE.of(((role, name), bool(folder.trouble)) for name, folder in folders.items())
+        yield UNUSABLE.of(((role, name), folder.fails) for name, folder in folders.items())
 
     registry.register(Collected(families))  # type: ignore[arg-type]

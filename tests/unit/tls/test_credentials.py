@@ -189,6 +189,20 @@ def test_who_can_use_it_has_a_say(tmp_path: Path) -> None:
     assert folder.trouble == "too short a key"
 
 
+def test_one_that_ends_in_use_is_told(tmp_path: Path) -> None:
+    clock = [datetime.now(UTC)]
+    registry = RoleRegistry()
+    folder = CertificateFolder(tmp_path / "tls", verifies=True, clock=lambda: clock[0])
+    tell(registry, "scaler", {"scaler": folder})
+    swap(tmp_path / "tls", pair_of())
+    held = look(folder)
+    unusable = 'hearth_certificate_unusable{certificate="scaler",role="scaler"}'
+    assert f"{unusable} 0.0" in generate_latest(registry).decode()
+    clock[0] = held.ends
+    look(folder)
+    assert f"{unusable} 1.0" in generate_latest(registry).decode()
+
+
 def test_prometheus_is_told_when_it_ends_and_that_another_cannot_be_used(tmp_path: Path) -> None:
     registry = RoleRegistry()
     folder = CertificateFolder(tmp_path / "tls", verifies=True)
