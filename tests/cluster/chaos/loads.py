@@ -13,7 +13,6 @@ from tests.cluster.e2e.steps import Steps
 from tests.cluster.kubectl import NAMESPACE
 
 RATE = 4  # tokens a second of an engine
-_SETUP_SECONDS = 45.0  # until all models are in their phases: streams go on for so long before a strike
 OVER_SECONDS = 150.0
 """How long after the fault the last request may end; the suite stops waiting then."""
 _STREAMING = (Phase.STREAMS, Phase.DRAINING, Phase.ROLLOUT)
@@ -56,13 +55,30 @@ class Outcome:
     broken: list[str]
 
 
+class Pace:
+    """How long this machine takes until all models are in their phases: streams go on for so long before a strike, and whatever they
+    go on longer is waited for behind it."""
+
+    def __init__(self) -> None:
+        self._took: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        """What is to be expected: half as much again as the slowest of the last three took."""
+        return min(45.0, 1.5 * max(self._took[-3:], default=30.0))
+
+    def took(self, seconds: float) -> None:
+        self._took.append(seconds)
+
+
 @dataclass
 class Load:
-    """One phase's requests."""
+    """One phase's requests. `setup` is how long the others may take until they are in their phases, in seconds."""
 
     world: World
     phase: Phase
     doors: list[str]
+    setup: float
     talks: list[Conversation] = field(default_factory=list)
     tasks: list["asyncio.Task[Conversation]"] = field(default_factory=list)
     replicas: int = 0
@@ -76,7 +92,7 @@ class Load:
     def ask(self, strike: Strike) -> None:
         tokens = 3
         if self.phase in _STREAMING:
-            tokens = int(RATE * (_SETUP_SECONDS + strike.fault.seconds + 8))
+            tokens = int(RATE * (self.setup + strike.fault.seconds + 8))
         for number in range(self.phase.requests):
             talk = Conversation(self.name, url=self.doors[number % len(self.doors)], tokens=tokens)
             self.talks.append(talk)
@@ -136,11 +152,12 @@ def allowed(talk: Conversation, cut: Cut, struck: str) -> bool:
             return talk.words > 0
 
 
-async def in_their_phases(world: World, strike: Strike, steps: Steps) -> dict[Phase, Load]:
+async def in_their_phases(world: World, strike: Strike, steps: Steps, pace: Pace) -> dict[Phase, Load]:
     """Every model in its phase, with its requests; the idle one has none yet."""
     doors = await asyncio.to_thread(world.doors)
-    loads = {phase: Load(world, phase, doors) for phase in Phase}
+    loads = {phase: Load(world, phase, doors, pace.seconds) for phase in Phase}
     world.hearth.engines(**engines(strike))
+    began = time.monotonic()
     for phase in _STREAMING:
         loads[phase].ask(strike)
     await steps.until(service_of(Phase.STREAMS), 2, seconds=120)
@@ -153,6 +170,7 @@ async def in_their_phases(world: World, strike: Strike, steps: Steps) -> dict[Ph
     await loads[Phase.LOADING].heard(lambda talk: any(beat["phase"] == "loading" for beat in talk.beats))
     loads[Phase.COLD].ask(strike)
     await loads[Phase.COLD].heard(lambda talk: len(talk.beats) > 0)
+    pace.took(time.monotonic() - began)
     over = [phase.words for phase in _STREAMING if any(talk.ended for talk in loads[phase].talks)]
     assert not over, f"this machine took so long that answers were whole before the strike: {over}"
     for load in loads.values():

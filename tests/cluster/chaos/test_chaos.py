@@ -15,13 +15,13 @@ log = logging.getLogger(__name__)
 
 
 @pytest.mark.timeout(600)
-async def test_what_is_promised_holds(world: World, strike: Strike) -> None:
+async def test_what_is_promised_holds(world: World, strike: Strike, pace: loads.Pace) -> None:
     log.info("%s: the models are brought to rest", strike)
     await asyncio.to_thread(world.settle)
     log.info("%s: at rest", strike)
     promise = strike.promise
     async with Steps(world.cluster) as steps:
-        found = await loads.in_their_phases(world, strike, steps)
+        found = await loads.in_their_phases(world, strike, steps, pace)
         log.info("%s: every model is in its phase", strike)
         pods = await asyncio.to_thread(faults.victims, world, strike.part)
         struck = found[Phase.IDLE].doors[0] if strike.part is Part.ACTIVATOR else ""

@@ -219,13 +219,9 @@ class ControlPlane:
         return made
 
     def kill(self, name: str) -> None:
-        """End one of the processes as a lost node would."""
-        self.end(name, signal.SIGKILL)
-
-    def end(self, name: str, number: signal.Signals) -> None:
-        """End one of the processes by a signal; it is not started again."""
+        """End one of the processes as a lost node would; it is not started again."""
         process = self._processes.pop(name)
-        process.send_signal(number)
+        process.kill()
         process.wait()
 
     def signal(self, name: str, number: signal.Signals) -> None:
