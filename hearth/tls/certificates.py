@@ -20,10 +20,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-BACKDATED = timedelta(minutes=10)
-"""How much earlier a certificate is valid than it is made: clocks of nodes differ."""
+BACKDATED = timedelta(hours=2)
+"""How much earlier a certificate is valid than it is made: clocks of nodes differ, and are set. What a clock made that
+was an hour ahead, or one looks at that is an hour behind, is valid."""
 RENEWED_AT = 2 / 3
 """Of a certificate's life."""
+_AUTHORITY = "Hearth authority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ def _issued(wanted: Wanted, by: Pair, lives: Lives, now: datetime) -> Pair:
 def _new_authority(lives: Lives, now: datetime) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     # A name of its own for each: some verifiers look for an issuer by its name, and take the first.
-    name = f"Hearth authority {secrets.token_hex(4)}"
+    name = f"{_AUTHORITY} {secrets.token_hex(4)}"
     built = (
         _builder(name, key, now, now + lives.authority)
         .issuer_name(_subject(name))
@@ -269,8 +271,10 @@ def _public(key: object) -> bytes:
 
 
 def _made(certificate: bytes) -> datetime:
-    """When it was made, as we make them; of somebody else's, minutes after."""
-    return min(_certificate(certificate).not_valid_before_utc + BACKDATED, ends(certificate))
+    """When it was made: of ours, `BACKDATED` after it is valid; of somebody else's, when it is."""
+    found = _certificate(certificate)
+    ours = found.issuer.rfc4514_string().startswith(f"CN={_AUTHORITY}")
+    return min(found.not_valid_before_utc + (BACKDATED if ours else timedelta()), ends(certificate))
 
 
 def _ended(certificate: bytes, now: datetime) -> bool:
