@@ -82,5 +82,5 @@ class Cluster:
 
 def _asleep(status: Any) -> bool:
     """Of an LLMService's status."""
-    ready = next((each for each in status.get("conditions", []) if each["type"] == "ScaledObjectReady"), {})
-    return status.get("phase") == "ScaledToZero" and ready.get("status") == "True"
+    ready: Any = next((each for each in status.get("conditions", []) if each["type"] == "ScaledObjectReady"), {})
+    return bool(status.get("phase") == "ScaledToZero" and ready.get("status") == "True")

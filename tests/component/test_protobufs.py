@@ -71,7 +71,8 @@ async def answered(channel: grpc.aio.Channel, path: str, data: bytes, *, stream:
     async with asyncio.timeout(PATIENCE):
         try:
             if not stream:
-                await channel.unary_unary(path)(data)
+                asked: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+                await asked(data)
             else:
                 asking: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
                 call = asking(data)
