@@ -10,6 +10,8 @@ from hearth.api.reasons import must_act
 from hearth.kube.objects import KubeObject, conditions_of, metadata, text
 
 REPORTER = "hearth-controller"
+_BORN_GOOD = ("PodsHealthy", "UpToDate")
+"""Of an LLMService that has no replicas yet these are true, which is no news."""
 _NOTE_LIMIT = 1024  # events.k8s.io/v1: bytes, not characters
 
 
@@ -30,6 +32,8 @@ def transitions(item: KubeObject, old: KubeObject, new: KubeObject, now: str, in
 
 
 def _differs(was: KubeObject, condition: KubeObject) -> bool:
+    if not was and condition["status"] == "True" and condition["type"] in _BORN_GOOD:
+        return False
     return (was.get("status"), was.get("reason")) != (condition["status"], condition["reason"])
 
 

@@ -20,6 +20,7 @@ from hearth.api.quantity import amount
 from hearth.api.reasons import must_act
 from hearth.api.status import ConditionType
 from hearth.api.template import DOWNLOAD
+from hearth.controller.applied import is_applied
 from hearth.controller.belongings import Belongings
 from hearth.controller.choosing import Choice, choose, recorded
 from hearth.controller.coldstart import by_others, ended
@@ -353,17 +354,15 @@ class Reconciler:
     async def _look(self, objects: tuple[KubeObject, ...], key: ServiceKey) -> dict[ObjectName, KubeObject | None]:
         """What stands under each of our names now. The informers see our label alone, so that what they don't know is
         asked for: it may be somebody else's."""
-        found: dict[ObjectName, KubeObject | None] = {}
-        for wanted in objects:
-            kind, name = object_name(wanted)
-            known = self._belongings.get(key, kind, name)
-            found[kind, name] = known if known is not None else await self._kube.get_object(path_of(wanted))
-        if found.get(("ScaledObject", key.name)) is None:
-            # KEDA takes and rewrites whatever has the name that it derives from a ScaledObject's.
-            name = hpa_name(key)
-            hpa = await self._kube.get_object(HPA.path(key.namespace, name))
-            if hpa is not None and not kedas(hpa, key):
-                found[HPA.name, name] = hpa
+        found = {name: self._belongings.get(key, *name) for name in map(object_name, objects)}
+        paths = {name: path_of(wanted) for name, wanted in zip(found, objects, strict=True) if found[name] is None}
+        # KEDA takes and rewrites whatever has the name that it derives from a ScaledObject's.
+        derived = (HPA.name, hpa_name(key))
+        if ("ScaledObject", key.name) in paths:
+            paths[derived] = HPA.path(key.namespace, derived[1])
+        found |= zip(paths, await asyncio.gather(*map(self._kube.get_object, paths.values())), strict=True)
+        if derived in found and ((hpa := found[derived]) is None or kedas(hpa, key)):
+            del found[derived]
         return found
 
     def _marks(self, key: ServiceKey) -> list[Mark]:
@@ -495,6 +494,8 @@ class Reconciler:
                 if wanted["kind"] == "ScaledObject":
                     raise KedaMissing from error
                 raise
+        if is_applied(found, wanted, MANAGER):
+            return
         # Only what was looked at: its uid, and of one that is not ours yet its version too, for who owns it may change.
         only: KubeObject = {"uid": uid_of(found)}
         if standing(found, key, uid_of(item)) != "ours":

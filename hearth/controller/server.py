@@ -59,7 +59,7 @@ from hearth.tls.names import KEDA_AUTHENTICATION
 
 log = logging.getLogger(__name__)
 
-WORKERS = 4
+WORKERS = 8
 KEDA_SECONDS = 10.0
 """How often to look at KEDA's Lease: that nothing happens has no event."""
 DEVICES_SECONDS = 10.0

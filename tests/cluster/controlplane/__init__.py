@@ -6,6 +6,7 @@ unless tests/cluster/node has some.
 """
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -31,6 +32,18 @@ _AS_KEDA_USER = (
     *("setpriv", f"--reuid={KEDA_USER}", f"--regid={KEDA_USER}", "--clear-groups"),
     *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
 )
+
+# Each write of a ServiceAccount, once it is answered: who wrote what is told apart by nothing else.
+AUDIT = """
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  userGroups: ["system:serviceaccounts:hearth-system"]
+  verbs: [create, update, patch, delete, deletecollection]
+- level: None
+"""
 
 # What a cluster's DNS is asked for, and nothing else.
 COREFILE = """
@@ -112,6 +125,7 @@ class ControlPlane:
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         self._make_certificates()
         self._write_kubeconfig()
+        (self.state / "audit.yaml").write_text(AUDIT)
         pki = self.state / "pki"
         self.start_etcd()
         self.start_apiserver()
@@ -155,6 +169,7 @@ class ControlPlane:
             *["--requestheader-allowed-names=front", "--requestheader-username-headers=X-Remote-User"],
             *["--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-"],
             *[f"--proxy-client-cert-file={pki}/front.crt", f"--proxy-client-key-file={pki}/front.key"],
+            *[f"--audit-policy-file={self.state}/audit.yaml", f"--audit-log-path={self.state}/audit.log"],
         )
         self._until(lambda: self.kubectl("get", "--raw=/readyz"))
 
@@ -205,6 +220,17 @@ class ControlPlane:
         made = self.state / f"kubeconfig-{account}"
         made.write_text(yaml.safe_dump(document))
         return made
+
+    def writes_of(self, account: str) -> list[str]:
+        """Each write of one of Hearth's ServiceAccounts until now: VERB RESOURCE[/SUBRESOURCE] NAMESPACE/NAME."""
+        written = []
+        for line in (self.state / "audit.log").read_text().splitlines():
+            told = json.loads(line)
+            if told["user"]["username"] == f"system:serviceaccount:hearth-system:{account}":
+                about = told["objectRef"]
+                what = "/".join(filter(None, (about["resource"], about.get("subresource"))))
+                written.append(f"{told['verb']} {what} {about.get('namespace', '')}/{about.get('name', '')}")
+        return written
 
     def certificate(self, name: str, subject: str, names: str = "", authority: str = "ca") -> tuple[Path, Path]:
         """(key, certificate) signed by one of the cluster's authorities; `names` are its alternative ones."""

@@ -84,3 +84,12 @@ def test_what_two_conditions_say_is_told_once() -> None:
     both["conditions"].append({**both["conditions"][0], "type": "PodsHealthy"})
     both["conditions"].append({**both["conditions"][0], "type": "Stalled"})
     assert len(told({}, both)) == 1
+
+
+def test_what_is_good_from_the_start_is_no_news_and_its_return_is() -> None:
+    def healthy(value: str) -> dict[str, Any]:
+        return {"conditions": [{"type": "PodsHealthy", "status": value, "reason": "AsWanted", "message": "all"}]}
+
+    assert told({}, healthy("True")) == []
+    assert len(told({}, healthy("False"))) == 1
+    assert len(told(healthy("False"), healthy("True"))) == 1

@@ -209,11 +209,11 @@ async def test_one_that_takes_the_place_of_ours_behind_our_back_is_not_written()
     cluster = Cluster()
     await cluster.settle()
     cluster.apply("spec.scaling.max=3")
-    cluster.api.put(foreign("Service", "qwen"))
+    cluster.api.put(foreign("ScaledObject", "qwen"))
     cluster.show = lambda: None  # type: ignore[method-assign]
     with pytest.raises(Conflict):
         await cluster.look()
-    assert cluster.get("Service", "qwen")["spec"] == {"mine": True}
+    assert cluster.get("ScaledObject", "qwen")["spec"] == {"mine": True}
 
 
 async def test_an_orphan_that_changes_while_we_look_is_looked_at_again() -> None:
@@ -677,7 +677,7 @@ async def test_an_object_that_the_api_server_fails_at_stops_no_other(error: Kube
         return await apply(path, item, manager)
 
     cluster.api.apply_object = failing  # type: ignore[method-assign]
-    cluster.apply("spec.scaling.min=0", generation=2)
+    cluster.apply("spec.scaling.min=0", "spec.runtime.argsOverride=[--seed=1]", generation=2)
     for _ in range(2):
         with pytest.raises(Refused if told else Unavailable):
             await cluster.look()

@@ -64,3 +64,59 @@ async def test_a_plugin_without_credentials_is_told_and_nobody_is_asked_without_
         await KubeClient.connect(tmp_path / "config")
     assert says in str(raised.value)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "written", "by_proxy"),
+    [
+        ({}, {}, False),
+        ({"http_proxy": "PROXY"}, {}, True),
+        ({"http_proxy": "PROXY", "no_proxy": "127.0.0.2"}, {}, False),
+        ({"http_proxy": "PROXY", "no_proxy": "*"}, {}, False),
+        ({"https_proxy": "PROXY"}, {}, False),
+        ({"http_proxy": "http://127.0.0.1:1"}, {"proxy-url": "PROXY"}, True),
+    ],
+)
+async def test_the_proxy_of_the_environment_is_taken_unless_the_kubeconfig_names_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    written: dict[str, str],
+    by_proxy: bool,
+) -> None:
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode().splitlines()[0])
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.replace("PROXY", proxy))
+    cluster = {"server": "http://127.0.0.2:1"}
+    cluster |= {name: value.replace("PROXY", proxy) for name, value in written.items()}
+    document = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {}}],
+    }
+    (tmp_path / "config").write_text(json.dumps(document))
+    kube = await KubeClient.connect(tmp_path / "config")
+    try:
+        if by_proxy:
+            assert await kube.get_object("/things") == {}
+            assert asked == ["GET http://127.0.0.2:1/things HTTP/1.1"]
+        else:
+            with pytest.raises(Unanswered):
+                await kube.get_object("/things")
+            assert asked == []
+    finally:
+        await kube.close()
+        server.close()
