@@ -1,9 +1,12 @@
 """Sets the wall clock of one role's pods, with libfaketime: what a process reads as the time of day, not its monotonic clock."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.builders import ROOT
+from tests.cluster.agent.image import image_of
 from tests.cluster.chaos.world import World, pid_of
 from tests.cluster.installed import SYSTEM
 
@@ -20,6 +23,10 @@ def library() -> Path:
     return found
 
 
+def _entrypoint() -> list[str]:
+    return image_of((ROOT / "tests/cluster/agent/Dockerfile").read_text(), Path()).entrypoint
+
+
 def set_ahead(seconds: int) -> None:
     """So far ahead of the machine's clock; negative: behind it."""
     _FILE.write_text(f"{seconds:+d}\n")
@@ -34,17 +41,25 @@ def settable(world: World, role: str) -> Iterator[None]:
         "FAKETIME_CACHE_DURATION": str(READ_SECONDS),
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    set_env = ["set", "env", f"deployment/hearth-{role}", "-n", SYSTEM]
+    plane = world.hearth.plane
+    # By its command, not by the container's env: the library keeps what it knows in files of whoever loads it first, and a container
+    # is entered as root.
+    command = ["env", *(f"{name}={value}" for name, value in given.items()), *_entrypoint()]
+
+    def run_by(command: list[str] | None) -> None:
+        container = {"name": role, "command": command}
+        patch = json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}})
+        plane.kubectl("patch", "deployment", f"hearth-{role}", "-n", SYSTEM, "-p", patch)
+        world.hearth.rolled_out(role)
+
     set_ahead(0)
     _FILE.chmod(0o644)
     try:
-        world.hearth.plane.kubectl(*set_env, *(f"{name}={value}" for name, value in given.items()))
-        world.hearth.rolled_out(role)
+        run_by(command)
         for pod in world.hearth.pods(role):
             assert "libfaketime" in Path(f"/proc/{pid_of(pod)}/maps").read_text(), "its clock can't be set"
         yield
     finally:
         set_ahead(0)
-        world.hearth.plane.kubectl(*set_env, *(f"{name}-" for name in given))
-        world.hearth.rolled_out(role)
+        run_by(None)
         _FILE.unlink()

@@ -116,6 +116,8 @@ class Load:
             if any(talk.whole for talk in self.talks):
                 raise TooSlow(f"{self.phase.words}: answers were whole before that") from error
             raise
+        except TimeoutError as error:
+            raise TooSlow(f"{self.phase.words}: not so far in a minute") from error
 
     async def leave(self) -> None:
         """Its clients go away."""
