@@ -1,4 +1,4 @@
-"""How far state machines go: some thousand steps in `make test`; HEARTH_STEPS=100000 is what `make chaos` takes."""
+"""How far state machines and fuzzing go: some thousand steps in `make test`; HEARTH_STEPS=100000 is what `make chaos` takes."""
 
 import os
 
@@ -17,3 +17,9 @@ def far_enough() -> settings:
         phases=[phase for phase in Phase if phase is not Phase.explain],  # it traces every line
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
+
+
+def examples_enough(few: int) -> settings:
+    """Settings for examples of which each is as much as a run of a machine: so `few` in `make test`."""
+    steps = int(os.environ.get("HEARTH_STEPS", few * _AT_A_TIME))
+    return settings(max_examples=max(1, steps // _AT_A_TIME), deadline=None, suppress_health_check=list(HealthCheck))

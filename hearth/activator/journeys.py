@@ -20,7 +20,8 @@ Outcome = Literal["answered", "rejected", "broken", "left", "stopped"]
 @dataclass(slots=True, eq=False)
 class Journey:
     """Times in nanoseconds since 1970, 0 where it did not come to that; those of the last replica that was asked.
-    `path` is the engine's, `prefix` what stood before it."""
+    `arrived` is the wall clock's, the others follow it by a monotonic one: a clock that is set meanwhile makes nothing
+    longer or shorter. `path` is the engine's, `prefix` what stood before it."""
 
     service: str
     request_id: str
@@ -44,6 +45,11 @@ class Journey:
     """What the engine gets instead of the client's (https://www.w3.org/TR/trace-context/)."""
     notes: dict[str, Any] = field(default_factory=dict)
     """An observer's own."""
+    _began: int = field(default_factory=time.monotonic_ns)
+
+    def now(self) -> int:
+        """This moment, as its times are counted."""
+        return self.arrived + time.monotonic_ns() - self._began
 
 
 class Observer(Protocol):
@@ -77,7 +83,7 @@ class Journeys:
         return made
 
     def sent(self, journey: Journey, address: str) -> None:
-        journey.sent, journey.address = time.time_ns(), address
+        journey.sent, journey.address = journey.now(), address
         for observer in self._observers:
             observer.sent(journey)
 
@@ -88,7 +94,7 @@ class Journeys:
         journey.sent = journey.connected = 0
 
     def over(self, journey: Journey, outcome: Outcome, status: int) -> None:
-        journey.over, journey.outcome, journey.status = time.time_ns(), outcome, status
+        journey.over, journey.outcome, journey.status = journey.now(), outcome, status
         for observer in self._observers:
             observer.over(journey)
 

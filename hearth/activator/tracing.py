@@ -10,8 +10,6 @@ https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
 """
 
-import time
-
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -98,8 +96,8 @@ class Tracing:
     def failed(self, journey: Journey, why: str) -> None:
         client: Span = journey.notes.pop(_CLIENT)
         _fail(client, why)
-        client.end()
-        journey.notes[_WAITS_SINCE] = time.time_ns()
+        journey.notes[_WAITS_SINCE] = now = journey.now()
+        client.end(now)
 
     def over(self, journey: Journey) -> None:
         server: Span = journey.notes.pop(_SERVER)

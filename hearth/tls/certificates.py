@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, PublicKeyAlgorithmOID
 
-BACKDATED = timedelta(minutes=10)
-"""How much earlier a certificate is valid than it is made: clocks of nodes differ."""
+BACKDATED = timedelta(hours=2)
+"""How much earlier a certificate is valid than it is made: clocks of nodes differ, and are set. What a clock made that
+was an hour ahead, or one looks at that is an hour behind, is valid."""
 RENEWED_AT = 2 / 3
 """Of a certificate's life."""
 MOST_PEM = 256 * 1024
@@ -35,6 +36,7 @@ _UNREADABLE = (
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 _RSA_BITS = range(2048, 8193)
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+_AUTHORITY = "Hearth authority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +243,7 @@ def _issued(wanted: Wanted, by: Pair, lives: Lives, now: datetime) -> Pair:
 def _new_authority(lives: Lives, now: datetime) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     # A name of its own for each: some verifiers look for an issuer by its name, and take the first.
-    name = f"Hearth authority {secrets.token_hex(4)}"
+    name = f"{_AUTHORITY} {secrets.token_hex(4)}"
     built = (
         _builder(name, key, now, now + lives.authority)
         .issuer_name(_subject(name))
@@ -336,8 +338,10 @@ def _kind(key: object) -> str:
 
 
 def _made(certificate: bytes) -> datetime:
-    """When it was made, as we make them; of somebody else's, minutes after."""
-    return min(_certificate(certificate).not_valid_before_utc + BACKDATED, ends(certificate))
+    """When it was made: of ours, `BACKDATED` after it is valid; of somebody else's, when it is."""
+    found = _certificate(certificate)
+    ours = found.issuer.rfc4514_string().startswith(f"CN={_AUTHORITY}")
+    return min(found.not_valid_before_utc + (BACKDATED if ours else timedelta()), ends(certificate))
 
 
 def _ended(certificate: bytes, now: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tests.builders import llmservice_manifest
@@ -54,12 +54,21 @@ class Cluster:
 
     def asleep(self, name: str = NAME) -> bool:
         """Whether it is at zero and KEDA looks after it: the next request may come."""
-        ready = self.condition("ScaledObjectReady", name) or {}
-        return self.status(name).get("phase") == "ScaledToZero" and ready.get("status") == "True"
+        return _asleep(self.status(name))
+
+    def all_asleep(self, names: Iterable[str]) -> bool:
+        """The same of several, by one question."""
+        found = {item["metadata"]["name"]: item.get("status") or {} for item in self.items("llmservice")}
+        return all(_asleep(found.get(name, {})) for name in names)
 
     def apply(self, *assignments: str, name: str = NAME) -> None:
-        manifest = llmservice_manifest(name, self.namespace, *assignments)
-        self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+        self.apply_all({name: assignments})
+
+    def apply_all(self, services: Mapping[str, Sequence[str]]) -> None:
+        """Make or change LLMServices, by their names: each by its assignments."""
+        items = [llmservice_manifest(name, self.namespace, *said) for name, said in services.items()]
+        listed = {"apiVersion": "v1", "kind": "List", "items": items}
+        self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
 
     def replicas(self, name: str = NAME) -> int:
         """The Deployment's spec.replicas; -1 where there is none."""
@@ -69,3 +78,9 @@ class Cluster:
     def image(self, name: str = NAME) -> str:
         deployment = self.get("deployment", name)
         return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"]) if deployment else ""
+
+
+def _asleep(status: Any) -> bool:
+    """Of an LLMService's status."""
+    ready: Any = next((each for each in status.get("conditions", []) if each["type"] == "ScaledObjectReady"), {})
+    return bool(status.get("phase") == "ScaledToZero" and ready.get("status") == "True")

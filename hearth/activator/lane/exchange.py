@@ -4,7 +4,6 @@ A task is made only where a new connection to an engine must be opened.
 """
 
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -164,7 +163,7 @@ class Exchange(Held):
         self.step("connected")
         self._connection = connection
         if self._journey is not None:
-            self._journey.connected = time.time_ns()
+            self._journey.connected = self._journey.now()
         self.response.set_flow(connection.pause_reading, connection.resume_reading)
         self.asked.count_tokens()
         self._sink = Relay(self, self._gate, self._address, self._journey, self._over)

@@ -4,7 +4,6 @@ Everything here runs in the event loop's callbacks.
 """
 
 import re
-import time
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -257,7 +256,7 @@ class Relay:
         self._gate.hold.answered(self._address)
         held.response.drop_request()  # nobody will be asked again
         if self._journey is not None:
-            self._journey.first_byte = time.time_ns()
+            self._journey.first_byte = self._journey.now()
         self._tally.responses[self.status] += 1
         self._tally.first_byte.observe(self._gate.now() - held.ticket.arrived)
 

@@ -22,6 +22,7 @@ from hearth.emulators.podstatus import View, pod_status
 from hearth.kube.client import KubeClient, KubeObject
 from hearth.kube.errors import KubeError
 from hearth.kube.informer import Informer, ObjectKey
+from hearth.kube.objects import condition, text
 from hearth.logs import fields
 from tests.builders import ROOT
 from tests.cluster.agent.image import Image
@@ -102,6 +103,10 @@ class Agent:
         labels = {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
         document: KubeObject = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": labels}}
         await self.kube.apply_object(path, document, "kubelet")
+        await self._tell_of(node)
+
+    async def _tell_of(self, node: Node) -> None:
+        """Write the Node's status: it is ready. Raises KubeError."""
         capacity = {"cpu": "64", "memory": "512Gi", "pods": "250", "ephemeral-storage": "1Ti", **node.devices}
         ready = {
             "type": "Ready",
@@ -117,10 +122,11 @@ class Agent:
             "conditions": [ready],
             "addresses": [{"type": "InternalIP", "address": HOST}, {"type": "Hostname", "address": node.name}],
         }
-        await self.kube.apply_object(f"{path}/status", {**document, "status": status}, "kubelet")
+        document = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name}, "status": status}
+        await self.kube.apply_object(f"/api/v1/nodes/{node.name}/status", document, "kubelet")
 
     async def _renew(self, node: str) -> None:
-        """A node whose Lease is not renewed is taken for lost."""
+        """A node whose Lease is not renewed is taken for lost, until its kubelet says again that it is ready."""
         while True:
             lease = {
                 "apiVersion": "coordination.k8s.io/v1",
@@ -135,6 +141,9 @@ class Agent:
             path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"
             with contextlib.suppress(KubeError):  # the next one may arrive
                 await self.kube.apply_object(path, lease, "kubelet")
+                known = await self.kube.get_object(f"/api/v1/nodes/{node}")
+                if known is not None and text(condition(known, "Ready"), "status") != "True":
+                    await self._tell_of(self._nodes[node])
             await asyncio.sleep(LEASE_SECONDS)
 
     def _pod_changed(self, key: ObjectKey, item: KubeObject | None) -> None:

@@ -8,17 +8,22 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.cluster.chaos import net, wire
+from tests.cluster.chaos import clocks, net, wire
+from tests.cluster.chaos.table import Phase
 from tests.cluster.chaos.words import brief
-from tests.cluster.chaos.world import PROBE, World, pid_of
-from tests.cluster.controlplane import run
+from tests.cluster.chaos.world import PROBE, World, pid_of, service_of
+from tests.cluster.controlplane import CommandFailed, run
 from tests.cluster.e2e.conversation import Conversation
+from tests.cluster.e2e.steps import Steps
+from tests.cluster.installed import SYSTEM
 from tests.cluster.kubectl import NAMESPACE
 
 ETCD = "http://127.0.0.1:2379"
@@ -34,14 +39,18 @@ class Case:
     promise: str
     act: Callable[[World, list[str]], Awaitable[Seen]]
     seconds: float = 20.0  # about how long it takes
+    around: Callable[[World], AbstractContextManager[None]] = lambda _: (
+        nullcontext()
+    )  # from before the streams to behind them
+    door_may_end: bool = False  # the struck activator's answers may be cut, each with an error
 
     def __str__(self) -> str:
         return self.name
 
 
-def process_of(world: World) -> int:
-    """Of the activator that is the first door."""
-    pid = pid_of(world.hearth.pods("activator")[0])
+def process_of(world: World, role: str = "activator") -> int:
+    """Of a role's first pod: of the activators it is the first door."""
+    pid = pid_of(world.hearth.pods(role)[0])
     assert pid is not None
     return pid
 
@@ -52,16 +61,17 @@ def memory_of(pid: int, field: str = "VmRSS") -> int:
     return int(lines[field].split()[0]) << 10
 
 
-def limit_descriptors(pid: int, soft: int) -> int:
-    """How many a process may have open; returns how many it might before. Done as its own user, who may where root may not."""
+def limit(pid: int, what: str, soft: str) -> str:
+    """Set a soft limit of a process (a resource as prlimit names it); returns what it was. Done as its own user, who may where root
+    may not."""
     as_user = [
         f"--reuid={os.stat(f'/proc/{pid}').st_uid}",
         f"--regid={os.stat(f'/proc/{pid}').st_gid}",
         "--clear-groups",
     ]
-    found = run("setpriv", *as_user, "prlimit", f"--pid={pid}", "--nofile", "--output=SOFT", "--noheadings")
-    run("setpriv", *as_user, "prlimit", f"--pid={pid}", f"--nofile={soft}:")
-    return int(found)
+    found = run("setpriv", *as_user, "prlimit", f"--pid={pid}", f"--{what}", "--output=SOFT", "--noheadings")
+    run("setpriv", *as_user, "prlimit", f"--pid={pid}", f"--{what}={soft}:")
+    return found.strip()
 
 
 def etcd(path: str, **asked: Any) -> Any:
@@ -166,14 +176,14 @@ async def etcd_full(world: World, doors: list[str]) -> Seen:
 async def descriptors(world: World, doors: list[str]) -> Seen:
     """One activator may open ten files more and no other, for ten seconds."""
     pid = await asyncio.to_thread(process_of, world)
-    before = await asyncio.to_thread(limit_descriptors, pid, len(os.listdir(f"/proc/{pid}/fd")) + 10)
+    before = await asyncio.to_thread(limit, pid, "nofile", str(len(os.listdir(f"/proc/{pid}/fd")) + 10))
     talks = [Conversation(PROBE, url=doors[0], tokens=3) for _ in range(30)]
     asking = [asyncio.create_task(talk.run(world.client)) for talk in talks]
     try:
         broken = await answered(world, doors[1])
         await asyncio.sleep(10)  # how long they are missing is the fault
     finally:
-        await asyncio.to_thread(limit_descriptors, pid, before)
+        await asyncio.to_thread(limit, pid, "nofile", before)
     meanwhile = sum(task.done() for task in asking)
     await asyncio.wait(asking, timeout=60)
     broken += [f"neither answered nor told: {brief(talk)}" for talk in talks if not talk.whole and not talk.error]
@@ -233,6 +243,67 @@ async def unknown(world: World, doors: list[str]) -> Seen:
     return f"{statuses[404]} × 404; memory {grown / (1 << 20):+.0f} MiB", broken
 
 
+def memory_limited(role: str) -> Callable[[World, list[str]], Awaitable[Seen]]:
+    """A role's first pod gets no more memory for fifteen seconds, as at the limit of a node that overcommits; a container that grows
+    past its cgroup's limit is killed, which the table of strikes has."""
+
+    async def act(world: World, doors: list[str]) -> Seen:
+        pid = await asyncio.to_thread(process_of, world, role)
+        before = await asyncio.to_thread(limit, pid, "data", str(memory_of(pid, "VmData") + (1 << 20)))
+        sending = [asyncio.create_task(wire.slow_upload(doors[0], PROBE, 16 << 20, 5)) for _ in range(20)]
+        try:
+            broken = await answered(world, doors[1])
+            await asyncio.sleep(15)  # how long there is none is the fault
+        finally:
+            try:
+                await asyncio.to_thread(limit, pid, "data", before)
+                ended = ""
+            except (CommandFailed, FileNotFoundError):
+                ended = "its process ended and another came; "
+        statuses = sorted(await asyncio.gather(*sending))
+        for door in doors:
+            broken += await answered(world, door)
+        counts = ", ".join(f"{statuses.count(status)} × {status or 'closed'}" for status in sorted(set(statuses)))
+        return f"{ended}20 bodies of 16 MiB at the first activator meanwhile: {counts}", broken
+
+    return act
+
+
+def clock_set(role: str) -> Callable[[World, list[str]], Awaitable[Seen]]:
+    """The clocks of a role's pods go an hour ahead, then an hour behind, then right. A scaler is made anew meanwhile, so that there
+    are handshakes with certificates."""
+
+    async def act(world: World, doors: list[str]) -> Seen:
+        leader = await asyncio.to_thread(world.leader)
+        broken: list[str] = []
+        async with Steps(world.cluster) as steps:
+            for ahead in (3600, -3600, 0):
+                clocks.set_ahead(ahead)
+                await asyncio.sleep(3 * clocks.READ_SECONDS)  # what it reads has no event
+                generation = await asyncio.to_thread(world.change, PROBE)
+                if ahead:
+                    name = (await asyncio.to_thread(world.hearth.pods, "scaler"))[0]["metadata"]["name"]
+                    await asyncio.to_thread(world.hearth.plane.kubectl, "delete", "pod", "-n", SYSTEM, name)
+                    await asyncio.to_thread(world.hearth.rolled_out, "scaler")
+                for door in doors:
+                    broken += [f"{ahead:+d} s: {what}" for what in await answered(world, door)]
+                seen = (await asyncio.to_thread(world.cluster.status, PROBE)).get("observedGeneration")
+                if seen != generation:
+                    broken.append(f"{ahead:+d} s: generation {seen} was looked at; expected {generation}")
+            replicas = steps.seen[service_of(Phase.STREAMS)]
+            if replicas != [1]:
+                broken.append(f"replicas {replicas} while its streams were there")
+        now = await asyncio.to_thread(world.leader)
+        if now["metadata"]["name"] != leader["metadata"]["name"]:
+            broken.append("another controller leads")
+        return (
+            "at each of the three a change is seen and requests are answered; no replica and no Lease changes hands",
+            broken,
+        )
+
+    return act
+
+
 CASES = (
     Case(
         "api-away",
@@ -270,6 +341,32 @@ CASES = (
         "streams go on, the other door answers, this one again in 75 s",
         idle,
         seconds=60,
+    ),
+    *(
+        Case(
+            f"clock-{role}",
+            f"the clocks of the {role}s an hour ahead, an hour behind, right again; a scaler anew at each",
+            "nothing lost, no replica taken away, the same leader",
+            clock_set(role),
+            seconds=60,
+            around=partial(clocks.settable, role=role),
+        )
+        for role in ("activator", "scaler", "controller")
+    ),
+    Case(
+        "memory-activator",
+        "one activator gets no more memory for 15 s (RLIMIT_DATA)",
+        "an error for those that it relays; the other door's requests: nothing lost; it is whole again, or another in its place",
+        memory_limited("activator"),
+        seconds=40,
+        door_may_end=True,
+    ),
+    Case(
+        "memory-scaler",
+        "one scaler gets no more memory for 15 s (RLIMIT_DATA)",
+        "nothing lost; it is whole again, or another in its place",
+        memory_limited("scaler"),
+        seconds=40,
     ),
     Case(
         "unknown-models",

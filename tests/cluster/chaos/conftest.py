@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.chaos.besides import CASES, FEW_CASES
+from tests.cluster.chaos.loads import Pace
 from tests.cluster.chaos.net import marks
 from tests.cluster.chaos.table import FEW, STRIKES
 from tests.cluster.chaos.world import World
@@ -36,6 +37,12 @@ def hearth(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """One installation for all strikes."""
     with deployed(plane, tmp_path_factory.mktemp("nodes")) as made, marks():
         yield made
+
+
+@pytest.fixture(scope="package")
+def pace() -> Pace:
+    """Of this machine, learned from strike to strike."""
+    return Pace()
 
 
 @pytest.fixture

@@ -66,12 +66,21 @@ def _ended(world: World, part: Part, pods: list[Any], number: signal.Signals) ->
             for name in PROCESSES[part]:
                 plane.signal(name, number)
         case Part.APISERVER:
-            plane.end("kube-apiserver", number)
-            return plane.start_apiserver
+            return _ended_and_back(world, "kube-apiserver", number, plane.start_apiserver)
         case Part.ETCD:
-            plane.end("etcd", number)
-            return plane.start_etcd
+            return _ended_and_back(world, "etcd", number, plane.start_etcd)
     return lambda: None
+
+
+def _ended_and_back(world: World, name: str, number: signal.Signals, start: Callable[[], None]) -> Callable[[], None]:
+    """It has the time of the fault to end by itself, and is killed then: an API server waits a minute for its watches."""
+    world.hearth.plane.signal(name, number)
+
+    def back() -> None:
+        world.hearth.plane.kill(name)
+        start()
+
+    return back
 
 
 def _stopped(world: World, part: Part, pods: list[Any]) -> Callable[[], None]:

@@ -7,15 +7,17 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from tests.builders import ROOT
 from tests.cluster.chaos.besides import CASES, Case
 from tests.cluster.chaos.loads import Outcome
+from tests.cluster.chaos.soak import Process
 from tests.cluster.chaos.table import STRIKES, Cut, Phase, Strike
 
+SOAK = "soak"
 KEPT = ROOT / "build" / "chaos"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- written by: make chaos -->", "<!-- end of what is written -->"
@@ -43,6 +45,42 @@ def keep_case(case: Case, saw: str, seconds: float, broken: Sequence[str]) -> No
     KEPT.mkdir(parents=True, exist_ok=True)
     document = {"saw": saw, "seconds": seconds, "broken": list(broken), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
     (KEPT / f"{case}.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def keep_soak(minutes: float, found: Sequence[Process], counts: Mapping[str, int], broken: Sequence[str]) -> None:
+    """Write down how memory and descriptors went."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    roles = {
+        process.name: {
+            "first": process.warm[0][1] >> 20,
+            "last": process.warm[-1][1] >> 20,
+            "slope": round(process.kib_a_minute),
+            "descriptors": process.warm[-1][2],
+            "descriptors slope": round(process.descriptors_a_minute, 2),
+        }
+        for process in found
+    }
+    document = {"minutes": minutes, "roles": roles, "counts": dict(sorted(counts.items())), "broken": list(broken)}
+    (KEPT / f"{SOAK}.json").write_text(
+        json.dumps({**document, "date": f"{datetime.now(UTC):%Y-%m-%d}"}, indent=2) + "\n"
+    )
+
+
+def soak_table(seen: dict[str, Any]) -> list[str]:
+    """How memory and descriptors went, in lines."""
+    asked = ", ".join(f"{what} {count}" for what, count in seen["counts"].items())
+    return [
+        "",
+        f"Mixed load for {seen['minutes']:g} minutes ({seen['date']}): {asked}. The slope is that of least squares over the last two "
+        f"thirds. Promised: every request is answered, and no process grows by more than a descriptor or 256 KiB a minute; held: {held(seen)}.",
+        "",
+        "| process | MiB when warm | MiB at the end | KiB a minute | descriptors | descriptors a minute |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {name} | {each['first']} | {each['last']} | {each['slope']:+} | {each['descriptors']} | {each['descriptors slope']:+} |"
+            for name, each in seen["roles"].items()
+        ),
+    ]
 
 
 def promised(strike: Strike) -> str:
@@ -97,6 +135,7 @@ def table(kept: dict[str, dict[str, Any]]) -> str:
             f"| {case.what} | {case.promise} | {seen['saw']} | {seen['seconds']:.0f} s | {held(seen)} |"
             for case, seen in cases
         ),
+        *(soak_table(kept[SOAK]) if SOAK in kept else ()),
     ]
     return "\n".join(lines)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 
 import pytest
 
@@ -19,6 +21,20 @@ log = logging.getLogger(__name__)
 
 @pytest.mark.timeout(600)
 async def test_what_is_promised_holds(world: World, case: Case) -> None:
+    async with in_a_thread(case.around(world)):
+        await hold(world, case)
+
+
+@asynccontextmanager
+async def in_a_thread(blocking: AbstractContextManager[None]) -> AsyncIterator[None]:
+    await asyncio.to_thread(blocking.__enter__)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(blocking.__exit__, None, None, None)
+
+
+async def hold(world: World, case: Case) -> None:
     log.info("%s: the models are brought to rest", case)
     await asyncio.to_thread(world.settle)
     doors = await asyncio.to_thread(world.doors)
@@ -41,7 +57,11 @@ async def test_what_is_promised_holds(world: World, case: Case) -> None:
         task.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
     lost = [talk for talk in (*streams, *held) if not talk.whole]
-    broken += [f"beside it: {brief(talk)}" for talk in lost]
+    broken += [
+        f"beside it: {brief(talk)}"
+        for talk in lost
+        if not (case.door_may_end and talk.url == doors[0] and (talk.error or talk.status != 200))
+    ]
     whole = await world.whole()
     report.keep_case(case, f"{saw}; of {STREAMS} streams and {HELD} held beside it {len(lost)} lost", whole, broken)
     assert not broken, "\n".join(broken)

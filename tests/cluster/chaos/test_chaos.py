@@ -14,14 +14,28 @@ from tests.cluster.e2e.steps import Steps
 log = logging.getLogger(__name__)
 
 
+async def in_their_phases(world: World, strike: Strike, steps: Steps, pace: loads.Pace) -> dict[Phase, loads.Load]:
+    """From rest; where the machine is too slow for that, again with more time, three times in all."""
+    tries = 3
+    while True:
+        log.info("%s: the models are brought to rest", strike)
+        await asyncio.to_thread(world.settle)
+        log.info("%s: at rest", strike)
+        try:
+            return await loads.in_their_phases(world, strike, steps, pace)
+        except loads.TooSlow as error:
+            log.warning("%s: this machine is slow: %s", strike, error)
+            pace.was_too_slow()
+            tries -= 1
+            if not tries:
+                raise
+
+
 @pytest.mark.timeout(600)
-async def test_what_is_promised_holds(world: World, strike: Strike) -> None:
-    log.info("%s: the models are brought to rest", strike)
-    await asyncio.to_thread(world.settle)
-    log.info("%s: at rest", strike)
+async def test_what_is_promised_holds(world: World, strike: Strike, pace: loads.Pace) -> None:
     promise = strike.promise
     async with Steps(world.cluster) as steps:
-        found = await loads.in_their_phases(world, strike, steps)
+        found = await in_their_phases(world, strike, steps, pace)
         log.info("%s: every model is in its phase", strike)
         pods = await asyncio.to_thread(faults.victims, world, strike.part)
         struck = found[Phase.IDLE].doors[0] if strike.part is Part.ACTIVATOR else ""

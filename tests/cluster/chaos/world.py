@@ -53,11 +53,11 @@ class World:
     def settle(self) -> None:
         """Make the models that are not there yet, and wait until each is asleep and every role fresh."""
         self.no_back_off_is_left()
-        for phase in Phase:
-            self.cluster.apply(*_SPEC, "spec.scaling.target=200", *_OF_PHASE.get(phase, ()), name=service_of(phase))
-        self.cluster.apply(*_SPEC, name=PROBE)
-        for name in self.names:
-            self.cluster.until(lambda name=name: self.cluster.asleep(name), f"{name} asleep", WHOLE_SECONDS)  # type: ignore[misc]
+        wanted: dict[str, tuple[str, ...]] = {
+            service_of(phase): (*_SPEC, "spec.scaling.target=200", *_OF_PHASE.get(phase, ())) for phase in Phase
+        }
+        self.cluster.apply_all({**wanted, PROBE: _SPEC})
+        self.cluster.until(lambda: self.cluster.all_asleep(self.names), "all models asleep", WHOLE_SECONDS)
         engines = "app.kubernetes.io/component=engine"
         self.cluster.until(lambda: not self.cluster.items("pods", engines), "no engine is left", WHOLE_SECONDS)
 

@@ -226,7 +226,8 @@ class ControlPlane:
         written = []
         for line in (self.state / "audit.log").read_text().splitlines():
             told = json.loads(line)
-            if told["user"]["username"] == f"system:serviceaccount:hearth-system:{account}":
+            tried = "dryRun=All" in told["requestURI"]
+            if told["user"]["username"] == f"system:serviceaccount:hearth-system:{account}" and not tried:
                 about = told["objectRef"]
                 what = "/".join(filter(None, (about["resource"], about.get("subresource"))))
                 written.append(f"{told['verb']} {what} {about.get('namespace', '')}/{about.get('name', '')}")
@@ -245,13 +246,9 @@ class ControlPlane:
         return made
 
     def kill(self, name: str) -> None:
-        """End one of the processes as a lost node would."""
-        self.end(name, signal.SIGKILL)
-
-    def end(self, name: str, number: signal.Signals) -> None:
-        """End one of the processes by a signal; it is not started again."""
+        """End one of the processes as a lost node would; it is not started again."""
         process = self._processes.pop(name)
-        process.send_signal(number)
+        process.kill()
         process.wait()
 
     def signal(self, name: str, number: signal.Signals) -> None:

@@ -44,12 +44,19 @@ class Steps:
         path = f"/apis/apps/v1/namespaces/{self._cluster.namespace}/deployments"
         informer = Informer(self._kube, path, self._changed)
         self._watching = asyncio.create_task(informer.run())
-        await informer.synced.wait()
+        try:
+            await informer.synced.wait()
+        except BaseException:  # who does not come in is not asked to leave
+            await self._end()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
         self._watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watching

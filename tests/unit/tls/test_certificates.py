@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +24,7 @@ from hearth.tls.certificates import (
     due,
     ends,
     fingerprint,
+    life,
     usable,
 )
 
@@ -64,10 +67,31 @@ def test_a_certificate_is_for_its_names_and_both_sides_of_a_connection() -> None
     assert usable(made, NOW) == NOW + LIVES.certificate
 
 
-def test_a_clock_that_is_minutes_behind_takes_what_is_new() -> None:
+def test_a_clock_that_is_an_hour_behind_takes_what_is_new() -> None:
     authority = authority_now(None, LIVES, NOW)
     for pem in (authority.current.certificate, issued(authority).certificate):
         assert read(pem).not_valid_before_utc == NOW - BACKDATED
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=1), -timedelta(hours=1)])
+def test_a_clock_that_is_set_by_an_hour_and_back_makes_nothing_anew(jump: timedelta) -> None:
+    authority = authority_now(None, LIVES, NOW)
+    made = issued(authority)
+    for now in (NOW + jump, NOW):
+        assert authority_now(authority, LIVES, now) == authority
+        assert certificate_now(made, WANTED, authority, LIVES, now) == (made, "")
+    ahead = authority_now(None, LIVES, NOW + timedelta(hours=1))
+    assert authority_now(ahead, LIVES, NOW) == ahead, "made by a clock that was ahead"
+
+
+def test_the_life_of_what_somebody_else_made_begins_when_it_is_valid() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "another authority")])
+    built = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(hours=1))
+    pem = built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    assert life(pem) == timedelta(hours=1)
+    assert not due(pem, NOW + timedelta(minutes=39))
+    assert due(pem, NOW + timedelta(minutes=40))
 
 
 def test_a_certificate_is_kept_until_two_thirds_of_its_life() -> None:
