@@ -1,5 +1,6 @@
 """What `hearth doctor` says of certificates: of each Secret when its certificate ends, and whether it is renewed."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from hearth.commands.check import Check
@@ -7,28 +8,56 @@ from hearth.kube.client import KubeClient
 from hearth.kube.errors import Forbidden
 from hearth.kube.kinds import SECRET
 from hearth.kube.objects import KubeObject, mappings, secret_data, texts
-from hearth.tls.certificates import RENEWED_AT, Pair, Unusable, certificates_in, due, usable
+from hearth.tls.certificates import (
+    RENEWED_AT,
+    Pair,
+    Unusable,
+    certificates_in,
+    check_authority,
+    check_grpc,
+    due,
+    usable,
+)
+from hearth.tls.names import AUTHORITY_SECRET
 
 _OPTIONS = {"activator": "--activator-certificate", "scaler": "--scaler-certificate", "keda": "--keda-certificate"}
+_SYSTEM = "hearth-system"
 _LATE = (1 + RENEWED_AT) / 2
 """Of a certificate's life: who renews it had half of the time that there is for it."""
 
 
 async def certificates(kube: KubeClient, controller: KubeObject) -> list[Check]:
-    """Of the Secrets that a controller's Deployment names, as far as we may read them. Raises KubeError."""
+    """Of the Secrets that a controller's Deployment names, and of the authority where it has one of its own, as far as
+    we may read them. Raises KubeError."""
     options = options_of(controller)
     if options.get("--tls", "off") == "off":
         return []
+    secrets = {whose: options.get(option, "") for whose, option in _OPTIONS.items()}
+    if options["--tls"] == "controller":
+        secrets["authority"] = f"{secrets['scaler'].partition('/')[0]}/{AUTHORITY_SECRET}"
+    return await _checks(kube, secrets)
+
+
+async def local_certificates(kube: KubeClient) -> list[Check]:
+    """Of a `hearth up --tls`; nothing of one without. Raises KubeError."""
+    if await kube.get_object(SECRET.path(_SYSTEM, AUTHORITY_SECRET)) is None:
+        return []
+    own = {whose: f"{_SYSTEM}/hearth-{whose}-tls" for whose in ("activator", "scaler")}
+    return await _checks(kube, {**own, "keda": "keda/hearth-keda-tls", "authority": f"{_SYSTEM}/{AUTHORITY_SECRET}"})
+
+
+async def _checks(kube: KubeClient, secrets: Mapping[str, str]) -> list[Check]:
+    """`secrets` are NAMESPACE/NAME by whose they are."""
     made = []
-    for whose, option in _OPTIONS.items():
-        namespace, _, name = options.get(option, "").partition("/")
-        if not name:
+    for whose, secret in secrets.items():
+        namespace, _, name = secret.partition("/")
+        if not namespace or not name:
             continue
         try:
             found = await kube.get_object(SECRET.path(namespace, name))
         except Forbidden:
             continue  # many who may look at a cluster may read no Secret
-        made.append(certificate_check(whose, f"{namespace}/{name}", found, datetime.now(UTC)))
+        made.append(certificate_check(whose, secret, found, datetime.now(UTC)))
     return made
 
 
@@ -48,6 +77,7 @@ def certificate_check(whose: str, secret: str, found: KubeObject | None, now: da
     pair = Pair(there.get("tls.crt", b""), there.get("tls.key", b""))
     try:
         ends = usable(pair, now)
+        (check_authority if whose == "authority" else check_grpc)(pair)
         certificates_in(there.get("ca.crt", b""))
     except Unusable as error:
         return Check(what, False, f"Secret {secret}: {error}", fix)

@@ -8,7 +8,7 @@ from typing import Any
 from hearth.api.manifest import ManifestError, read_runtime
 from hearth.api.reasons import troubles
 from hearth.commands.access import listed
-from hearth.commands.certificates import certificates
+from hearth.commands.certificates import certificates, local_certificates
 from hearth.commands.check import Check
 from hearth.devices import claimed_resources, extended_resources, is_ready
 from hearth.emulators.version import UNCOUNTED, is_local
@@ -100,7 +100,7 @@ async def _local(kube: KubeClient) -> list[Check]:
     here = Check(
         "hearth up", True, "its API server answers; it ends by itself where KEDA, kubelet or a role of it dies"
     )
-    return [here, *await _accelerators(kube), *await _services(kube)]
+    return [here, *await local_certificates(kube), *await _accelerators(kube), *await _services(kube)]
 
 
 def _kubernetes(found: str) -> Check:

@@ -1,6 +1,9 @@
 """`hearth up --tls`: the controller's own certificates between the three roles and KEDA, on one machine."""
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -19,6 +22,17 @@ def test_a_model_is_woken_with_certificates_and_a_stranger_hears_nothing(tmp_pat
         client = openai.OpenAI(base_url=hearth.url, api_key="none", max_retries=0, timeout=60)
         answer = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hello"}])
         assert answer.choices[0].message.content
+        (config,) = re.findall(r"hearth top --kubeconfig (\S+)", hearth.text)
+        told = subprocess.run(
+            [sys.executable, "-m", "hearth", "doctor", "--kubeconfig", config, "-o", "json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        checks = {check["what"]: check["well"] for check in json.loads(told.stdout)}
+        for whose in ("activator", "scaler", "keda", "authority"):
+            assert checks[f"certificate of {whose}"] is True
         (log,) = tmp_path.glob("hearth-*/scaler.log")
         lines = log.read_text()
         assert "certificate read" in lines

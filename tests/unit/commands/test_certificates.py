@@ -2,10 +2,11 @@
 
 import base64
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from hearth.commands.certificates import certificate_check, options_of
-from tests.certificates import issue, new_authority
+from tests.certificates import issue, new_authority, self_signed
 
 NOW = datetime.now(UTC)
 AUTHORITY = new_authority()
@@ -40,6 +41,18 @@ def test_what_is_missing_or_broken_is_said() -> None:
     )
     for broken in (secret(tls_crt=b""), secret(ca_crt=b""), {}, {"data": {"tls.crt": "!"}}):
         assert not said(broken)[0]
+
+
+def test_an_authority_that_may_not_sign_and_a_key_that_grpc_cannot_use_are_said(tmp_path: Path) -> None:
+    found = certificate_check("authority", "hearth-system/hearth-ca", secret(), NOW)
+    assert (found.well, found.found) == (
+        False,
+        "Secret hearth-system/hearth-ca: the certificate is no authority's",
+    )
+    current = secret(tls_crt=AUTHORITY.current.certificate, tls_key=AUTHORITY.current.key)
+    assert certificate_check("authority", "hearth-system/hearth-ca", current, NOW).well
+    odd = self_signed(tmp_path, "ED25519")
+    assert "gRPC can't use a key of Ed25519" in said(secret(tls_crt=odd.certificate, tls_key=odd.key))[1]
 
 
 def test_options_of_a_deployment_count_as_they_stand_last() -> None:
