@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 HANDSHAKE_SECONDS = 10.0
 _GOODBYE_SECONDS = 5.0  # for the other side's close_notify
 _MOST_HANDSHAKES = 1000
+_FLIGHTS = 8  # more than a handshake takes from each side
 _AT_ONCE = 100  # connections taken in one turn of the event loop
 _REST_SECONDS = 0.5  # where the process, or the machine, has no descriptor or memory left
 _NOTHING_LEFT = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -125,7 +126,8 @@ class HttpsListener:
 
 
 def https_context(held: Held) -> ssl.SSLContext:
-    """What clients are served with. Raises Unusable where OpenSSL takes less than `hearth.tls.certificates` does."""
+    """What clients are served with. Raises Unusable where OpenSSL takes less than `hearth.tls.certificates` does, or
+    shakes no hands with it: it loads certificates that no client can use."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -134,7 +136,27 @@ def https_context(held: Held) -> ssl.SSLContext:
             context.load_cert_chain(certificate, key)
     except ssl.SSLError as error:
         raise Unusable(f"OpenSSL refuses it: {error}") from error
+    _shake_hands_alone(context)
     return context
+
+
+def _shake_hands_alone(context: ssl.SSLContext) -> None:
+    """A handshake in memory with a client who trusts anybody. Raises Unusable."""
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [context.wrap_bio(there, back, server_side=True), anybody.wrap_bio(back, there)]
+    for _ in range(2 * _FLIGHTS):
+        side = sides.pop()
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            sides.insert(0, side)
+        except ssl.SSLError as error:
+            raise Unusable(f"no client can shake hands with it: {error.reason}") from error
+        if not sides:
+            return
+    raise Unusable("no client can shake hands with it")
 
 
 @contextlib.contextmanager

@@ -116,6 +116,8 @@ def _read(words: list[bytes]) -> ApiKey:
         name, secret = before, behind
     if secret.lower() == b"bearer":
         raise _Unreadable("the word Bearer, which clients send before the key; expected the key alone")
+    if len(secret) > 1 and secret[:1] == secret[-1:] and secret[:1] in b"\"'`":
+        raise _Unreadable("a key in quotes, which would be part of it; expected the key alone")
     if name and not _NAME.fullmatch(name):
         raise _Unreadable("a name that is not at most 63 of A-Z, a-z, 0-9, '.', '_', '@' and '-'")
     if not _VISIBLE.fullmatch(secret):

@@ -25,7 +25,7 @@ from hearth.tls.certificates import (
     authority_now,
     certificate_now,
     certificates_in,
-    check,
+    check_authority,
     fingerprint,
     usable,
 )
@@ -188,10 +188,10 @@ def _read_authority(found: KubeObject | None) -> tuple[Authority | None, str]:
     there = secret_data(found)
     try:
         current = Pair(there.get("tls.crt", b""), there.get("tls.key", b""))
-        check(current)
+        check_authority(current)
         successor = Pair(there["next.crt"], there["next.key"]) if {"next.crt", "next.key"} <= there.keys() else None
         if successor is not None:
-            check(successor)
+            check_authority(successor)
         return Authority(current, successor, certificates_in(there.get("ca.crt", b""))), ""
     except Unusable as error:
         return None, str(error)

@@ -73,6 +73,11 @@ def made_here(found: KubeObject, labels: Mapping[str, str]) -> bool:
     return labels.items() <= labels_of(found).items() and not _managers(found).isdisjoint((MANAGER, CREATOR))
 
 
+def is_seed(found: KubeObject | None) -> bool:
+    """Whether nothing but the seed of an object has been written (hearth/controller/seed.py), or not even that."""
+    return found is None or MANAGER not in _managers(found)
+
+
 def _managers(found: KubeObject) -> set[str]:
     """Who has written it, as the API server keeps it."""
     return {str(entry.get("manager")) for entry in mappings(metadata(found), "managedFields")}

@@ -34,6 +34,7 @@ from hearth.controller.ownership import (
     ObjectName,
     PredecessorLeaving,
     check_names,
+    is_seed,
     needless,
     object_name,
     standing,
@@ -68,7 +69,20 @@ from hearth.kube.errors import (
     Unanswered,
     UnknownApi,
 )
-from hearth.kube.kinds import CLAIM, EVENT, HPA, JOB, LLMSERVICE, POD, POD_EVENT, RENDERED, external_metric, path_of
+from hearth.kube.kinds import (
+    CLAIM,
+    DEPLOYMENT,
+    EVENT,
+    HPA,
+    JOB,
+    LLMSERVICE,
+    POD,
+    POD_EVENT,
+    RENDERED,
+    SCALED_OBJECT,
+    external_metric,
+    path_of,
+)
 from hearth.kube.objects import (
     KubeObject,
     ObjectKey,
@@ -319,16 +333,22 @@ class Reconciler:
         found: Mapping[ObjectName, KubeObject | None],
     ) -> None:
         """Write each object; one that is not taken does not stop the others, and is told after them. A 500 is told as
-        a refusal too: it may be this object's for ever, and somebody must hear of it.
+        a refusal too: it may be this object's for ever, and somebody must hear of it. While the Deployment is a seed,
+        KEDA is told of none: objects are written in the order of what is rendered, a ScaledObject behind it.
 
         Raises KedaMissing, Refused with what each of them was answered, or another KubeError, which may pass.
         """
         refused: list[tuple[KubeObject, KubeError]] = []
         missing: KedaMissing | None = None
         passing: KubeError | None = None
+        seeds = False
         for wanted in objects:
+            if wanted["kind"] == SCALED_OBJECT.name and seeds:
+                continue  # KEDA would start pods of a template that nobody wrote
+            before = found[object_name(wanted)]
             try:
-                await self._write(key, item, wanted, found[object_name(wanted)])
+                await self._write(key, item, wanted, before)
+                continue
             except (Unanswered, TooManyRequests, Conflict):
                 raise  # the others would meet the same; of a Conflict nobody knows whose the name is
             except KedaMissing as error:
@@ -339,6 +359,7 @@ class Reconciler:
                 passing = error
             except KubeError as error:
                 refused.append((wanted, error))
+            seeds = seeds or (wanted["kind"] == DEPLOYMENT.name and is_seed(before))
         if refused:
             first = refused[0][1]
             # Behind its first line the API server prints the object, or what differs.
@@ -488,6 +509,9 @@ class Reconciler:
             wanted = self._nudged_if_due(key, wanted, found)
         if found is None:
             collection = RENDERED[wanted["kind"]].within(key.namespace)
+            if wanted["kind"] == DEPLOYMENT.name:
+                # Its seed could run pods: none is sown that would not be made whole.
+                await self._kube.try_object(path_of(wanted), wanted, MANAGER)
             try:
                 found = await self._kube.create_object(collection, seed_of(wanted), CREATOR)
             except UnknownApi as error:

@@ -14,10 +14,14 @@ def seed_of(rendered: KubeObject) -> KubeObject:
     spec = rendered["spec"]
     match rendered["kind"]:
         case "Deployment":
-            container = spec["template"]["spec"]["containers"][0]  # the engine; sidecars and labels of people may go
+            pod = spec["template"]["spec"]
+            container = pod["containers"][0]  # the engine; sidecars and labels of people may go
             template = {
                 "metadata": {"labels": spec["selector"]["matchLabels"]},
-                "spec": {"containers": [{"name": container["name"], "image": container["image"]}]},
+                "spec": {
+                    "containers": [{"name": container["name"], "image": container["image"]}],
+                    "automountServiceAccountToken": pod["automountServiceAccountToken"],  # the default is true
+                },
             }
             seed = {"replicas": 0, "selector": spec["selector"], "template": template}
         case "Service":

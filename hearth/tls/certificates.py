@@ -17,14 +17,25 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, PublicKeyAlgorithmOID
 
 BACKDATED = timedelta(hours=2)
 """How much earlier a certificate is valid than it is made: clocks of nodes differ, and are set. What a clock made that
 was an hour ahead, or one looks at that is an hour behind, is valid."""
 RENEWED_AT = 2 / 3
 """Of a certificate's life."""
+MOST_PEM = 256 * 1024
+"""Bytes of a file: more than any chain or bundle of a Secret has, and little enough to be read on the event loop."""
+
+# What a certificate, key or extension that is well formed for its maker may raise here: the library has no common base.
+_UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm, OverflowError),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+_CURVES = (ec.SECP256R1, ec.SECP384R1)
+_RSA_BITS = range(2048, 8193)
+_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _AUTHORITY = "Hearth authority"
 
 
@@ -48,6 +59,10 @@ class Pair:
 
 class Unusable(Exception):
     """A certificate or key that can't be used; the text says why."""
+
+
+class NotYet(Unusable):
+    """A certificate that can be used later, as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +117,61 @@ def certificate_now(
 
 def check(pair: Pair) -> None:
     """Raise Unusable where a certificate or its key can't be read, or it has another key."""
-    if _public(_certificate(pair.certificate).public_key()) != _public(_key(pair.key).public_key()):
+    certificate, key = _certificate(pair.certificate), _key(pair.key)
+    try:
+        same = _public(certificate.public_key()) == _public(key.public_key())
+    except _UNREADABLE as error:
+        raise Unusable(f"the certificate's key can't be read: {error}") from error
+    if not same:
         raise Unusable("the private key is not the certificate's")
 
 
+def check_authority(pair: Pair) -> None:
+    """Raise Unusable as `check` does, and where the certificate may sign no others (RFC 5280, 4.2.1.3 and 4.2.1.9)."""
+    check(pair)
+    try:
+        extensions = _certificate(pair.certificate).extensions
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = next((each.value for each in extensions if isinstance(each.value, x509.KeyUsage)), None)
+    except (*_UNREADABLE, x509.ExtensionNotFound) as error:
+        raise Unusable(f"the certificate is no authority's: {error}") from error
+    if not constraints.ca or (usage is not None and not usage.key_cert_sign):
+        raise Unusable("the certificate is no authority's")
+
+
+def check_grpc(pair: Pair) -> None:
+    """Raise Unusable where gRPC's TLS (BoringSSL, as it is configured there) shakes no hands with a certificate: it
+    takes RSA, P-256 and P-384, signed with SHA-2 by an authority with such a key."""
+    certificate = _certificate(pair.certificate)
+    try:
+        key, signed = certificate.public_key(), certificate.signature_hash_algorithm
+        for_pss_alone = certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
+    except _UNREADABLE as error:
+        raise Unusable(f"the certificate can't be read: {error}") from error
+    match key:
+        case ec.EllipticCurvePublicKey() if isinstance(key.curve, _CURVES):
+            pass
+        case rsa.RSAPublicKey() if key.key_size in _RSA_BITS and not for_pss_alone:
+            pass
+        case _:
+            raise Unusable(f"gRPC can't use a key of {_kind(key)}; expected RSA of 2048 bits, P-256 or P-384")
+    if not isinstance(signed, _HASHES):
+        found = signed.name if signed is not None else "no digest"
+        raise Unusable(
+            f"gRPC can't verify the signature ({found}); expected SHA-256, SHA-384 or SHA-512 by an authority whose "
+            "key is RSA, P-256 or P-384"
+        )
+
+
 def usable(pair: Pair, now: datetime) -> datetime:
-    """When a certificate that can be used now ends. Raises Unusable: as `check` does, or it is over."""
+    """When a certificate that can be used now ends. Raises Unusable: as `check` does, or it is over; NotYet before it
+    begins."""
     check(pair)
     certificate = _certificate(pair.certificate)
     if now >= certificate.not_valid_after_utc:
         raise Unusable(f"the certificate ended on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
+    if now < certificate.not_valid_before_utc:
+        raise NotYet(f"the certificate is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on")
     return certificate.not_valid_after_utc
 
 
@@ -134,7 +194,7 @@ def certificates_in(bundle: bytes) -> tuple[bytes, ...]:
     """The certificates of a bundle, each for itself. Raises Unusable where there is none, or one can't be read."""
     try:
         found = x509.load_pem_x509_certificates(bundle)
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise Unusable(f"no certificates: {error}") from error
     return tuple(each.public_bytes(serialization.Encoding.PEM) for each in found)
 
@@ -152,15 +212,13 @@ def _why_not(found: Pair | None, wanted: Wanted, authority: Authority, now: date
         certificate = _certificate(found.certificate)
         if due(found.certificate, now):
             return "two thirds of its life are over"
-        if _begins_later(found.certificate, now):
-            return "it is of the future"
         if _names(certificate) != set(wanted.names):
             return "it has other names"
     except Unusable as unusable_:
         return str(unusable_)
     try:
         certificate.verify_directly_issued_by(_certificate(authority.current.certificate))
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_UNREADABLE, InvalidSignature):
         return "another authority signed it"
     return ""
 
@@ -235,10 +293,10 @@ def _general_names(names: Sequence[str]) -> list[x509.GeneralName]:
 def _names(certificate: x509.Certificate) -> set[str]:
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+        addresses: Iterable[object] = found.get_values_for_type(x509.IPAddress)
+        return {*found.get_values_for_type(x509.DNSName), *map(str, addresses)}
+    except (*_UNREADABLE, x509.ExtensionNotFound):
         return set()
-    addresses: Iterable[object] = found.get_values_for_type(x509.IPAddress)
-    return {*found.get_values_for_type(x509.DNSName), *map(str, addresses)}
 
 
 def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
@@ -251,7 +309,7 @@ def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pai
 def _certificate(pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise Unusable(f"no certificate: {error}") from error
 
 
@@ -259,7 +317,7 @@ def _key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """Any kind of key: of another kind's, only the public half is asked for."""
     try:
         return serialization.load_pem_private_key(pem, None)  # type: ignore[return-value]
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise Unusable(f"no private key: {error}") from error
 
 
@@ -268,6 +326,15 @@ def _public(key: object) -> bytes:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return encoded
+
+
+def _kind(key: object) -> str:
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return key.curve.name
+        case rsa.RSAPublicKey():
+            return f"RSA of {key.key_size} bits"
+    return type(key).__name__.removeprefix("_").removesuffix("PublicKey")
 
 
 def _made(certificate: bytes) -> datetime:

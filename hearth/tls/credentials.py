@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hearth.faults import contained
 from hearth.logs import fields
 from hearth.metrics import Collected, Metric, RoleRegistry
-from hearth.tls.certificates import Pair, Unusable, certificates_in, life, usable
+from hearth.tls.certificates import MOST_PEM, NotYet, Pair, Unusable, certificates_in, check_grpc, life, usable
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,8 @@ LIFETIME = Metric(
 UNUSABLE = Metric(
     "gauge",
     "hearth_certificate_unusable",
-    "1 while a certificate that should be there can't be used or made: the one before stays in use, if there was one; "
-    "else 0.",
+    "1 while a certificate that should be there can't be used or made, or has ended: the one before stays in use, if "
+    "there was one; else 0.",
     ("role", "certificate"),
 )
 
@@ -83,10 +84,16 @@ class CertificateFolder:
         self._clock = clock
         self._seen: object = None
 
+    @property
+    def fails(self) -> bool:
+        """Whether what is there can't be used, or what is in use has ended."""
+        return bool(self.trouble) or (self.held is not None and self.held.ends <= self._clock())
+
     async def run(self) -> None:
         """Look again until cancelled."""
         while True:
-            self.look()
+            with contained("timer", folder=str(self.folder)):
+                self.look()
             await asyncio.sleep(LOOK_SECONDS)  # files have no event that can be trusted
 
     def look(self) -> None:
@@ -105,8 +112,11 @@ class CertificateFolder:
                 return  # it changes while it is read: the next look sees it whole
             self._on_change(held)
         except (OSError, Unusable) as error:
-            self.trouble = str(error)
-            log.warning("certificate can't be used", extra=fields(folder=str(self.folder), reason=self.trouble))
+            if str(error) != self.trouble or not isinstance(error, NotYet):
+                self.trouble = str(error)
+                log.warning("certificate can't be used", extra=fields(folder=str(self.folder), reason=self.trouble))
+            if isinstance(error, NotYet):
+                return  # what changes then is the time, and no file
         else:
             again = self.held is not None
             self.held, self.trouble = held, ""
@@ -123,12 +133,22 @@ class CertificateFolder:
         return data.resolve(strict=True) if data.is_symlink() else self.folder
 
     def _read(self, place: Path) -> Held:
-        pair = Pair((place / "tls.crt").read_bytes(), (place / "tls.key").read_bytes())
+        pair = Pair(_read(place / "tls.crt"), _read(place / "tls.key"))
         end = usable(pair, self._clock())
-        authorities = (place / "ca.crt").read_bytes() if self._verifies else b""
+        authorities = _read(place / "ca.crt") if self._verifies else b""
         if self._verifies:
+            check_grpc(pair)
             certificates_in(authorities)
         return Held(pair, authorities, end, life(pair.certificate).total_seconds())
+
+
+def _read(file: Path) -> bytes:
+    """Raises OSError; Unusable where it is too large to be what it should be."""
+    with file.open("rb") as opened:
+        content = opened.read(MOST_PEM + 1)
+    if len(content) > MOST_PEM:
+        raise Unusable(f"{file.name} is larger than {MOST_PEM // 1024} KiB")
+    return content
 
 
 def _signature(place: Path) -> object:
@@ -148,6 +168,6 @@ def tell(registry: RoleRegistry, role: str, folders: Mapping[str, CertificateFol
         held = {name: folder.held for name, folder in folders.items()}
         yield EXPIRY.of(((role, name), each.ends.timestamp()) for name, each in held.items() if each is not None)
         yield LIFETIME.of(((role, name), each.seconds) for name, each in held.items() if each is not None)
-        yield UNUSABLE.of(((role, name), bool(folder.trouble)) for name, folder in folders.items())
+        yield UNUSABLE.of(((role, name), folder.fails) for name, folder in folders.items())
 
     registry.register(Collected(families))  # type: ignore[arg-type]

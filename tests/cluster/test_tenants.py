@@ -71,7 +71,12 @@ def test_the_policies_read_the_fields_that_the_crd_has(limited: Cluster) -> None
         ("spec.runtime={name: mine}",),
         ("spec.template.spec.volumes=[{name: more, emptyDir: {}}, {name: keys, secret: {secretName: k}}]",),
         ("spec.template.spec.tolerations=[{operator: Exists}]",),
-        ("spec.scaling.schedules=[{start: '0 8 * * *', end: '0 18 * * *'}]",),
+        (
+            "spec.template.spec.containers=[{name: engine, resources: {limits: {cpu: 4, memory: 8Gi}}, securityContext: "
+            "{runAsUser: 1000, capabilities: {add: [NET_BIND_SERVICE]}}, env: [{name: A, value: b}]}]",
+            "spec.template.spec.securityContext={fsGroup: 1000, seLinuxOptions: {type: container_t}}",
+        ),
+        ("spec.runtime.argsOverride=[--max-model-len, '8192']",),
     ],
 )
 def test_what_every_tenant_may(limited: Cluster, assignments: tuple[str, ...]) -> None:
@@ -102,8 +107,50 @@ def test_the_example_is_taken(limited: Cluster) -> None:
         ("spec.scaling.min=1", "spec.scaling.min: found 1; ConfigMap hearth-system/hearth-tenants allows at most"),
         ("spec.scaling.max=9", "spec.scaling.max: found 9"),
         (
-            "spec.scaling={max: 8, schedules: [{start: '0 8 * * *', end: '0 18 * * *', replicas: 2}]}",
-            "spec.scaling.schedules: found replicas 2",
+            "spec.scaling={max: 8, schedules: [{start: '0 0 * * *', end: '59 23 * * *'}]}",
+            "spec.scaling.schedules: found replicas 1",
+        ),
+        (
+            "spec.template.spec.containers=[{name: engine, resources: {limits: {nvidia.com/gpu: 64}}}]",
+            "resources of a container: found nvidia.com/gpu; ConfigMap hearth-system/hearth-tenants allows resources",
+        ),
+        (
+            "spec.template.spec.initContainers=[{name: a, resources: {requests: {amd.com/gpu: 1}}}]",
+            "resources of a container: found amd.com/gpu",
+        ),
+        (
+            "spec.template.spec.containers=[{name: engine, resources: {claims: [{name: gpu}]}}]",
+            "resources of a container: found claims",
+        ),
+        *(
+            (
+                f"spec.template.spec.containers=[{{name: engine, securityContext: {context}}}]",
+                "level baseline; ConfigMap",
+            )
+            for context in (
+                "{privileged: true}",
+                "{capabilities: {add: [NET_BIND_SERVICE, SYS_ADMIN]}}",
+                "{capabilities: {add: [ALL]}}",
+                "{procMount: Unmasked}",
+                "{seccompProfile: {type: Unconfined}}",
+                "{appArmorProfile: {type: Unconfined}}",
+                "{seLinuxOptions: {type: spc_t}}",
+                "{seLinuxOptions: {user: root}}",
+                "{windowsOptions: {hostProcess: true}}",
+            )
+        ),
+        ("spec.template.spec.initContainers=[{name: a, securityContext: {privileged: true}}]", "level baseline"),
+        ("spec.template.spec.securityContext={seccompProfile: {type: Unconfined}}", "level baseline"),
+        ("spec.template.spec.securityContext={sysctls: [{name: kernel.msgmax, value: '1'}]}", "level baseline"),
+        ("spec.template.spec.containers=[{name: proxy, ports: [{containerPort: 1, hostPort: 1}]}]", "level baseline"),
+        (
+            "spec.template.metadata.annotations={k8s.v1.cni.cncf.io/networks: kube-system/host}",
+            "spec.template.metadata.annotations: found k8s.v1.cni.cncf.io/networks",
+        ),
+        ("spec.template.spec.automountServiceAccountToken=true", "a token of the service account default; ConfigMap"),
+        (
+            "spec.template.spec.volumes=[{name: t, projected: {sources: [{serviceAccountToken: {path: t}}]}}]",
+            "a token of the service account default",
         ),
         ("spec.resources.accelerators=17", "spec.resources.accelerators × spec.scaling.max: found 17"),
     ],
@@ -128,6 +175,54 @@ def test_limits_are_the_admins_to_set(limited: Cluster) -> None:
     finally:
         limit(limited, **shipped)
         limited.until(lambda: not refused(plane), "the shipped limits")
+
+
+@pytest.mark.parametrize(
+    ("entry", "allowed", "refused_ones", "taken"),
+    [
+        (
+            "arguments",
+            "--max-model-len= --enable-",
+            ["[--model=evil/backdoor]", "[--max-model-len, '8192']", "[evil/backdoor]"],
+            "spec.runtime.argsOverride=[--max-model-len=8192, --enable-auto-tool-choice]",
+        ),
+        (
+            "environment",
+            "A B",
+            ["[{name: HF_ENDPOINT, value: 'http://evil.example'}]", "[{name: A, value: b}, {name: envFrom, value: b}]"],
+            "spec.template.spec.containers=[{name: engine, env: [{name: A, value: b}]}]",
+        ),
+        (
+            "annotations",
+            "prometheus.io/",
+            ["{example.com/prometheus.io/scrape: 'true'}"],
+            "spec.template.metadata.annotations={prometheus.io/scrape: 'true'}",
+        ),
+    ],
+)
+def test_what_names_another_model_or_network_can_be_narrowed(
+    limited: Cluster, entry: str, allowed: str, refused_ones: list[str], taken: str
+) -> None:
+    plane = limited.plane
+    field, _, _ = taken.partition("=")
+    before = json.loads(plane.kubectl("get", LIMITS, "-n", SYSTEM, "-o", "json"))["data"][entry]
+
+    def asked(value: str) -> str:
+        if field.endswith("containers"):
+            return f"{field}=[{{name: engine, env: {value}}}]"
+        return f"{field}={value}"
+
+    limit(limited, **{entry: allowed})
+    try:
+        for value in refused_ones:
+            limited.until(lambda value=value: refused(plane, asked(value)), f"{entry} in force")  # type: ignore[misc]
+            assert f'allows {entry}: "' in refused(plane, asked(value))
+        assert refused(plane, taken) == ""
+        if entry == "environment":
+            sources = "spec.template.spec.containers=[{name: engine, envFrom: [{secretRef: {name: all}}]}]"
+            assert "env of a container: found envFrom" in refused(plane, sources)
+    finally:
+        limit(limited, **{entry: before})
 
 
 def test_what_was_there_before_stays_and_can_be_deleted(limited: Cluster) -> None:

@@ -9,14 +9,15 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 
 from hearth.activator.https import HttpsListener
-from hearth.tls.certificates import ends
+from hearth.tls.certificates import Unusable, ends
 from hearth.tls.credentials import Held
-from tests.certificates import issue, new_authority
+from tests.certificates import issue, new_authority, self_signed
 from tests.component import harness
 from tests.component.harness import ActivatorHarness, ScriptedEngine, Stream
 from tests.component.test_http import *  # noqa: F403
@@ -112,6 +113,23 @@ class TestHandshakes:
             writer.write(b"still")
             assert await reader.readexactly(5) == b"still", "what is made stays"
             writer.close()
+
+    @pytest.mark.parametrize("kind", ["DSA:2048", "brainpoolP256r1"])
+    async def test_a_certificate_that_openssl_loads_and_no_client_can_use_is_not_taken(
+        self, tmp_path: Path, kind: str
+    ) -> None:
+        async with shaking(5, 10) as (listener, trust, port), asyncio.timeout(PATIENCE):
+            pair = self_signed(tmp_path, kind)
+            with pytest.raises(Unusable, match="no client can shake hands with it"):
+                listener.take(Held(pair, b"", ends(pair.certificate), 0.0))
+            assert await echoed(port, trust) == b"hello", "what was in use stays so"
+
+    @pytest.mark.parametrize("kind", ["RSA:2048", "P-384", "ED25519"])
+    async def test_any_kind_of_key_that_a_client_can_use_is_taken(self, tmp_path: Path, kind: str) -> None:
+        async with shaking(5, 10) as (listener, _, port), asyncio.timeout(PATIENCE):
+            pair = self_signed(tmp_path, kind)
+            listener.take(Held(pair, b"", ends(pair.certificate), 0.0))
+            assert await echoed(port, ssl.create_default_context(cadata=pair.certificate.decode())) == b"hello"
 
     async def test_old_versions_are_refused_and_http_1_1_is_what_is_spoken(self) -> None:
         async with shaking(5, 10) as (_, trust, port), asyncio.timeout(PATIENCE):

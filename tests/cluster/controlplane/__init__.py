@@ -226,7 +226,8 @@ class ControlPlane:
         written = []
         for line in (self.state / "audit.log").read_text().splitlines():
             told = json.loads(line)
-            if told["user"]["username"] == f"system:serviceaccount:hearth-system:{account}":
+            tried = "dryRun=All" in told["requestURI"]
+            if told["user"]["username"] == f"system:serviceaccount:hearth-system:{account}" and not tried:
                 about = told["objectRef"]
                 what = "/".join(filter(None, (about["resource"], about.get("subresource"))))
                 written.append(f"{told['verb']} {what} {about.get('namespace', '')}/{about.get('name', '')}")

@@ -50,6 +50,8 @@ def test_empty_lines_and_comments_are_no_keys() -> None:
         ("short=1234567", "a key of 7 bytes"),
         (f"Bearer {KEY}", "the word Bearer"),  # envoyproxy/gateway#7706: written so, it opened nothing, without a word
         (f"alice=bearer {KEY}", "the word Bearer"),
+        (f'"{KEY}"', "in quotes"),
+        (f"alice='{KEY}'", "in quotes"),
         ("x" * 4097, "a key of 4097 bytes"),
         ("schlüssel-für-alle", "printable ASCII"),
         (f"-={KEY}", "a name that is not"),

@@ -35,6 +35,7 @@ class FakeApi(KubeClient):
         self.merges: list[KubeObject] = []
         self.events: list[KubeObject] = []
         self.logs: dict[str, str] = {}  # by path
+        self.refused: dict[str, Refused] = {}  # by path: what a dry run and an apply are answered
         self.unknown: set[str] = set()  # kinds that no API is there for
         self.blocked: set[str] = set()  # paths of what is not gone before what it owns is
         self._numbers = itertools.count(1)
@@ -84,6 +85,8 @@ class FakeApi(KubeClient):
         version = found["metadata"]["resourceVersion"]
         if metadata.get("resourceVersion", version) != version:
             raise Conflict(f"409: {path} has changed", 409)
+        if path in self.refused:
+            raise self.refused[path]
         self.writes.append(("apply", path))
         merged = copy.deepcopy(found)
         merged["spec"] |= copy.deepcopy(item["spec"])
@@ -95,6 +98,11 @@ class FakeApi(KubeClient):
             merged["metadata"]["resourceVersion"] = str(next(self._numbers))
         self.objects[path] = merged
         return copy.deepcopy(merged)
+
+    async def try_object(self, path: str, item: KubeObject, manager: str) -> None:
+        self._check_known(item)
+        if path in self.refused:
+            raise self.refused[path]
 
     async def merge_object(self, path: str, patch: KubeObject, manager: str) -> KubeObject:
         self.merges.append(patch)

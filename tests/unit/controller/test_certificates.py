@@ -168,6 +168,18 @@ async def test_a_namespace_that_is_not_kedas_costs_the_others_nothing() -> None:
     assert len(seen.told) == 1
 
 
+async def test_a_pair_that_may_sign_nothing_is_no_authority() -> None:
+    """As a restore of the wrong Secret leaves it: well formed, its own key, and nobody would trust what it signs."""
+    seen = Seen()
+    await seen.look()
+    leaf = seen.api.objects[PATHS["scaler"]]["data"]
+    seen.api.objects[PATHS["authority"]]["data"] |= {"tls.crt": leaf["tls.crt"], "tls.key": leaf["tls.key"]}
+    assert await seen.look() == list(PATHS.values())
+    bundle = seen.api.data("scaler")["ca.crt"]
+    assert seen.api.data("authority")["tls.crt"] in certificates_in(bundle)
+    assert await seen.look() == []
+
+
 @pytest.mark.parametrize(
     "broken", [{}, {"tls.crt": "AAAA", "tls.key": "!"}, {"tls.crt": None, "tls.key": 7, "ca.crt": []}]
 )

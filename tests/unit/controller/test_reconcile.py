@@ -658,6 +658,43 @@ async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
     assert cluster.message() == "PersistentVolumeClaim qwen-cache-nvidia: 422: spec is immutable after creation"
 
 
+async def test_a_template_that_the_api_server_refuses_leaves_nothing_that_keda_could_start() -> None:
+    """A seed's pod has no securityContext, no probes and no limits: with a ScaledObject beside it, it would run."""
+    cluster = Cluster()
+    path = RENDERED["Deployment"].path("ai", "qwen")
+    cluster.api.refused[path] = Refused("422: privileged and allowPrivilegeEscalation contradict each other", 422)
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await cluster.look()
+    assert (cluster.names("Deployment"), cluster.names("ScaledObject")) == ([], [])
+    assert cluster.names("Service") == ["qwen", "qwen-engine"], "what does no harm is there"
+    assert cluster.reason() == "Refused"
+    cluster.api.refused.clear()
+    await cluster.settle()
+    assert cluster.names("ScaledObject") == ["qwen"]
+
+
+async def test_a_seed_that_could_not_be_made_whole_is_not_handed_to_keda() -> None:
+    cluster = Cluster()
+    apply = cluster.api.apply_object
+
+    async def failing(path: str, item: KubeObject, manager: str) -> KubeObject:
+        if item["kind"] == "Deployment":
+            raise Unavailable("504: Timeout", 504)
+        return await apply(path, item, manager)
+
+    cluster.api.apply_object = failing  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await cluster.look()
+    assert (cluster.names("Deployment"), cluster.names("ScaledObject")) == (["qwen"], [])
+    pod = cluster.get("Deployment", "qwen")["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    cluster.api.apply_object = apply  # type: ignore[method-assign]
+    await cluster.settle()
+    assert cluster.names("ScaledObject") == ["qwen"]
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

@@ -120,7 +120,7 @@ def test_what_is_wrong_with_a_certificate_is_said() -> None:
         "it has other names": (made, Wanted(("another",)), authority, NOW),
         "another authority signed it": (made, WANTED, other, NOW),
         "the private key is not the certificate's": (replace(made, key=issued(other).key), WANTED, authority, NOW),
-        "it is of the future": (made, WANTED, authority, NOW - timedelta(days=1)),
+        "the certificate is valid from 2026-11-30 10:00 UTC on": (made, WANTED, authority, NOW - timedelta(days=1)),
     }
     for reason, (found, wanted, by, now) in cases.items():
         assert certificate_now(found, wanted, by, LIVES, now)[1] == reason
