@@ -81,7 +81,7 @@ e2e: build/compiled ## The compiled hot path; foreign clients; llama.cpp; Promet
 e2e-nodes: .venv/installed ## Pods on real nodes: kubelet, containerd, runc, CNI (as root; the first run builds them)
 	@$(NODES) && tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/real --timeout=300
 
-chaos: .venv/installed ## Strike each part with each fault, in every phase (as root; about 90 minutes); CELLS="kill-activator or loss" chooses, MINUTES=30 is the soak; writes docs/reliability.md
+chaos: .venv/installed ## Strike each part with each fault, in every phase (as root; about two hours, the soak of 30 minutes among them); CELLS="kill-activator or loss" chooses, MINUTES=30 is the soak; writes docs/reliability.md
 	@$(if $(CELLS),,rm -rf build/chaos; HEARTH_STEPS=100000 $(BIN)/python -m pytest -n $(WORKERS) --timeout=3000 tests/unit tests/component/test_protobufs.py -k 'runTest or protobufs')
 	@export HEARTH_CHAOS=1 HEARTH_CONTROLPLANE HEARTH_IMAGE && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.agent.image) && \
 	  { tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/chaos --timeout=600 $(if $(CELLS),-k '$(CELLS)'); code=$$?; $(BIN)/python -m tests.cluster.chaos.report; exit $$code; }

@@ -281,15 +281,18 @@ def clock_set(role: str) -> Callable[[World, list[str]], Awaitable[Seen]]:
                 clocks.set_ahead(ahead)
                 await asyncio.sleep(3 * clocks.READ_SECONDS)  # what it reads has no event
                 generation = await asyncio.to_thread(world.change, PROBE)
-                if ahead:
+                # With a clock that is behind, a new process of the test bed's takes its API server's own certificate, minutes old, for
+                # one of the future.
+                if ahead > 0 or (ahead and role != "scaler"):
                     name = (await asyncio.to_thread(world.hearth.pods, "scaler"))[0]["metadata"]["name"]
                     await asyncio.to_thread(world.hearth.plane.kubectl, "delete", "pod", "-n", SYSTEM, name)
                     await asyncio.to_thread(world.hearth.rolled_out, "scaler")
                 for door in doors:
                     broken += [f"{ahead:+d} s: {what}" for what in await answered(world, door)]
-                seen = (await asyncio.to_thread(world.cluster.status, PROBE)).get("observedGeneration")
-                if seen != generation:
-                    broken.append(f"{ahead:+d} s: generation {seen} was looked at; expected {generation}")
+                try:
+                    await asyncio.to_thread(world.seen, generation)
+                except AssertionError as error:
+                    broken.append(f"{ahead:+d} s: {error}")
             replicas = steps.seen[service_of(Phase.STREAMS)]
             if replicas != [1]:
                 broken.append(f"replicas {replicas} while its streams were there")
@@ -348,7 +351,7 @@ CASES = (
             f"the clocks of the {role}s an hour ahead, an hour behind, right again; a scaler anew at each",
             "nothing lost, no replica taken away, the same leader",
             clock_set(role),
-            seconds=60,
+            seconds=200,
             around=partial(clocks.settable, role=role),
         )
         for role in ("activator", "scaler", "controller")

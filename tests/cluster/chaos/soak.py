@@ -32,6 +32,7 @@ class Process:
     name: str
     pid: int
     looks: list[tuple[float, int, int]] = field(default_factory=list)
+    ended: bool = False
 
     def look(self, now: float) -> None:
         """Raises FileNotFoundError where it has ended."""
@@ -148,9 +149,13 @@ class Load:
 
 
 async def watch(found: list[Process], seconds: float) -> None:
-    """Look at each process again and again."""
+    """Look at each process again and again, until it ends."""
     began = time.monotonic()
     while (at := time.monotonic() - began) < seconds:
         for process in found:
-            process.look(at)
+            if not process.ended:
+                try:
+                    process.look(at)
+                except FileNotFoundError:
+                    process.ended = True
         await asyncio.sleep(SAMPLE_SECONDS)  # a sample each time

@@ -33,6 +33,8 @@ async def test_memory_and_descriptors_do_not_grow(world: World) -> None:
     finally:
         await asyncio.to_thread(load.remove)
     broken = [f"{what} ({count} times)" for what, count in load.counts.items() if "not answered" in what]
+    broken += [f"{process.name}: its process ended" for process in found if process.ended]
+    found = [process for process in found if not process.ended]
     for process in found:
         log.info(
             "%s: %.0f KiB/min, %.2f descriptors/min", process.name, process.kib_a_minute, process.descriptors_a_minute

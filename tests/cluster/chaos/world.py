@@ -124,9 +124,6 @@ class World:
         return time.monotonic() - began
 
     def _roles_work(self) -> None:
-        def changed() -> bool:
-            return bool(self.cluster.status(PROBE).get("observedGeneration") == generation)
-
         self.cluster.until(
             lambda: self.hearth.plane.kubectl("get", "--raw=/readyz"), "the API server is ready", WHOLE_SECONDS
         )
@@ -137,4 +134,12 @@ class World:
         generation = self.change(PROBE)
         for role in ROLES:
             self.hearth.rolled_out(role)
+        self.seen(generation)
+
+    def seen(self, generation: int) -> None:
+        """Until the controller has seen this generation of the probe. Raises AssertionError."""
+
+        def changed() -> bool:
+            return bool(self.cluster.status(PROBE).get("observedGeneration") == generation)
+
         self.cluster.until(changed, "the controller has seen a change", WHOLE_SECONDS)
