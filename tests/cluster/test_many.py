@@ -25,7 +25,7 @@ from tests.cluster.controlplane import HOST
 from tests.cluster.installed import CLIENTS, SCALER, Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
 
-MANY = int(os.environ.get("MANY", "40"))
+MANY = int(os.environ.get("MANY", "20"))
 AT_A_TIME = 16
 OPERATIONS = "127.0.0.1:9393"
 CONTROLLER = ("--scaler-address", SCALER, "--operations-listen", OPERATIONS)
