@@ -130,6 +130,9 @@ bench: build/bench/compiled ## Measure what the image runs; prints a table and w
 bench-engine: build/bench/compiled ## Measure cold starts of a real engine (llama.cpp), by phase; writes their section of docs/performance.md
 	@export HEARTH_LLAMACPP && HEARTH_LLAMACPP=$$($(LLAMACPP)) && $(call compiled,build/bench/compiled) build/bench/bin/python -m benchmarks.engine
 
+bench-many: build/bench/compiled ## Measure the roles with 100, 1,000 and 5,000 LLMServices; writes their section of docs/performance.md
+	@$(call compiled,build/bench/compiled) build/bench/bin/python -m benchmarks.many
+
 fuzz: .venv/installed ## Feed the protocol and the look into bodies with bytes for MINUTES (10)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz -c constraints.txt
 	@$(BIN)/python -m tests.fuzz $(or $(MINUTES),10)

@@ -14,7 +14,7 @@ RUNS = 15
 
 
 async def measure() -> list[Figure]:
-    """help_s (median of `RUNS`), activator_rss_mib and scaler_rss_mib with one LLMService that nobody asks."""
+    """help_s (median of `RUNS`), activatorrss_mib and scalerrss_mib with one LLMService that nobody asks."""
     hearth = str(Path(sys.executable).with_name("hearth"))
     bare, helped = [], []
     for _ in range(RUNS):  # by turns, so that both see the same machine
@@ -26,7 +26,7 @@ async def measure() -> list[Figure]:
         config = UpConfig(llmservices(1), (), Path(folder), port=0)
         async with local_roles(config) as running:
             figures += [
-                Figure(f"{role}_rss_mib", _rss_mib(running.roles[role].pid), "MiB", goal="≤ 100")
+                Figure(f"{role}_rss_mib", rss_mib(running.roles[role].pid), "MiB", goal="≤ 100")
                 for role in ("activator", "scaler")
             ]
     return figures
@@ -38,7 +38,7 @@ def _seconds(*command: str) -> float:
     return time.perf_counter() - began
 
 
-def _rss_mib(pid: int | None) -> float:
+def rss_mib(pid: int | None) -> float:
     """VmRSS of a process, from proc(5)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (rss,) = (line for line in lines if line.startswith("VmRSS:"))

@@ -35,14 +35,14 @@ async def measure() -> list[Figure]:
             local_roles(config) as hearth,
             grpc.aio.insecure_channel(hearth.scaler_address) as channel,
         ):
-            samples = [await _cold_start(hearth, channel, service.metadata.name) for service in services]
+            samples = [await cold_start(hearth, channel, service.metadata.name) for service in services]
     return percentiles("push", samples, "p99 ≤ 5")
 
 
-async def _cold_start(hearth: LocalHearth, channel: grpc.aio.Channel, name: str) -> float:
+async def cold_start(hearth: LocalHearth, channel: grpc.aio.Channel, name: str) -> float:
     ref = pb.ScaledObjectRef(name=name, namespace="bench", scalerMetadata={"target": "5"})
     scaler = ExternalScalerStub(channel)
-    while not await _idle(scaler, ref):
+    while not await idle(scaler, ref):
         await asyncio.sleep(0.05)  # KEDA polls; so does this, until the scaler has heard the activator
     stream = aiter(scaler.StreamIsActive(ref))
     await _state(stream, expected=False)
@@ -58,7 +58,7 @@ async def _cold_start(hearth: LocalHearth, channel: grpc.aio.Channel, name: str)
     return took
 
 
-async def _idle(scaler: "ExternalScalerAsyncStub", ref: pb.ScaledObjectRef) -> bool:
+async def idle(scaler: "ExternalScalerAsyncStub", ref: pb.ScaledObjectRef) -> bool:
     try:
         return not (await scaler.IsActive(ref)).result
     except grpc.aio.AioRpcError as error:

@@ -176,6 +176,8 @@ _OWN_FLAGS = (
 """Those that activator.graceSeconds, activator.apiKeys, apiKeySecrets, networkPolicy.engines, tls and
 activator.tlsSecretName set."""
 KEDA_NAMESPACE = "keda"
+_NAMED = "kubernetes.io/metadata.name"
+"""A label that each namespace has: its name."""
 _SCALER = "--scaler-address=hearth-scaler.hearth-system.svc"
 _SECURE = ("--demand-listen=[::]:9443", "--tls=/etc/hearth/tls", "--listen=[::]:9443")
 """Arguments that are there unless plain text is spoken."""
@@ -298,6 +300,7 @@ def _template(document: Document, values: Document) -> str:
                 subject["name"] = f"ACCOUNT__{_role(subject['name'])}"
         case "NetworkPolicy":
             condition = "$.Values.networkPolicy.enabled"
+            _let_keda_in(document)
         case "PodMonitor":
             condition = "$.Values.podMonitor.enabled"
             if "namespaceSelector" in document["spec"]:  # of engines, which are where LLMServices are
@@ -322,6 +325,14 @@ def _template(document: Document, values: Document) -> str:
             f"---\n{each.replace('EACH__', '{{ $namespace }}')}{{{{- else }}}}\n---\n{text}{{{{- end }}}}\n"
         )
     return f"---\n{text}" if condition is None else _where(condition, text)
+
+
+def _let_keda_in(policy: Document) -> None:
+    for rule in policy["spec"]["ingress"]:
+        for peer in rule.get("from", []):
+            labels = peer.get("namespaceSelector", {}).get("matchLabels", {})
+            if labels.get(_NAMED) == KEDA_NAMESPACE:
+                labels[_NAMED] = "SET__tls.kedaNamespace"
 
 
 def _keda(document: Document) -> str:

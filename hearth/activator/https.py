@@ -14,6 +14,7 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from hearth.logs import fields
@@ -49,6 +50,7 @@ class HttpsListener:
         self._most = most
         self._context: ssl.SSLContext | None = None
         self._shaking: dict[asyncio.Task[None], None] = {}  # the oldest first
+        self._leaving: set[asyncio.Task[None]] = set()  # told to end, and not over yet
         self._stopped = False
 
     @property
@@ -80,7 +82,7 @@ class HttpsListener:
         self._listening.close()
         for task in self._shaking:
             task.cancel()
-        await asyncio.gather(*self._shaking, return_exceptions=True)
+        await asyncio.gather(*self._shaking, *self._leaving, return_exceptions=True)
 
     def _listen(self) -> None:
         if not self._stopped:
@@ -101,11 +103,21 @@ class HttpsListener:
                 loop.call_later(_REST_SECONDS, self._listen)
                 return
             if len(self._shaking) >= self._most:
-                next(iter(self._shaking)).cancel()
+                # It counts no more: a task is over only turns after it was told so, and hundreds come in one turn.
+                oldest = next(iter(self._shaking))
+                del self._shaking[oldest]
+                self._leaving.add(oldest)
+                oldest.cancel()
             taken.setblocking(False)
             task = loop.create_task(self._shake_hands(taken))
             self._shaking[task] = None
-            task.add_done_callback(lambda done: self._shaking.pop(done, None))
+            task.add_done_callback(partial(self._over, taken))
+
+    def _over(self, taken: socket.socket, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # maybe before its first step
+            taken.close()
+        self._shaking.pop(task, None)
+        self._leaving.discard(task)
 
     async def _shake_hands(self, taken: socket.socket) -> None:
         assert self._context is not None
@@ -120,9 +132,6 @@ class HttpsListener:
         except OSError as error:  # TLS' own errors and deadlines are among them
             log.debug("no handshake", extra=fields(reason=str(error) or type(error).__name__))
             taken.close()
-        except asyncio.CancelledError:
-            taken.close()
-            raise
 
 
 def https_context(held: Held) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ think they lead one is refused. One that somebody else made is never written.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry
@@ -107,37 +108,61 @@ class Certificates:
             self._trouble("keda", place, "")
 
     async def look(self) -> None:
-        """Make every Secret have what it must. What goes wrong with one is told, and of consequence for it alone."""
+        """Make every Secret have what it must. What goes wrong with one is told, and of consequence for it alone, but
+        for one that is somebody else's: those of the roles and KEDA are of one authority, or they are of no use, so
+        that none of them is written then."""
         if self._issuing.mode == "controller":
-            authority = await self._one("authority", self._issuing.authority, None)
-            for name, (place, _) in self._issuing.wanted.items():
-                if authority is not None:
-                    await self._one(name, place, authority)
+            await self._make()
         elif self._issuing.made_for_keda != self._issuing.keda:
             await self._copy()
         await self._show()
 
-    async def _one(self, name: str, place: Place, authority: Authority | None) -> Authority | None:
+    async def _make(self) -> None:
+        place = self._issuing.authority
+        authority: Authority | None = None
+        with self._told("authority", place):
+            found = await self._find(place)
+            authority, data, why = authority_data(found, self._issuing.lives, self._clock())
+            await self._keep("authority", place, data, found, why)
+        if authority is None:
+            return
+        there: dict[str, KubeObject | KubeError | NotOurs | None] = {}
+        for name, (place, _) in self._issuing.wanted.items():
+            try:
+                there[name] = await self._find(place)
+            except (KubeError, NotOurs) as error:
+                there[name] = error
+        foreign = [str(self._issuing.wanted[name][0]) for name, found in there.items() if isinstance(found, NotOurs)]
+        for name, (place, wanted) in self._issuing.wanted.items():
+            with self._told(name, place):
+                before = there[name]
+                if isinstance(before, KubeError | NotOurs):
+                    raise before
+                if foreign:
+                    raise NotOurs(f"not written while {', '.join(foreign)} is somebody else's: they have one authority")
+                data, why = certificate_data(before, wanted, authority, self._issuing.lives, self._clock())
+                await self._keep(name, place, data, before, why)
+
+    @contextmanager
+    def _told(self, name: str, place: Place) -> Iterator[None]:
+        """What goes wrong with one Secret ends the context and is told; that nothing does is told too."""
         try:
-            made = await self._made(name, place, authority)
+            yield
         except (KubeError, NotOurs) as error:
             self._trouble(name, place, str(error).partition("\n")[0])
-            return None
-        self._trouble(name, place, "")
-        return made
+        else:
+            self._trouble(name, place, "")
 
-    async def _made(self, name: str, place: Place, authority: Authority | None) -> Authority:
-        """Write one Secret where it is not as it must be. Raises KubeError, NotOurs."""
-        now, lives = self._clock(), self._issuing.lives
+    async def _find(self, place: Place) -> KubeObject | None:
+        """Raises KubeError, NotOurs."""
         found = await self._kube.get_object(SECRET.path(*place))
         is_ours(place, found)
-        if authority is None:
-            authority, data, why = authority_data(found, lives, now)
-        else:
-            data, why = certificate_data(found, self._issuing.wanted[name][1], authority, lives, now)
+        return found
+
+    async def _keep(self, name: str, place: Place, data: dict[str, bytes], found: KubeObject | None, why: str) -> None:
+        """Raises KubeError."""
         await self._write(place, data, found, why or "whom to trust has changed")
         self._held[name] = data["tls.crt"]
-        return authority
 
     async def _write(self, place: Place, data: dict[str, bytes], found: KubeObject | None, why: str) -> None:
         """Write a Secret where it is not so already. Raises KubeError."""

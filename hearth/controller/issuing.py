@@ -27,6 +27,7 @@ from hearth.tls.certificates import (
     certificates_in,
     check_authority,
     fingerprint,
+    readable_in,
     usable,
 )
 from hearth.tls.names import ACTIVATOR_NAME, AUTHORITY_SECRET, KEDA_NAME, SCALER_NAME
@@ -85,13 +86,19 @@ class Issuing:
         }
 
 
+_CERT_MANAGERS = "cert-manager.io/certificate-name"
+"""An annotation of Secrets that cert-manager writes, those that somebody else made among them."""
+
+
 class NotOurs(Exception):
     """A Secret that we would have to write is somebody else's. The text names it and says what to do."""
 
 
 def is_ours(place: Place, found: KubeObject | None) -> None:
     """Raise NotOurs where somebody else made a Secret."""
-    if found is not None and not made_here(found, MANAGED_BY):
+    if found is not None and (
+        not made_here(found, MANAGED_BY) or _CERT_MANAGERS in mapping(found, "metadata", "annotations")
+    ):
         raise NotOurs(
             f"found Secret {place}, not of Hearth; delete it if nobody needs it, or set --tls=certManager where "
             "cert-manager makes the certificates"
@@ -189,9 +196,19 @@ def _read_authority(found: KubeObject | None) -> tuple[Authority | None, str]:
     try:
         current = Pair(there.get("tls.crt", b""), there.get("tls.key", b""))
         check_authority(current)
-        successor = Pair(there["next.crt"], there["next.key"]) if {"next.crt", "next.key"} <= there.keys() else None
-        if successor is not None:
-            check_authority(successor)
-        return Authority(current, successor, certificates_in(there.get("ca.crt", b""))), ""
     except Unusable as error:
         return None, str(error)
+    # What is wrong beside it costs nobody the authority that everybody trusts: a bundle is made whole again, and
+    # another successor made.
+    return Authority(current, _successor(there), readable_in(there.get("ca.crt", b""))), ""
+
+
+def _successor(there: dict[str, bytes]) -> Pair | None:
+    if not {"next.crt", "next.key"} <= there.keys():
+        return None
+    pair = Pair(there["next.crt"], there["next.key"])
+    try:
+        check_authority(pair)
+    except Unusable:
+        return None
+    return pair

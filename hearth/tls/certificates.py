@@ -9,8 +9,10 @@ PEM throughout. Times are aware (UTC).
 
 import hashlib
 import ipaddress
+import re
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -37,6 +39,7 @@ _CURVES = (ec.SECP256R1, ec.SECP384R1)
 _RSA_BITS = range(2048, 8193)
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _AUTHORITY = "Hearth authority"
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,15 @@ def certificates_in(bundle: bytes) -> tuple[bytes, ...]:
     except _UNREADABLE as error:
         raise Unusable(f"no certificates: {error}") from error
     return tuple(each.public_bytes(serialization.Encoding.PEM) for each in found)
+
+
+def readable_in(bundle: bytes) -> tuple[bytes, ...]:
+    """The certificates of a bundle that can be read, each for itself."""
+    found: list[bytes] = []
+    for each in _PEM.findall(bundle):
+        with suppress(Unusable):
+            found += certificates_in(each)
+    return tuple(found)
 
 
 def fingerprint(*parts: bytes) -> str:

@@ -63,6 +63,16 @@ async def echoed(port: int, trust: ssl.SSLContext) -> bytes:
         writer.close()
 
 
+def _is_over(connection: socket.socket) -> bool:
+    """Whether the other side has closed it."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 class TestHandshakes:
     async def test_who_says_nothing_is_closed_in_time(self) -> None:
         async with shaking(0.3, 100) as (listener, trust, port), asyncio.timeout(PATIENCE):
@@ -83,6 +93,21 @@ class TestHandshakes:
             assert await echoed(port, trust) == b"hello", "who shakes hands at once is let in all the same"
             for _, writer in strangers:
                 writer.close()
+
+    async def test_a_burst_leaves_no_more_of_them_than_there_may_be(self) -> None:
+        """Hundreds are taken in one turn of the loop, and whoever is told to end ends turns later."""
+        async with shaking(60, 20) as (listener, _, port), asyncio.timeout(PATIENCE):
+            with contextlib.ExitStack() as held:
+                # No turn of the loop is between them: all wait to be taken.
+                sockets = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(90)]
+                for each in sockets:
+                    each.setblocking(False)
+                most, ended = 0, 0
+                while ended < len(sockets) - 20:
+                    await asyncio.sleep(0)
+                    most = max(most, listener.shaking)
+                    ended = sum(_is_over(each) for each in sockets)
+                assert most == 20
 
     async def test_plain_text_is_no_handshake(self) -> None:
         async with shaking(60, 10) as (_, trust, port), asyncio.timeout(PATIENCE):

@@ -137,19 +137,74 @@ async def test_a_successor_is_in_every_bundle_before_it_signs() -> None:
     assert certificates_in(seen.api.data("scaler")["ca.crt"]) == (after["tls.crt"],)
 
 
-async def test_what_somebody_else_made_is_never_written() -> None:
+FOREIGN: KubeObject = {
+    "metadata": {"name": "hearth-scaler-tls", "namespace": "hearth-system"},
+    "data": {"mine": "MQ=="},
+}
+LABELS = {"app.kubernetes.io/managed-by": "hearth"}
+CERT_MANAGERS = {"cert-manager.io/certificate-name": "hearth-scaler-tls"}
+
+
+@pytest.mark.parametrize(
+    ("about", "manager"),
+    [({}, MANAGER), ({"labels": LABELS}, "kubectl"), ({"labels": LABELS, "annotations": CERT_MANAGERS}, MANAGER)],
+)
+async def test_what_somebody_else_made_is_never_written_nor_one_that_must_agree_with_it(
+    about: dict[str, Any], manager: str
+) -> None:
+    """Activators, scalers and KEDA know each other by one authority: of two, nobody knows anybody."""
     seen = Seen()
-    foreign = {"metadata": {"name": "hearth-scaler-tls", "namespace": "hearth-system"}, "data": {"mine": "MQ=="}}
-    labelled = {**foreign, "metadata": {**foreign["metadata"], "labels": {"app.kubernetes.io/managed-by": "hearth"}}}
-    for item, manager in ((foreign, MANAGER), (labelled, "kubectl")):
-        seen.api.put(PATHS["scaler"], item, manager)
-        assert PATHS["scaler"] not in await seen.look()
+    seen.api.put(PATHS["scaler"], {**FOREIGN, "metadata": {**FOREIGN["metadata"], **about}}, manager)
+    assert await seen.look() == [PATHS["authority"]]
+    assert await seen.look() == []
     registry = RoleRegistry()
     seen.certificates.register(registry)
     told = generate_latest(registry).decode()
-    assert 'hearth_certificate_unusable{certificate="scaler",role="controller"} 1.0' in told
-    assert 'hearth_certificate_unusable{certificate="keda",role="controller"} 0.0' in told
-    assert seen.told, "the others are made all the same"
+    for name, value in (("authority", "0.0"), ("activator", "1.0"), ("scaler", "1.0"), ("keda", "1.0")):
+        assert f'hearth_certificate_unusable{{certificate="{name}",role="controller"}} {value}' in told
+    assert seen.told == []
+    del seen.api.objects[PATHS["scaler"]]
+    assert await seen.look() == [PATHS["activator"], PATHS["scaler"], PATHS["keda"]]
+    assert len(seen.told) == 1
+
+
+async def test_one_that_becomes_somebody_elses_leaves_the_others_as_they_are() -> None:
+    """As cert-manager does when it takes them over, one after the other."""
+    seen = Seen()
+    await seen.look()
+    before = {path: item for path, item in seen.api.objects.items() if path != PATHS["scaler"]}
+    seen.api.put(PATHS["scaler"], FOREIGN, "cert-manager-certificates-issuing")
+    assert await seen.look(timedelta(days=80)) == []
+    assert {path: item for path, item in seen.api.objects.items() if path != PATHS["scaler"]} == before
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"ca.crt": ""},
+        {"ca.crt": None},
+        {"next.crt": "AAAA", "next.key": "AAAA"},
+        {"next.crt": "AAAA"},
+    ],
+)
+async def test_what_is_wrong_beside_an_authority_costs_nobody_the_authority(broken: dict[str, Any]) -> None:
+    seen = Seen()
+    await seen.look()
+    before = seen.api.data("authority")
+    seen.api.objects[PATHS["authority"]]["data"] |= broken
+    assert await seen.look() == [PATHS["authority"]]
+    assert seen.api.data("authority") == before
+
+
+async def test_of_a_bundle_what_can_be_read_is_kept() -> None:
+    seen = Seen()
+    await seen.look()
+    before = seen.api.data("authority")
+    odd = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    bundle = base64.b64encode(odd + before["ca.crt"] + b"a word").decode()
+    seen.api.objects[PATHS["authority"]]["data"]["ca.crt"] = bundle
+    assert await seen.look() == [PATHS["authority"]]
+    assert seen.api.data("authority") == before
 
 
 async def test_without_the_authoritys_secret_nothing_is_signed() -> None:
