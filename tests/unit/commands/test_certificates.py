@@ -52,7 +52,8 @@ def test_an_authority_that_may_not_sign_and_a_key_that_grpc_cannot_use_are_said(
     current = secret(tls_crt=AUTHORITY.current.certificate, tls_key=AUTHORITY.current.key)
     assert certificate_check("authority", "hearth-system/hearth-ca", current, NOW).well
     odd = self_signed(tmp_path, "ED25519")
-    assert "gRPC can't use a key of Ed25519" in said(secret(tls_crt=odd.certificate, tls_key=odd.key))[1]
+    check = certificate_check("keda", "a/b", secret(tls_crt=odd.certificate, tls_key=odd.key), datetime.now(UTC))
+    assert "gRPC can't use a key of Ed25519" in check.found
 
 
 def test_options_of_a_deployment_count_as_they_stand_last() -> None:
