@@ -15,14 +15,17 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.deployed import Deployed, deployed
 from tests.cluster.e2e.conversation import new_client
 
+WHOLE = bool(os.environ.get("HEARTH_CHAOS"))
+"""`make chaos`, which says so; else `make e2e`, which has a few."""
+collect_ignore = [] if WHOLE else ["test_soak.py"]
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """All strikes and cases for `make chaos`, which says so; a few for `make e2e`."""
-    whole = bool(os.environ.get("HEARTH_CHAOS"))
+    """All strikes and cases, or a few."""
     if "strike" in metafunc.fixturenames:
-        metafunc.parametrize("strike", STRIKES if whole else FEW, ids=str)
+        metafunc.parametrize("strike", STRIKES if WHOLE else FEW, ids=str)
     if "case" in metafunc.fixturenames:
-        metafunc.parametrize("case", CASES if whole else FEW_CASES, ids=str)
+        metafunc.parametrize("case", CASES if WHOLE else FEW_CASES, ids=str)
 
 
 def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo[Any]) -> None:

@@ -16,7 +16,6 @@ MOST_KIB_A_MINUTE = 256.0
 """Of a process that is warm: fifteen megabytes in an hour would be seen, and an allocator's steps are no leak."""
 
 
-@pytest.mark.skipif("HEARTH_CHAOS" not in os.environ, reason="make chaos")
 @pytest.mark.timeout(MINUTES * 60 + 400)
 async def test_memory_and_descriptors_do_not_grow(world: World) -> None:
     await asyncio.to_thread(world.settle)
