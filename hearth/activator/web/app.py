@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -40,16 +41,16 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
         return PlainTextResponse("ok\n") if ready() else PlainTextResponse("not ready\n", 503)
 
     async def models(request: Request) -> Response:
-        return JSONResponse(model_list(door.directory, _addressed(door, request), _seen(door, request)))
+        return Json(model_list(door.directory, _addressed(door, request), _seen(door, request)))
 
     async def one_model(request: Request) -> Response:
         wanted = request.path_params["model"].rstrip("/")
-        return JSONResponse(model(door.directory, _addressed(door, request), _seen(door, request), wanted))
+        return Json(model(door.directory, _addressed(door, request), _seen(door, request), wanted))
 
     async def services(request: Request) -> Response:
         door.check_started()
         seen = _seen(door, request)
-        return JSONResponse(service_list(door, filter(seen, door.gates), asyncio.get_running_loop().time()))
+        return Json(service_list(door, filter(seen, door.gates), asyncio.get_running_loop().time()))
 
     async def events(request: Request) -> Response:
         door.check_started()
@@ -90,6 +91,14 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
     app.router.redirect_slashes = False
     app.router.default = inference  # for a target that is no path: OPTIONS *
     return app
+
+
+class Json(JSONResponse):
+    """JSON, written in a fifteenth of the time that the standard library takes: a list of a thousand models is 150 KB,
+    and nobody else is served meanwhile."""
+
+    def render(self, content: object) -> bytes:
+        return msgspec.json.encode(content)
 
 
 def _addressed(door: Door, request: Request) -> Entry | None:

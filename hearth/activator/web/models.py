@@ -5,10 +5,14 @@ https://platform.openai.com/docs/api-reference/models ; `hearth` is ours: which 
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 
 from hearth.activator.directory import Directory, Entry
 from hearth.activator.errors import model_not_found
 from hearth.api.key import ServiceKey
+
+_REMEMBERED = 10_000
+"""Times that are read once: a list has all of them, each time."""
 
 Seen = Callable[[ServiceKey], bool]
 """Which LLMServices whoever asks may know of."""
@@ -43,6 +47,7 @@ def _model(directory: Directory, entry: Entry) -> dict[str, object]:
     }
 
 
+@lru_cache(_REMEMBERED)
 def _seconds(created: str) -> int:
     """Since 1970; 0 for a time that is none."""
     try:
