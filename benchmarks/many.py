@@ -1,7 +1,7 @@
 """many: what a hundred, a thousand and five thousand LLMServices cost each role, and whether it still answers at once.
 
 `make bench-many`; the roles are real, the cluster is the local one. What the controller takes on a real API server is
-measured by tests/cluster/test_many.py, whose last figures (build/many.json) go into the same section.
+measured by tests/cluster/test_writes.py, whose last figures (build/many.json) go into the same section.
 """
 
 import asyncio
@@ -142,7 +142,7 @@ def section(figures: list[Figure], date: str, machine: str) -> str:
 
 Written by `make bench-many` on {date}: {machine}. Real roles, compiled as in the image; the first rows on the local
 emulators of the cluster, those of the controller on a real API server with etcd, KEDA and the cluster's controllers on
-the same cores (`MANY=200 make e2e TESTS=tests/cluster/test_many.py`).
+the same cores (`MANY=200 make e2e TESTS=tests/cluster/test_writes.py`).
 
 | figure | measured | goal |
 |---|---|---|
