@@ -71,6 +71,10 @@ class Installed:
                 process.wait()
         assert "Traceback" not in log_file.read_text(), log_file.read_text()
 
+    def log_of(self, role: str) -> str:
+        """What a role has logged, all of its processes."""
+        return (self._folder / f"{role}.log").read_text()
+
     @contextlib.contextmanager
     def looked_after(self) -> Iterator[None]:
         """Run a controller, and a scaler that hears no activator: it tells KEDA nothing, which then starts nothing."""

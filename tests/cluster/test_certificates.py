@@ -165,13 +165,15 @@ def test_everything_is_renewed_and_the_authority_succeeded_while_requests_are_he
 
 
 def test_what_somebody_else_made_is_not_written_and_what_is_deleted_is_made_anew(
-    installed: Installed, cluster: Cluster, tmp_path: Path
+    installed: Installed, cluster: Cluster
 ) -> None:
     plane = cluster.plane
     plane.kubectl("create", "secret", "generic", "hearth-scaler-tls", "-n", SYSTEM, "--from-literal=mine=1")
     with installed.role("controller", "--scaler-address", SCALER, "--tls", "controller"):
-        cluster.until(lambda: secret_data(plane, "keda", "hearth-keda-tls"), "the others are made")
+        cluster.until(lambda: secret_data(plane, SYSTEM, "hearth-ca"), "the authority is made")
+        cluster.until(lambda: "is somebody else's" in installed.log_of("controller"), "that none is made is told")
         assert secret_data(plane, SYSTEM, "hearth-scaler-tls") == {"mine": b"1"}
+        assert not secret_data(plane, "keda", "hearth-keda-tls")
         plane.kubectl("delete", "secret", "hearth-scaler-tls", "-n", SYSTEM)
         made = cluster.until(lambda: secret_data(plane, SYSTEM, "hearth-scaler-tls"), "made once the name is free", 20)
         plane.kubectl("delete", "secret", "hearth-scaler-tls", "-n", SYSTEM)

@@ -77,7 +77,7 @@ ROOMS = (
         (
             *(
                 f"{_CONTROLLER}/{name}.py"
-                for name in ("belongings", "choosing", "coldstart", "events", "keys", "ownership")
+                for name in ("applied", "belongings", "choosing", "coldstart", "events", "keys", "ownership")
             ),
             *(f"{_CONTROLLER}/{name}.py" for name in ("scaledobject", "scalers", "seed", "status", "verdict", "world")),
             "hearth/coldstart.py",
