@@ -111,6 +111,7 @@ def test_what_somebody_changed_or_took_away_is_not(path: str, value: object) -> 
     "owned",
     [
         {"f:metadata": {"f:annotations": {"f:old": {}}}},
+        {"f:metadata": {"f:labels": {"f:a": {}, "f:old": {}}}},
         {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"sidecar"}': {".": {}}}}}}},
         {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"engine"}': {"f:command": {}}}}}}},
         {"f:metadata": {"f:finalizers": {'v:"hearth"': {}}}},
@@ -134,6 +135,12 @@ def test_what_others_own_and_what_is_of_the_status_is_not_ours_to_say() -> None:
         {"manager": MANAGER, "operation": "Apply", "subresource": "status", "fieldsV1": {"f:status": {"f:x": {}}}},
     ]
     assert is_applied(item, WANTED, MANAGER)
+
+
+def test_what_is_no_quantity_and_the_same_is_the_same() -> None:
+    wanted = {"spec": {"limits": {"odd": "much"}}}
+    assert is_applied({"spec": {"limits": {"odd": "much"}}}, wanted, MANAGER)
+    assert not is_applied({"spec": {"limits": {"odd": "more"}}}, wanted, MANAGER)
 
 
 def test_a_member_of_a_set_is_known_by_its_value() -> None:
