@@ -87,7 +87,7 @@ def test_an_admission_webhook_that_is_down_is_told_and_stops_no_other_object(clu
         # The API server takes a second to hear of a webhook.
         edit = ("annotate", "deployment", "hooked", "-n", NAMESPACE, "x=y", "--dry-run=server")
         cluster.until(lambda: _fails(lambda: cluster.plane.kubectl(*edit)), "the webhook refuses")
-        cluster.apply("spec.scaling.min=0", name="hooked")
+        cluster.apply("spec.scaling.min=0", "spec.runtime.argsOverride=[--seed=1]", name="hooked")
         cluster.until(lambda: (cluster.condition("Ready", "hooked") or {}).get("reason") == "Refused", "it is told")
         assert "failed calling webhook" in cluster.condition("Ready", "hooked")["message"]
         cluster.until(lambda: _least(cluster.get("scaledobject", "hooked")) == 0, "the ScaledObject is written")
