@@ -1,20 +1,18 @@
 """`make bench`: measure, print a table, write build/bench.json and docs/performance.md."""
 
 import asyncio
-import os
-import platform
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks import cancel, datapath, footprint, push, release
-from benchmarks.figures import Figure, show, write
+from benchmarks.figures import Figure
+from benchmarks.publish import publish
 from benchmarks.report import page, picture, sections
 from hearth.logs import configure
 
 FILE = Path("build/bench.json")
-PAGE, PICTURE = Path("docs/performance.md"), Path("docs/performance.svg")
+PICTURE = Path("docs/performance.svg")
 
 
 async def _run(console: Console) -> list[Figure]:
@@ -35,15 +33,13 @@ def main() -> None:
     configure("text", "ERROR")
     console = Console()
     figures = asyncio.run(_run(console))
-    show(figures, console)
-    write(figures, FILE)
-    machine = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
-    date = datetime.now(UTC).strftime("%Y-%m-%d")
     held = datapath.held_clients()
-    written = page(figures, date=date, machine=machine, rounds=datapath.ROUNDS, held=held)
-    PAGE.write_text(written + sections(PAGE.read_text()))
+
+    def whole(text: str, date: str, machine: str) -> str:
+        return page(figures, date=date, machine=machine, rounds=datapath.ROUNDS, held=held) + sections(text)
+
+    publish(figures, FILE, console, whole)
     PICTURE.write_text(picture(figures, datapath.YARDSTICK))
-    console.print(f"[dim]written to {FILE} and {PAGE}[/]", highlight=False)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,9 @@ engine's are its own. Writes its section of docs/performance.md.
 
 import asyncio
 import os
-import platform
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -20,7 +18,8 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from benchmarks.figures import Figure, percentile, show, write
+from benchmarks.figures import Figure, percentile
+from benchmarks.publish import publish
 from benchmarks.report import with_section
 from hearth.api.llmservice import LLMService
 from hearth.api.manifest import load_llmservices, load_runtimes, parse_llmservice, set_fields
@@ -33,7 +32,6 @@ from hearth.logs import configure
 
 COLD_STARTS = 20
 FILE = Path("build/bench-engine.json")
-PAGE = Path("docs/performance.md")
 
 # What a cold start consists of, and where each part ends.
 PHASES = {
@@ -155,12 +153,7 @@ def main() -> None:
     configure("text", "ERROR")
     console = Console()
     figures = asyncio.run(measure(Path(os.environ["HEARTH_LLAMACPP"])))
-    show(figures, console)
-    write(figures, FILE)
-    machine = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
-    written = section(figures, datetime.now(UTC).strftime("%Y-%m-%d"), machine)
-    PAGE.write_text(with_section(PAGE.read_text(), written))
-    console.print(f"[dim]written to {FILE} and {PAGE}[/]", highlight=False)
+    publish(figures, FILE, console, lambda text, *made: with_section(text, section(figures, *made)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ RUNS = 15
 
 
 async def measure() -> list[Figure]:
-    """help_s (median of `RUNS`), activatorrss_mib and scalerrss_mib with one LLMService that nobody asks."""
+    """help_s (median of `RUNS`), activator_rss_mib and scaler_rss_mib with one LLMService that nobody asks."""
     hearth = str(Path(sys.executable).with_name("hearth"))
     bare, helped = [], []
     for _ in range(RUNS):  # by turns, so that both see the same machine

@@ -6,21 +6,19 @@ measured by tests/cluster/test_writes.py, whose last figures (build/many.json) g
 
 import asyncio
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 import httpx
 from rich.console import Console
 
-from benchmarks.figures import Figure, percentile, show, write
+from benchmarks.figures import Figure, percentiles
 from benchmarks.footprint import rss_mib
-from benchmarks.push import cold_start, idle
+from benchmarks.publish import publish
+from benchmarks.push import cold_start, idle, reference, request_to
 from benchmarks.report import with_section
 from benchmarks.services import llmservices
 from hearth.local.up import LocalHearth, UpConfig, local_roles
@@ -29,7 +27,6 @@ from hearth.proto import externalscaler_pb2 as pb
 from hearth.proto.externalscaler_pb2_grpc import ExternalScalerStub
 
 FILE, OF_CLUSTER = Path("build/bench-many.json"), Path("build/many.json")
-PAGE = Path("docs/performance.md")
 COUNTS = (100, 1_000, 5_000)
 ASKED = 1_000
 """LLMServices that there are while the rest is measured."""
@@ -64,7 +61,7 @@ async def _known(hearth: LocalHearth, client: httpx.AsyncClient, count: int) -> 
         await asyncio.sleep(0.2)  # what a door knows has no event
     async with grpc.aio.insecure_channel(hearth.scaler_address) as channel:
         scaler = ExternalScalerStub(channel)
-        while not await idle(scaler, _reference(count - 1)):
+        while not await idle(scaler, reference(f"bench-{count - 1}")):
             await asyncio.sleep(0.2)
 
 
@@ -76,12 +73,12 @@ async def _answers(hearth: LocalHearth, client: httpx.AsyncClient) -> list[Figur
             (await client.get("/v1/models")).raise_for_status()
 
         async def metrics() -> None:
-            reference = _reference(next(numbers))
-            await scaler.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=reference, metricName="queueDepth"))
+            asked = reference(f"bench-{next(numbers) % ASKED}")
+            await scaler.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=asked, metricName="queueDepth"))
 
         numbers = iter(range(QUESTIONS))
-        figures = _goal("many_models", await _timed(models, LISTS), "≤ 5")
-        figures += _goal("many_get_metrics", await _timed(metrics, QUESTIONS), "p99 ≤ 5")
+        figures = percentiles("many_models", await _timed(models, LISTS), "≤ 5")
+        figures += percentiles("many_get_metrics", await _timed(metrics, QUESTIONS), "p99 ≤ 5")
         changes = asyncio.create_task(_changes(hearth))
         try:
             names = [f"bench-{ASKED - 1 - number}" for number in range(COLD_STARTS)]
@@ -89,7 +86,7 @@ async def _answers(hearth: LocalHearth, client: httpx.AsyncClient) -> list[Figur
         finally:
             changes.cancel()
             await asyncio.wait([changes])
-        figures += _goal("many_push", pushed, "p99 ≤ 10")
+        figures += percentiles("many_push", pushed, "p99 ≤ 10")
     return figures
 
 
@@ -111,27 +108,14 @@ async def _changes(hearth: LocalHearth) -> None:
         for number in range(10**9):
             due += 2 / CHANGES
             await asyncio.sleep(max(0.0, due - clock()))
-            body = json.dumps(
-                {"model": f"bench-{number % (ASKED // 2)}", "messages": [{"role": "user", "content": "x"}]}
-            )
             _, writer = await asyncio.open_connection("127.0.0.1", hearth.port)
-            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
-            writer.write((head + body).encode())
+            writer.write(request_to(f"bench-{number % (ASKED // 2)}"))
             waiting.append(writer)
             if len(waiting) > _WAITS:
                 waiting.pop(0).close()
     finally:
         for writer in waiting:
             writer.close()
-
-
-def _reference(number: int) -> pb.ScaledObjectRef:
-    return pb.ScaledObjectRef(name=f"bench-{number % ASKED}", namespace="bench", scalerMetadata={"target": "5"})
-
-
-def _goal(name: str, samples: list[float], goal: str) -> list[Figure]:
-    half, late = (percentile(samples, share) * 1000 for share in (0.5, 0.99))
-    return [Figure(f"{name}_p50_ms", half, "ms"), Figure(f"{name}_p99_ms", late, "ms", goal=goal)]
 
 
 def section(figures: list[Figure], date: str, machine: str) -> str:
@@ -163,12 +147,7 @@ def main() -> None:
     figures = asyncio.run(measure(console))
     if OF_CLUSTER.exists():
         figures += [Figure(**each) for each in json.loads(OF_CLUSTER.read_text())]
-    show(figures, console)
-    write(figures, FILE)
-    machine = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
-    written = section(figures, datetime.now(UTC).strftime("%Y-%m-%d"), machine)
-    PAGE.write_text(with_section(PAGE.read_text(), written))
-    console.print(f"[dim]written to {FILE} and {PAGE}[/]", highlight=False)
+    publish(figures, FILE, console, lambda text, *made: with_section(text, section(figures, *made)))
 
 
 if __name__ == "__main__":

@@ -40,22 +40,33 @@ async def measure() -> list[Figure]:
 
 
 async def cold_start(hearth: LocalHearth, channel: grpc.aio.Channel, name: str) -> float:
-    ref = pb.ScaledObjectRef(name=name, namespace="bench", scalerMetadata={"target": "5"})
+    """Seconds from the first byte of bench/NAME's first request to the scaler's push."""
+    ref = reference(name)
     scaler = ExternalScalerStub(channel)
     while not await idle(scaler, ref):
         await asyncio.sleep(0.05)  # KEDA polls; so does this, until the scaler has heard the activator
     stream = aiter(scaler.StreamIsActive(ref))
     await _state(stream, expected=False)
-    body = json.dumps({"model": name, "messages": [{"role": "user", "content": "x"}]}).encode()
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    request = request_to(name)
     _, writer = await asyncio.open_connection("127.0.0.1", hearth.port)
     began = time.perf_counter()
-    writer.write(head + body)
+    writer.write(request)
     await _state(stream, expected=True)
     took = time.perf_counter() - began
     writer.close()
     await writer.wait_closed()
     return took
+
+
+def reference(name: str) -> pb.ScaledObjectRef:
+    """How KEDA names bench/NAME."""
+    return pb.ScaledObjectRef(name=name, namespace="bench", scalerMetadata={"target": "5"})
+
+
+def request_to(name: str) -> bytes:
+    """A short chat request, as a client sends it."""
+    body = json.dumps({"model": name, "messages": [{"role": "user", "content": "x"}]}).encode()
+    return b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
 
 async def idle(scaler: "ExternalScalerAsyncStub", ref: pb.ScaledObjectRef) -> bool:
