@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hearth.cli.common import AcceleratorPrice, app, is_http_url, refuse
-from hearth.tls.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME
+from hearth.tls.names import ACTIVATOR_NAME, KEDA_NAME, SCALER_NAME, SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -229,13 +229,13 @@ def controller(
     ] = TlsMode.off,
     activator_certificate: Annotated[
         str, typer.Option(help="With --tls: NAMESPACE/NAME of the Secret of the activators' certificate.")
-    ] = "hearth-system/hearth-activator-tls",
+    ] = SECRETS["activator"],
     scaler_certificate: Annotated[
         str, typer.Option(help="With --tls: NAMESPACE/NAME of the Secret of the scalers' certificate.")
-    ] = "hearth-system/hearth-scaler-tls",
+    ] = SECRETS["scaler"],
     keda_certificate: Annotated[
         str, typer.Option(help="With --tls: NAMESPACE/NAME of the Secret of KEDA's, in KEDA's own namespace.")
-    ] = "keda/hearth-keda-tls",
+    ] = SECRETS["keda"],
     certificate_hours: Annotated[
         float, typer.Option(min=0.001, help="With --tls=controller: how long a certificate is valid.")
     ] = 90 * 24.0,

@@ -18,10 +18,9 @@ from hearth.tls.certificates import (
     due,
     usable,
 )
-from hearth.tls.names import AUTHORITY_SECRET
+from hearth.tls.names import AUTHORITY_SECRET, SECRETS
 
 _OPTIONS = {"activator": "--activator-certificate", "scaler": "--scaler-certificate", "keda": "--keda-certificate"}
-_SYSTEM = "hearth-system"
 _LATE = (1 + RENEWED_AT) / 2
 """Of a certificate's life: who renews it had half of the time that there is for it."""
 
@@ -33,17 +32,20 @@ async def certificates(kube: KubeClient, controller: KubeObject) -> list[Check]:
     if options.get("--tls", "off") == "off":
         return []
     secrets = {whose: options.get(option, "") for whose, option in _OPTIONS.items()}
-    if options["--tls"] == "controller":
-        secrets["authority"] = f"{secrets['scaler'].partition('/')[0]}/{AUTHORITY_SECRET}"
-    return await _checks(kube, secrets)
+    return await _checks(kube, _with_authority(secrets) if options["--tls"] == "controller" else secrets)
 
 
 async def local_certificates(kube: KubeClient) -> list[Check]:
     """Of a `hearth up --tls`; nothing of one without. Raises KubeError."""
-    if await kube.get_object(SECRET.path(_SYSTEM, AUTHORITY_SECRET)) is None:
+    secrets = _with_authority(SECRETS)
+    if await kube.get_object(SECRET.path(*secrets["authority"].split("/"))) is None:
         return []
-    own = {whose: f"{_SYSTEM}/hearth-{whose}-tls" for whose in ("activator", "scaler")}
-    return await _checks(kube, {**own, "keda": "keda/hearth-keda-tls", "authority": f"{_SYSTEM}/{AUTHORITY_SECRET}"})
+    return await _checks(kube, secrets)
+
+
+def _with_authority(secrets: Mapping[str, str]) -> dict[str, str]:
+    """It is in the scalers' namespace."""
+    return {**secrets, "authority": f"{secrets['scaler'].partition('/')[0]}/{AUTHORITY_SECRET}"}
 
 
 async def _checks(kube: KubeClient, secrets: Mapping[str, str]) -> list[Check]:

@@ -30,7 +30,7 @@ from hearth.tls.certificates import (
     readable_in,
     usable,
 )
-from hearth.tls.names import ACTIVATOR_NAME, AUTHORITY_SECRET, KEDA_NAME, SCALER_NAME
+from hearth.tls.names import ACTIVATOR_NAME, AUTHORITY_SECRET, KEDA_NAME, SCALER_NAME, SECRETS
 
 Mode = Literal["off", "controller", "certManager"]
 """Who makes the certificates; off: the roles and KEDA speak plain text."""
@@ -51,8 +51,7 @@ class Place(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-_ACTIVATOR, _SCALER = (Place("hearth-system", f"hearth-{role}-tls") for role in ("activator", "scaler"))
-_KEDA = Place("keda", "hearth-keda-tls")
+_ACTIVATOR, _SCALER, _KEDA = (Place(*SECRETS[whose].split("/")) for whose in ("activator", "scaler", "keda"))
 
 
 @dataclass(frozen=True, slots=True)

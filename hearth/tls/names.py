@@ -10,5 +10,11 @@ KEDA_NAME = "hearth-keda"
 
 AUTHORITY_SECRET = "hearth-ca"  # noqa: S105 - its name
 """In the namespace of Hearth: the key that signs. No pod has it mounted."""
+SECRETS = {
+    "activator": "hearth-system/hearth-activator-tls",
+    "scaler": "hearth-system/hearth-scaler-tls",
+    "keda": "keda/hearth-keda-tls",
+}
+"""NAMESPACE/NAME of the Secret with a certificate, by whose it is."""
 KEDA_AUTHENTICATION = "hearth-keda"
 """The ClusterTriggerAuthentication by which KEDA has its certificate, in deploy/keda."""

@@ -87,10 +87,15 @@ class Installed:
     @contextlib.contextmanager
     def served(self) -> Iterator[None]:
         """Run all three roles; clients are served at `CLIENTS`."""
+        with self.heard(), self.role("controller", "--scaler-address", SCALER):
+            yield
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Run an activator, and a scaler that hears it: KEDA is content."""
         demand, operations = f"{HOST}:9091", ("--operations-listen", "127.0.0.1:0")
         with (
             self.role("scaler", "--listen", SCALER, "--activator", demand, *operations),
-            self.role("controller", "--scaler-address", SCALER),
             self.role("activator", "--listen", CLIENTS, "--demand-listen", demand, *operations),
         ):
             yield

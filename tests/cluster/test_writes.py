@@ -21,8 +21,7 @@ from hearth.kube.informer import Informer
 from hearth.kube.kinds import LLMSERVICE, SCALED_OBJECT
 from hearth.kube.objects import KubeObject, ObjectKey, condition
 from tests.builders import ROOT, llmservice_manifest
-from tests.cluster.controlplane import HOST
-from tests.cluster.installed import CLIENTS, SCALER, Installed
+from tests.cluster.installed import SCALER, Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
 
 MANY = int(os.environ.get("MANY", "20"))
@@ -33,12 +32,7 @@ CONTROLLER = ("--scaler-address", SCALER, "--operations-listen", OPERATIONS)
 
 @pytest.fixture
 def heard(installed: Installed) -> Iterator[Installed]:
-    """Hearth with a scaler that hears an activator: KEDA is content with it."""
-    demand, operations = f"{HOST}:9091", ("--operations-listen", "127.0.0.1:0")
-    with (
-        installed.role("activator", "--listen", CLIENTS, "--demand-listen", demand, *operations),
-        installed.role("scaler", "--listen", SCALER, "--activator", demand, *operations),
-    ):
+    with installed.heard():
         yield installed
 
 

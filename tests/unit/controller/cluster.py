@@ -16,7 +16,7 @@ from hearth.controller.scalers import Scalers
 from hearth.crd_translator import ClusterFacts
 from hearth.fleet import Fleet
 from hearth.kube.client import KubeClient, Listed
-from hearth.kube.errors import AlreadyExists, Conflict, NotFound, Refused, UnknownApi
+from hearth.kube.errors import AlreadyExists, Conflict, KubeError, NotFound, Refused, UnknownApi
 from hearth.kube.kinds import LLMSERVICE, RENDERED, path_of
 from hearth.kube.objects import KubeObject, ObjectKey, key_of, labels_of
 from tests.builders import bundled_runtimes, llmservice_manifest
@@ -35,7 +35,7 @@ class FakeApi(KubeClient):
         self.merges: list[KubeObject] = []
         self.events: list[KubeObject] = []
         self.logs: dict[str, str] = {}  # by path
-        self.refused: dict[str, Refused] = {}  # by path: what a dry run and an apply are answered
+        self.refused: dict[str, KubeError] = {}  # by path: what a dry run and an apply are answered
         self.unknown: set[str] = set()  # kinds that no API is there for
         self.blocked: set[str] = set()  # paths of what is not gone before what it owns is
         self._numbers = itertools.count(1)

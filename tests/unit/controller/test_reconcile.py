@@ -706,14 +706,7 @@ async def test_an_object_that_the_api_server_fails_at_stops_no_other(error: Kube
     """A webhook that is down, or a list with two items of a key, is a 500 for as long as nobody hears of it."""
     cluster = Cluster("spec.scaling.min=1")
     await cluster.settle()
-    apply = cluster.api.apply_object
-
-    async def failing(path: str, item: KubeObject, manager: str) -> KubeObject:
-        if item["kind"] == "Deployment":
-            raise error
-        return await apply(path, item, manager)
-
-    cluster.api.apply_object = failing  # type: ignore[method-assign]
+    cluster.api.refused[RENDERED["Deployment"].path("ai", "qwen")] = error
     cluster.apply("spec.scaling.min=0", "spec.runtime.argsOverride=[--seed=1]", generation=2)
     for _ in range(2):
         with pytest.raises(Refused if told else Unavailable):
@@ -724,7 +717,7 @@ async def test_an_object_that_the_api_server_fails_at_stops_no_other(error: Kube
         assert cluster.message() == "Deployment qwen: 500: Internal error occurred: failed calling webhook"
         assert cluster.status["observedGeneration"] == 2
         assert {event["type"] for event in cluster.api.events if event["reason"] == "Refused"} == {"Warning"}
-    cluster.api.apply_object = apply  # type: ignore[method-assign]
+    cluster.api.refused.clear()
     cluster.keda_says()
     await cluster.settle()
     assert cluster.reason() == "ScaledToZero", "it recovers by itself"
