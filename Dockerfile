@@ -11,14 +11,16 @@ RUN command -v gcc >/dev/null || (apt-get update -qq && apt-get install -y -qq -
 WORKDIR /src
 COPY pyproject.toml constraints.txt ./
 # The environment has no pip of its own: the base's installs into it. Nobody runs the packages' tests, nor reads their stubs, C and
-# debugging symbols. Byte code stays: the image's root can't be written to, and roles start faster with it.
+# debugging symbols. Byte code is made: the image's root can't be written to, and roles start faster with it. It says which source it
+# is of by a hash, not by the time of the build, so that the same input makes the same image (docs/security.md).
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['otel'], sep='\n')" > requirements.txt \
  && python -m venv --without-pip /opt/hearth \
- && python -m pip --python /opt/hearth/bin/python install -r requirements.txt -c constraints.txt \
+ && python -m pip --python /opt/hearth/bin/python install --no-compile -r requirements.txt -c constraints.txt \
  && cd /opt/hearth/lib/python3*/site-packages \
  && find . -type d -name tests -prune -exec rm -r {} + \
  && find . -name '*.py[ix]' -delete -o -name '*.pxd' -delete -o -name '*.[ch]' -delete \
- && find . -name '*.so*' -exec strip --strip-debug {} +
+ && find . -name '*.so*' -exec strip --strip-debug {} + \
+ && PYTHONHASHSEED=0 /opt/hearth/bin/python -m compileall -q --invalidation-mode unchecked-hash .
 # What is installed, with versions and licences, as CycloneDX: a file of the image, and what a release publishes beside it.
 RUN python -m venv --without-pip /bom \
  && python -m pip --python /bom/bin/python install 'cyclonedx-bom>=7.5,<8' \
@@ -28,7 +30,8 @@ RUN python -m pip --python /opt/hearth/bin/python install --target /tools hatchl
 
 FROM dependencies AS build
 COPY . .
-RUN PYTHONPATH=/tools python -m pip --python /opt/hearth/bin/python install --no-deps --no-build-isolation --no-warn-script-location --root /app .
+RUN PYTHONPATH=/tools python -m pip --python /opt/hearth/bin/python install --no-compile --no-deps --no-build-isolation --no-warn-script-location --root /app . \
+ && PYTHONHASHSEED=0 /opt/hearth/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /app -p / /app
 # What runs in front of every token is compiled (tools/compile.py), by the Python that runs it, so that mypy sees the types of
 # what is installed there. The cache is the builder's and no part of the image: without it this takes a minute or two.
 RUN --mount=type=cache,target=/compiled PYTHONPATH=/tools:/src /opt/hearth/bin/python -m tools.compile \
@@ -36,7 +39,8 @@ RUN --mount=type=cache,target=/compiled PYTHONPATH=/tools:/src /opt/hearth/bin/p
 
 FROM python:3.13-slim-trixie
 # Nothing is installed into a running container.
-RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip \
+RUN export PYTHONDONTWRITEBYTECODE=1 \
+ && python -m pip uninstall --quiet --yes --root-user-action=ignore pip \
  && rm -r "$(python -c 'import ensurepip; print(*ensurepip.__path__)')"
 # Two layers: a new version of Hearth with the same dependencies is the small one.
 COPY --from=dependencies /opt/hearth /opt/hearth

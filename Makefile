@@ -76,10 +76,11 @@ test: .venv/installed ## Unit, component and local end-to-end tests, some module
 e2e: build/compiled ## The compiled hot path; foreign clients; llama.cpp; Prometheus; the image; a real control plane with a real KEDA (as root; the first run builds them: 18 to 31 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)
 	@$(TEST_BED) && export HEARTH_CLIENTS HEARTH_LLAMACPP && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && HEARTH_LLAMACPP=$$($(LLAMACPP)) && \
-	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/engines tests/monitoring tests/cluster --ignore=tests/cluster/real) --timeout=300 --durations=15
+	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/engines tests/monitoring tests/cluster --ignore=tests/cluster/real --ignore=tests/cluster/enforced) -n 2 --dist loadgroup --timeout=300 --durations=15
 
-e2e-nodes: .venv/installed ## Pods on real nodes: kubelet, containerd, runc, CNI (as root; the first run builds them)
-	@$(NODES) && tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/real --timeout=300
+e2e-nodes: .venv/installed ## Pods on real nodes: kubelet, containerd, runc, CNI; KEDA by its own manifests, NetworkPolicies enforced (as root; the first run builds them)
+	@$(NODES) && export HEARTH_ENFORCED && HEARTH_ENFORCED=$$(tests/cluster/enforced/build.sh) && \
+	  for bed in real enforced; do tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/$$bed --timeout=300 || exit; done
 
 chaos: .venv/installed ## Strike each part with each fault, in every phase (as root; about two hours, the soak of 30 minutes among them); CELLS="kill-activator or loss" chooses, MINUTES=30 is the soak; writes docs/reliability.md
 	@$(if $(CELLS),,rm -rf build/chaos; HEARTH_STEPS=100000 $(BIN)/python -m pytest -n $(WORKERS) --timeout=3000 tests/unit tests/component/test_protobufs.py -k 'runTest or protobufs')

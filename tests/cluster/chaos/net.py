@@ -103,7 +103,7 @@ def delayed(matches: Sequence[dict[str, list[str]]], seconds: float) -> Iterator
         for words in done:
             run("iptables", "-t", "mangle", "-D", *words)
         waiting.terminate()
-        waiting.wait()
+        waiting.communicate()  # its output is closed too
 
 
 def _iptables(match: str) -> list[str]:

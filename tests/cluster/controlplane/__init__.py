@@ -117,7 +117,7 @@ class ControlPlane:
         return run(str(self.binaries / "kubectl"), *arguments, stdin=stdin, env=env)
 
     def start(self) -> None:
-        """Start everything and wait until KEDA's metrics are served. Raises CommandFailed, TimeoutError."""
+        """Start everything but KEDA, and wait until it is ready. Raises CommandFailed, TimeoutError."""
         run("ip", "link", "set", "lo", "up")
         run("ip", "address", "replace", f"{HOST}/32", "dev", "lo")
         # Services' addresses need a route for a packet to come to where kube-proxy's rules turn it.
@@ -137,11 +137,14 @@ class ControlPlane:
         self._spawn("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false")
         (self.state / "Corefile").write_text(COREFILE % self.kubeconfig)
         self._spawn("coredns", f"-conf={self.state}/Corefile")
+        self._until(lambda: httpx.get("http://127.0.0.1:8181/ready", trust_env=False).raise_for_status())
+
+    def install_keda(self) -> None:
+        """As processes of the test bed; wait until KEDA's metrics are served. Raises CommandFailed, TimeoutError."""
         self.kubectl("create", "namespace", "keda")
         self.kubectl("apply", "--server-side", "-f", str(self.binaries / "keda-crds"))
         self.kubectl("apply", "-f", "-", stdin=METRICS_API % HOST)
         self.start_keda()
-        self._until(lambda: httpx.get("http://127.0.0.1:8181/ready", trust_env=False).raise_for_status())
         self._until(lambda: self.kubectl("get", "--raw=/apis/external.metrics.k8s.io/v1beta1"))
 
     def start_etcd(self) -> None:
@@ -349,11 +352,13 @@ class ControlPlane:
 
 
 @contextlib.contextmanager
-def running(binaries: Path, state: Path) -> Iterator[ControlPlane]:
-    """A started control plane; every process is gone when the context is left."""
+def running(binaries: Path, state: Path, *, keda: bool = True) -> Iterator[ControlPlane]:
+    """A started control plane, with KEDA or without; every process is gone when the context is left."""
     plane = ControlPlane(binaries, state)
     try:
         plane.start()
+        if keda:
+            plane.install_keda()
         yield plane
     finally:
         plane.stop()

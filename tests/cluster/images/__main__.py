@@ -29,7 +29,7 @@ def build(cache: Path) -> Path:
         buildah = Buildah.of(work)
         layout = Layout(work / "oci")
         on = base((ROOT / "Dockerfile").read_text())
-        served: dict[str, tuple[str, ...]] = {_base(buildah, layout, on): ("local/base:1",)}
+        served: dict[str, tuple[str, ...]] = {built_base(buildah, layout, on): ("local/base:1",)}
         for recipe in recipes(pause):
             served[_image(buildah, layout, recipe)] = recipe.references
         layout.prune()
@@ -46,7 +46,7 @@ def build(cache: Path) -> Path:
     return made
 
 
-def _base(buildah: Buildah, layout: Layout, on: Base) -> str:
+def built_base(buildah: Buildah, layout: Layout, on: Base) -> str:
     """The image that the Dockerfile is built on; returns its manifest."""
     maker = HERE / "base/make.sh"
     key = hashlib.sha256(maker.read_bytes() + repr(on).encode()).hexdigest()[:12]

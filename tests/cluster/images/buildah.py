@@ -7,6 +7,7 @@ import configparser
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,19 +37,23 @@ class Buildah:
         storage = self.folder / self.driver
         return ["buildah", "--root", str(storage), "--runroot", str(storage / "run"), "--storage-driver", self.driver]
 
-    def run(self, *words: str) -> None:
+    def run(self, *words: str, **env: str) -> None:
         """Raises CalledProcessError; its words are on standard error."""
-        subprocess.run([*self.command, *words], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True)
+        command, environment = [*self.command, *words], {**os.environ, **env}
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True, env=environment)
 
     def has(self, image: str) -> bool:
         words = [*self.command, "inspect", "--type", "image", image]
         return subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
-    def build(self, image: str, containerfile: Path, context: Path) -> None:
-        """Follow a Containerfile; steps that were followed before with the same are not followed again."""
+    def build(
+        self, image: str, containerfile: Path, context: Path, steps: Sequence[str] = ("--layers",), **env: str
+    ) -> None:
+        """Follow a Containerfile; with the `steps` given, those that were followed before with the same are not
+        followed again."""
         mounts = [f"--volume={source}:{target}:ro" for source, target in self._mounts().items()]
-        options = ["--layers", "--isolation=chroot", "--network=host", "--pull-never", "--quiet"]
-        self.run("bud", *options, *mounts, f"--tag={image}", f"--file={containerfile}", str(context))
+        options = [*steps, "--isolation=chroot", "--network=host", "--pull-never", "--quiet"]
+        self.run("bud", *options, *mounts, f"--tag={image}", f"--file={containerfile}", str(context), **env)
 
     def export(self, image: str, layout: Path, name: str) -> None:
         """Into a folder of the OCI's layout, by skopeo, which leaves layers as they are: buildah's own push compresses them,

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -226,16 +226,19 @@ def _children(pid: int) -> list[int]:
 
 
 class Nodes:
-    """Three nodes and what they share. `programs` as build.sh leaves them, `images` as tests/cluster/images/build.sh;
+    """Nodes and what they share. `programs` as build.sh leaves them, `images` as tests/cluster/images/build.sh;
     `folder` is empty."""
 
-    def __init__(self, plane: ControlPlane, programs: Path, images: Path, folder: Path) -> None:
+    def __init__(
+        self, plane: ControlPlane, programs: Path, images: Path, folder: Path, specs: Sequence[NodeSpec] = NODES
+    ) -> None:
         self.engines = EngineArguments()
         self.registry = shared.registry(images, folder)
         self.provisioner = shared.provisioner(plane, programs, folder)
         self._plane = plane
         self._programs = programs
         self._folder = folder
+        self._specs = specs
         self._nodes: dict[str, Node] = {}
 
     def __getitem__(self, name: str) -> Node:
@@ -244,14 +247,14 @@ class Nodes:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """All of it; nothing is left when the context is left. Raises NodeFailed, CommandFailed, OSError."""
-        with ThreadPoolExecutor(len(NODES)) as side_by_side, contextlib.ExitStack() as ends:
+        with ThreadPoolExecutor(len(self._specs)) as side_by_side, contextlib.ExitStack() as ends:
             cgroup = ends.enter_context(cgroups.group())
             for service in (self.registry, self.engines):
                 ends.callback(service.stop)
                 service.start()
             made = [
                 Node(spec, self._plane, self._programs, self._folder / spec.name, f"{cgroup}/{spec.name}")
-                for spec in NODES
+                for spec in self._specs
             ]
             self._nodes = {node.spec.name: node for node in made}
             ends.callback(self._plane.kubectl, "delete", "node", *self._nodes, "--ignore-not-found")

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.installed import SYSTEM
 from tests.cluster.kubectl import NAMESPACE, Cluster
 from tests.cluster.node.nodes import Nodes
+from tests.cluster.node.settings import NODES, NodeSpec
 
 ROLES = ("controller", "activator", "scaler")
 ACTIVATOR = f"http://hearth-activator.{SYSTEM}.svc"
@@ -57,9 +58,9 @@ class Deployed:
 
 
 @contextlib.contextmanager
-def nodes_of(plane: ControlPlane, state: Path) -> Iterator[Nodes]:
+def nodes_of(plane: ControlPlane, state: Path, specs: Sequence[NodeSpec] = NODES) -> Iterator[Nodes]:
     """Running nodes; `state` is a folder for them."""
-    nodes = Nodes(plane, _built("HEARTH_NODE"), _built("HEARTH_IMAGES"), state)
+    nodes = Nodes(plane, built("HEARTH_NODE"), built("HEARTH_IMAGES"), state, specs)
     with nodes.running():
         yield nodes
 
@@ -77,7 +78,8 @@ def deployed(plane: ControlPlane, nodes: Nodes) -> Iterator[Deployed]:
         plane.kubectl("delete", "namespace", NAMESPACE)
 
 
-def _built(name: str) -> Path:
+def built(name: str) -> Path:
+    """The folder of what a build script has made, by the variable that names it."""
     folder = os.environ.get(name)
     assert folder, f"{name} names no folder; run `make e2e`, which builds what is in it"
     return Path(folder)
