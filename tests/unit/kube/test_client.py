@@ -71,7 +71,7 @@ async def test_a_plugin_without_credentials_is_told_and_nobody_is_asked_without_
     [
         ({}, {}, False),
         ({"http_proxy": "PROXY"}, {}, True),
-        ({"http_proxy": "PROXY", "no_proxy": "127.0.0.2"}, {}, False),
+        ({"http_proxy": "PROXY", "no_proxy": "api.invalid"}, {}, False),
         ({"http_proxy": "PROXY", "no_proxy": "*"}, {}, False),
         ({"https_proxy": "PROXY"}, {}, False),
         ({"http_proxy": "http://127.0.0.1:1"}, {"proxy-url": "PROXY"}, True),
@@ -99,7 +99,7 @@ async def test_the_proxy_of_the_environment_is_taken_unless_the_kubeconfig_names
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value.replace("PROXY", proxy))
-    cluster = {"server": "http://127.0.0.2:1"}
+    cluster = {"server": "http://api.invalid:1"}
     cluster |= {name: value.replace("PROXY", proxy) for name, value in written.items()}
     document = {
         "current-context": "c",
@@ -112,7 +112,7 @@ async def test_the_proxy_of_the_environment_is_taken_unless_the_kubeconfig_names
     try:
         if by_proxy:
             assert await kube.get_object("/things") == {}
-            assert asked == ["GET http://127.0.0.2:1/things HTTP/1.1"]
+            assert asked == ["GET http://api.invalid:1/things HTTP/1.1"]
         else:
             with pytest.raises(Unanswered):
                 await kube.get_object("/things")
