@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 ANNOUNCE = "HEARTH_ANNOUNCE"
@@ -18,11 +18,17 @@ ANNOUNCE = "HEARTH_ANNOUNCE"
 
 
 def stop_signal() -> asyncio.Event:
-    """An event that is set by SIGTERM or SIGINT."""
+    """An event that is set by what ends a process."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    when_stopped(stop.set)
     return stop
+
+
+def when_stopped(call: Callable[[], object]) -> None:
+    """Call this at SIGTERM, SIGINT or, where nobody ignores it as nohup(1) does, when the terminal is closed."""
+    hangup = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    for number in (signal.SIGTERM, signal.SIGINT, *hangup):
+        asyncio.get_running_loop().add_signal_handler(number, call)
 
 
 async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

@@ -99,7 +99,8 @@ class Prober:
             writer.close()
             return True
         if rpc := handler.get("grpc"):
-            async with grpc.aio.insecure_channel(f"{self._address}:{self.port(rpc['port'])}") as channel:
+            options = [("grpc.enable_http_proxy", 0)]  # a kubelet asks pods itself
+            async with grpc.aio.insecure_channel(f"{self._address}:{self.port(rpc['port'])}", options) as channel:
                 request = health_pb2.HealthCheckRequest(service=rpc.get("service", ""))
                 answer = await health_pb2_grpc.HealthStub(channel).Check(request)
                 return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.markup import escape
 from hearth.local.up import LocalHearth, UpConfig, local_hearth
 from hearth.local.view import describe
 from hearth.logs import configure
+from hearth.process import when_stopped
 
 # What is changed in the manifest so that the demo takes a minute: less silence before zero, more signs of life.
 SETTINGS = (
@@ -52,8 +52,7 @@ async def run_demo(config: UpConfig) -> bool:
     report = Report(console)
     demo = asyncio.current_task()
     assert demo is not None
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, demo.cancel)
+    when_stopped(demo.cancel)
     async with local_hearth(config) as hearth, _narrated(hearth, console):
         try:
             await _observe(hearth, report)

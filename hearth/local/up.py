@@ -203,12 +203,22 @@ async def local_hearth(config: UpConfig) -> AsyncIterator[LocalHearth]:
 
 
 async def _heard(hearth: LocalHearth) -> None:
-    """Wait until a scaler hears the activator: it tells by its answers alone."""
+    """Wait until a scaler hears the activator: it tells by its answers alone. Raises StartFailed."""
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await _answered(hearth)
+    except TimeoutError:
+        scaler = hearth.roles["scaler"]
+        words = f"the scaler at {hearth.scaler_address} did not answer in {START_SECONDS:g} s"
+        raise StartFailed(f"{words}; the end of {scaler.log_file}:\n{scaler.tail()}") from None
+
+
+async def _answered(hearth: LocalHearth) -> None:
     held = None
     if hearth.config.tls:
         await hearth.until(lambda: hearth.cluster.keda.certificate() is not None, START_SECONDS)
         held = hearth.cluster.keda.certificate()
-    async with channel_to(hearth.scaler_address, held, SCALER_NAME) as channel, asyncio.timeout(START_SECONDS):
+    async with channel_to(hearth.scaler_address, held, SCALER_NAME) as channel:
         ref = pb.ScaledObjectRef(name="nobody", namespace="nowhere", scalerMetadata={"target": "1"})
         while True:
             try:

@@ -89,6 +89,8 @@ def _nobodys() -> Held:
 
 def channel_to(address: str, held: Held | None, name: str, options: Sequence[tuple[str, int]] = ()) -> grpc.aio.Channel:
     """A channel to host:port; with `held` the other side must have a certificate of its authorities for `name`."""
+    # Nothing of ours leaves the cluster by a proxy; gRPC would ask the environment for one.
+    options = (*options, ("grpc.enable_http_proxy", 0))
     if held is None:
         return grpc.aio.insecure_channel(address, options=list(options))
     credentials = grpc.ssl_channel_credentials(held.authorities, held.pair.key, held.pair.certificate)
