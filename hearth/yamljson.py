@@ -27,6 +27,9 @@ _WHOLE = 1e21
 
 _BREAKS = frozenset("\x85\u2028\u2029")
 
+_MOST_NODES = 400_000
+"""Of a document whose aliases are written out, each in its place; as go-yaml has it. Without any there may be more."""
+
 _PREFIX = "tag:yaml.org,2002:"
 _PLAIN = f"{_PREFIX}plain"
 
@@ -74,6 +77,17 @@ class _Loader(yaml.SafeLoader):
         resolved: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
         return resolved
 
+    def compose_document(self) -> yaml.Node | None:
+        """Raises ConstructorError for one that is larger than anybody wrote, or has no end."""
+        node: yaml.Node | None = super().compose_document()
+        if node is not None:
+            known: dict[int, int] = {}
+            size = _size(node, known)
+            if size > max(_MOST_NODES, len(known)):
+                told = f"its aliases stand for more than {_MOST_NODES} values"
+                raise yaml.constructor.ConstructorError(None, None, told, node.start_mark)
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
@@ -93,6 +107,20 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many nodes there are from this one on, those counted again that an alias stands for. `known` has those that
+    were counted, by identity; 0 of one that is being counted. Raises ConstructorError for one that is its own part."""
+    size = known.get(id(node))
+    if size == 0:
+        raise yaml.constructor.ConstructorError(None, None, "found an alias of what it is in", node.start_mark)
+    if size is None:
+        known[id(node)] = 0
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        flat = (each for part in parts for each in (part if isinstance(part, tuple) else (part,)))
+        size = known[id(node)] = 1 + sum(_size(part, known) for part in flat)
+    return size
 
 
 def _plain(loader: _Loader, node: yaml.ScalarNode) -> object:

@@ -5,6 +5,8 @@ Knows files, documents and field paths. Starts nothing and talks to nobody.
 
 import copy
 import difflib
+import errno
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -164,7 +166,7 @@ def read_runtime(item: dict[str, Any]) -> InferenceRuntime:
 def set_fields(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """The document with `path.to.field=value` applied, values read as YAML.
 
-    Raises ValueError where an assignment has no `=` or goes through something that is no mapping.
+    Raises ValueError where an assignment has no `=`, goes through something that is no mapping, or is no YAML.
     """
     changed: dict[str, Any] = copy.deepcopy(document)
     for assignment in assignments:
@@ -177,7 +179,10 @@ def set_fields(document: dict[str, Any], assignments: Iterable[str]) -> dict[str
             target = target.setdefault(parent, {}) if isinstance(target, dict) else None
         if not isinstance(target, dict):
             raise ValueError(f"found {assignment!r}; its parent is not a mapping")
-        target[last] = yamljson.load(text)
+        try:
+            target[last] = yamljson.load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ValueError(f"found {assignment[:_MAX_SHOWN]!r}; expected one value of YAML: {_why(error)}") from error
     return changed
 
 
@@ -185,10 +190,22 @@ def read_text(file: str | Path) -> str:
     """The file's text; "-" is standard input. Raises ManifestError where it can't be read."""
     name = "<stdin>" if str(file) == "-" else str(file)
     try:
-        return sys.stdin.read() if str(file) == "-" else Path(file).read_text(encoding="utf-8")
+        if str(file) != "-":
+            return Path(file).read_text(encoding="utf-8")
+        if sys.stdin is None:  # closed by who started us
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return sys.stdin.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ManifestError([Problem(name, 1, "", "", f"cannot be read: {reason}")]) from error
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a YAML, in a line."""
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
+    return problem or " ".join(str(error).split())
 
 
 def _documents(file: str | Path) -> list[tuple[int, object]]:
@@ -206,8 +223,7 @@ def _documents(file: str | Path) -> list[tuple[int, object]]:
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ManifestError([Problem(name, number + 1, "", "", f"broken YAML{where}: {error.problem}")]) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        why = "nested too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        raise ManifestError([Problem(name, number + 1, "", "", f"broken YAML: {why}")]) from error
+        raise ManifestError([Problem(name, number + 1, "", "", f"broken YAML: {_why(error)}")]) from error
     if not documents:
         raise ManifestError([Problem(name, 1, "", "", "found no document; expected one")])
     return documents

@@ -208,6 +208,8 @@ def chat(
 
 def _questions(console: "Console") -> "Iterator[str]":
     """Lines of standard input, with a prompt where a person writes them."""
+    if sys.stdin is None:
+        return  # closed by who started us
     while True:
         if sys.stdin.isatty():
             console.print("[bold]>[/] ", end="")

@@ -59,6 +59,29 @@ def test_what_is_no_json_is_refused_in_words(text: str) -> None:
         yamljson.load(f"a: {text}")
 
 
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BOMB, "stand for more than 400000 values"),
+        ("a: &a {b: *a}", "an alias of what it is in"),
+        ("a: &a\n- [*a]", "an alias of what it is in"),
+        ("? &a [*a]\n: x", "an alias of what it is in"),
+    ],
+)
+def test_aliases_are_bounded(text: str, said: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=said):
+        yamljson.load(text)
+
+
+def test_aliases_stand_for_what_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert yamljson.load("a: &a [1, {b: 2}]\nc: [*a, *a]") == {"a": [1, {"b": 2}], "c": [[1, {"b": 2}]] * 2}
+    monkeypatch.setattr(yamljson, "_MOST_NODES", 100)
+    assert len(yamljson.load(f"[{'0,' * 500}]")) == 500, "what is written out may be long"
+
+
 def test_documents_are_read_one_by_one() -> None:
     assert list(yamljson.load_all("a: y\n---\n---\nb: 1e3\n")) == [{"a": True}, None, {"b": 1000}]
 

@@ -175,6 +175,30 @@ def test_a_folder_without_runtimes_is_said(tmp_path: Path) -> None:
         load_runtimes(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("[1", "expected ',' or ']'"),
+        ("1\n---\n2", "another document"),
+        ("!!python/object:os.system x", "could not determine a constructor"),
+        ("[" * 100_000, "nested too deep"),
+        (".inf", "no such number"),
+    ],
+)
+def test_a_value_that_is_no_yaml_is_named(value: str, said: str) -> None:
+    with pytest.raises(ValueError, match="expected one value of YAML") as raised:
+        set_fields({}, [f"a.b={value}"])
+    assert said in str(raised.value)
+    assert len(str(raised.value)) < 300
+
+
+def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As daemons and some CI have it."""
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ManifestError, match="<stdin>: document 1: cannot be read: Bad file descriptor"):
+        load_llmservices(["-"])
+
+
 def test_set_fields_makes_what_is_missing_and_refuses_what_it_cannot_enter() -> None:
     assert set_fields({"a": {"b": 1}}, ["a.c.d=[1, x]"]) == {"a": {"b": 1, "c": {"d": [1, "x"]}}}
     with pytest.raises(ValueError, match="not a mapping"):
