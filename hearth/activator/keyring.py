@@ -36,8 +36,18 @@ Fields = dict[bytes, bytes]
 """A request's header fields, each with its first value, by names in lower case."""
 
 
-ReadSecret = dict[str, list[tuple[bytes, ApiKey]]]
-"""A Secret's entries, with the keys of each and their digests."""
+class ReadEntry(NamedTuple):
+    """An entry of a Secret: its keys by their digests, each with what it is called in metrics; and all those names."""
+
+    keys: dict[bytes, tuple[ApiKey, str]]
+    labels: frozenset[str]
+
+
+ReadSecret = dict[str, ReadEntry]
+"""A Secret's entries."""
+
+STEP: Final = 100
+"""Keys that one step of taking a Secret handles: about a millisecond, for which streams may wait."""
 
 
 class KeySource(NamedTuple):
@@ -87,7 +97,7 @@ class Keyring:
         self._uses: Counter[KeySource] = Counter()
         self._sources: defaultdict[tuple[str, str], set[KeySource]] = defaultdict(set)  # by their Secret
         self._secrets: dict[tuple[str, str], ReadSecret] = {}  # those that are there
-        self._read: dict[KeySource, list[bytes]] = {}  # the digests of those sources that have keys
+        self._read: dict[KeySource, dict[bytes, Grant]] = {}  # by digest, of those sources that have keys
         self._grants: dict[bytes, list[Grant]] = {}  # by digest
         self._past: dict[
             KeySource, dict[bytes, Allowance]
@@ -125,20 +135,28 @@ class Keyring:
 
     def read(self, item: KubeObject) -> ReadSecret:
         """What a Secret holds. It takes as long as there are keys, and may be done in any thread."""
-        return {
-            entry: [(self._digest(key.secret), key) for key in read_value(value).keys]
-            for entry, value in mapping(item, "data").items()
-        }
+        made: ReadSecret = {}
+        for entry, value in mapping(item, "data").items():
+            keys = {self._digest(key.secret): (key, key_label(key.name)) for key in read_value(value).keys}
+            made[entry] = ReadEntry(keys, frozenset(label for _, label in keys.values()))
+        return made
 
     def put_secret(self, at: tuple[str, str], read: ReadSecret | None) -> None:
         """Take a Secret as it is now; None: it is gone."""
+        for _ in self.taking(at, read):
+            pass
+
+    def taking(self, at: tuple[str, str], read: ReadSecret | None) -> Iterator[None]:
+        """The same in short steps, between which others may ask: a key that goes is refused from its step on, one that
+        stays opens what it did all the time."""
         if at not in self._sources:
             return
         self._secrets.pop(at, None)
         if read is not None:
             self._secrets[at] = read
-        for source in self._sources[at]:
-            self._take(source)
+        for source in list(self._sources[at]):
+            yield from self._taking(source)
+        self._drop_series(at)
 
     def _change(self, before: KeySource | None, after: KeySource | None) -> None:
         if after != before:
@@ -171,52 +189,70 @@ class Keyring:
             self._drop_series(source.at)
             self.on_wanted(source.at, False)
 
-    def _take(self, source: KeySource) -> None:
+    def _taking(self, source: KeySource) -> Iterator[None]:
         """Take a source anew; a key that was there goes on with what it has used."""
         # A Secret that is deleted and made again gives nobody a new minute.
-        used = self._past.pop(source, {}) | {
-            digest: grant.allowance
-            for digest in self._read.get(source, ())
-            for grant in self._grants[digest]
-            if grant.source == source
-        }
-        self._forget(source)
-        keys = self._secrets.get(source.at, {}).get(source.entry)
-        if keys:
-            self._read[source] = [digest for digest, _ in keys]
-            for digest, key in keys:
-                counts, allowance = self._counts_of(source, key.name), used.get(digest)
-                if allowance is None:
-                    allowance = Allowance(key.limits, counts, self.now())
-                else:
-                    allowance.relimit(key.limits, self.now())
-                    allowance.counts = counts  # its name may be another, or its series have gone with the Secret
-                self._grants.setdefault(digest, []).append(Grant(source, key, allowance))
+        used = self._past.pop(source, {})
+        entry = self._secrets.get(source.at, {}).get(source.entry)
+        wanted = entry.keys if entry is not None else {}
+        table = self._read.get(source, {})
+        if wanted:
+            self._read[source] = table
         else:
-            self._past[source] = used
+            self._read.pop(source, None)  # from here on it is closed
+            self._past[source] = used | {digest: grant.allowance for digest, grant in table.items()}
+        for number, digest in enumerate([digest for digest in table if digest not in wanted]):
+            if number % STEP == STEP - 1:
+                yield
+            if (gone := table.pop(digest, None)) is not None:
+                self._drop(digest, gone)
+        for number, (digest, (key, label)) in enumerate(wanted.items()):
+            if number % STEP == STEP - 1:
+                yield
+            if self._read.get(source) is not table:
+                return  # nobody names it any more
+            before = table.get(digest)
+            allowance = before.allowance if before is not None else used.get(digest)
+            counts = self._counts_of(source, label)
+            if allowance is None:
+                allowance = Allowance(key.limits, counts, self.now())
+            else:
+                allowance.relimit(key.limits, self.now())
+                allowance.counts = counts  # its name may be another, or its series have gone with the Secret
+            table[digest] = grant = Grant(source, key, allowance)
+            if before is not None:
+                self._drop(digest, before)
+            self._grants.setdefault(digest, []).append(grant)
+
+    def _take(self, source: KeySource) -> None:
+        for _ in self._taking(source):
+            pass
         self._drop_series(source.at)
 
     def _drop_series(self, at: tuple[str, str]) -> None:
         """Forget the figures of keys that are gone: others need the room."""
-        live = {
-            key_label(key.name)
-            for source in self._sources.get(at, ())
-            for _, key in self._secrets.get(at, {}).get(source.entry, ())
-        }
-        for series in [series for series in self.counts if series[:2] == at and series[2] not in live]:
+        entries = self._secrets.get(at, {})
+        live = [entries[source.entry].labels for source in self._sources.get(at, ()) if source.entry in entries]
+        gone = [
+            series for series in self.counts if series[:2] == at and not any(series[2] in labels for labels in live)
+        ]
+        for series in gone:
             del self.counts[series]
 
-    def _counts_of(self, source: KeySource, name: str) -> KeyCounts:
-        series = (*source.at, key_label(name))
+    def _counts_of(self, source: KeySource, label: str) -> KeyCounts:
+        series = (*source.at, label)
         if series not in self.counts and len(self.counts) >= MAX_SERIES:
             series = OTHERS
         return self.counts.setdefault(series, KeyCounts())
 
     def _forget(self, source: KeySource) -> None:
-        for digest in self._read.pop(source, ()):
-            left = [grant for grant in self._grants.pop(digest) if grant.source != source]
-            if left:
-                self._grants[digest] = left
+        for digest, grant in self._read.pop(source, {}).items():
+            self._drop(digest, grant)
+
+    def _drop(self, digest: bytes, grant: Grant) -> None:
+        left = [other for other in self._grants.pop(digest) if other is not grant]
+        if left:
+            self._grants[digest] = left
 
     # who asks
 

@@ -78,7 +78,8 @@ class KeyWatch:
             with contained("object", path=SECRET.api, object="/".join(at)):
                 read = await asyncio.to_thread(self._keyring.read, item) if item is not None else None
                 if at in self._watched and at not in self._news:  # another one, meanwhile
-                    self._keyring.put_secret(at, read)
+                    for _ in self._keyring.taking(at, read):
+                        await asyncio.sleep(0)  # streams go on
                     _tell(at, read)
 
 
@@ -99,7 +100,7 @@ def _tell(at: tuple[str, str], read: ReadSecret | None) -> None:
     if read is None:
         log.warning("a Secret of API keys is not there", extra=fields(**about))
     else:
-        counts = {entry: len(keys) for entry, keys in read.items()}
+        counts = {entry: len(found.keys) for entry, found in read.items()}
         if any(counts.values()):
             log.info("a Secret of API keys was read", extra=fields(**about, keys=counts))
         else:

@@ -6,7 +6,7 @@ import pytest
 
 from hearth.activator.allowance import key_label
 from hearth.activator.errors import ApiError
-from hearth.activator.keyring import Keyring, KeySource
+from hearth.activator.keyring import STEP, Keyring, KeySource
 from hearth.api.key import ServiceKey
 
 QWEN, LLAMA, OTHER = ServiceKey("ai", "qwen"), ServiceKey("ai", "llama"), ServiceKey("bi", "qwen")
@@ -267,3 +267,50 @@ class TestSecretsThatMatter:
         ring.put_secret(("ai", "strange"), ring.read(secret(keys="key-of-mallory")))
         assert ring.presented(bearer("key-of-mallory")) == []
         assert "strange" not in repr(ring._secrets)
+
+
+class TestManyKeys:
+    """A Secret of many is taken in steps, between which others ask."""
+
+    MANY = tuple(f"user-{number}=key-of-user-{number:04}" for number in range(5 * STEP))
+
+    def test_each_step_is_short_and_who_stays_is_let_in_all_the_time(self) -> None:
+        made = Keyring()
+        made.put_service(QWEN, OWN)
+        made.put_service(LLAMA, SECOND)
+        whole = "\n".join(self.MANY)
+        made.put_secret(OWN.at, made.read(secret(keys=whole, more=whole)))
+        (before,) = [g for g in made.presented(bearer("key-of-user-0001")) if g.source == OWN]
+        before.allowance.counts.requests = 7
+        changed = "\n".join([*self.MANY[: 3 * STEP], "new=key-of-somebody-new"])
+        steps = 0
+        for _ in made.taking(OWN.at, made.read(secret(keys=changed, more=whole))):
+            steps += 1
+            assert status(made, QWEN, bearer("key-of-user-0001")) == 200
+            assert status(made, LLAMA, bearer("key-of-user-0499")) == 200
+        assert steps >= 2 + 3 + 5 - 1
+        assert status(made, QWEN, bearer("key-of-user-0499")) == 404, "it is the key of the other one"
+        assert status(made, LLAMA, bearer("key-of-user-0499")) == 200
+        assert status(made, QWEN, bearer("key-of-somebody-new")) == 200
+        (after,) = [g for g in made.presented(bearer("key-of-user-0001")) if g.source == OWN]
+        assert after.allowance is before.allowance
+
+    def test_a_source_that_nobody_names_any_more_leaves_nothing(self) -> None:
+        made = Keyring()
+        made.put_service(QWEN, OWN)
+        taking = made.taking(OWN.at, made.read(secret(keys="\n".join(self.MANY))))
+        next(taking)
+        made.remove_service(QWEN)
+        assert list(taking) == []
+        assert made.presented(bearer("key-of-user-0001")) == []
+        assert (made.counts, made.wanted) == ({}, set())
+
+    def test_one_that_is_emptied_is_shut_at_the_first_step(self) -> None:
+        made = Keyring()
+        made.put_service(QWEN, OWN)
+        made.put_secret(OWN.at, made.read(secret(keys="\n".join(self.MANY))))
+        taking = made.taking(OWN.at, None)
+        next(taking)
+        assert status(made, QWEN, bearer("key-of-user-0499")) == 503
+        list(taking)
+        assert made.presented(bearer("key-of-user-0499")) == []
