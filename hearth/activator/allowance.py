@@ -18,6 +18,9 @@ MINUTE, HOUR = 60.0, 3600.0
 REASONS = ("rpm", "tpm", "max_parallel_requests", "cold_starts")
 """What a key's request may be refused for; the words of its line in the Secret."""
 
+_OWES: Final = 10
+"""How many times its limit a bucket owes at most: one answer keeps nobody out for longer than ten minutes."""
+
 _NAMED: Final = 12  # hex digits of a name's digest
 
 
@@ -39,8 +42,8 @@ class Bucket:
         return self._level
 
     def take(self, amount: float, now: float) -> None:
-        """Take so much, be it there or not."""
-        self._level = self.level(now) - amount
+        """Take so much, be it there or not, as far as a bucket may owe it."""
+        self._level = max(self.level(now) - amount, -_OWES * self.limit)
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until so much is there; 0 where it is."""

@@ -3,7 +3,8 @@
 OpenAI's APIs say `usage` with prompt_tokens or input_tokens, completion_tokens or output_tokens, and total_tokens;
 Anthropic's say input_tokens at a stream's beginning and output_tokens at its end. Where a stream says nothing (OpenAI's
 does only if the client asks, by stream_options.include_usage), its events are counted, and what was read is guessed:
-what the answer says is exact, this is near.
+what the answer says is exact, this is near. It is an engine that says it, though: no figure counts for more than the
+bytes that went there and came back can have been.
 """
 
 import re
@@ -20,23 +21,31 @@ _RETURN: Final = 0x0D
 _BYTES_PER_TOKEN: Final = 4
 MAX_GUESS: Final = 32 * 1024
 """Tokens of a prompt that nothing is said of: a guess is no reason to keep somebody out for minutes."""
+UNSEEN: Final = 128 * 1024
+"""Tokens of a request beyond one for each byte of it and of its answer: of pictures that it names by their address, of
+a template, of thoughts that are not shown."""
 _BASE64_FROM: Final = 4096  # bytes of a string from which on it is looked at whether it is text
 _SAMPLE: Final = 256
 _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\\"  # JSON may write \/ and \n
 
 
 class TokenUsage:
-    """Of one request; `asked` is what its prompt is guessed to have."""
+    """Of one request; `asked` is what its prompt is guessed to have, `sent` the bytes of its body."""
 
-    __slots__ = ("_asked", "_began", "_events", "_matched", "_other", "_returned", "_scanner", "_written_line")
+    __slots__ = (
+        *("_asked", "_began", "_events", "_heard", "_matched", "_other", "_returned", "_scanner", "_sent"),
+        "_written_line",
+    )
 
-    def __init__(self, asked: int) -> None:
+    def __init__(self, asked: int, sent: int) -> None:
         self._asked = asked
+        self._sent = sent
         self.again()
 
     def again(self) -> None:
         """Another replica is asked: what was heard so far does not count."""
         self._scanner = UsageScanner()
+        self._heard = 0  # bytes
         self._events = 0
         self._began = False  # whether the event has a line
         self._written_line = False  # whether the line has a byte
@@ -47,6 +56,7 @@ class TokenUsage:
     def saw(self, data: bytes, *, stream: bool) -> None:
         """A part of an event stream (https://html.spec.whatwg.org/multipage/server-sent-events.html), or of an answer
         that is one document."""
+        self._heard += len(data)
         if not stream:
             self._scanner.feed(data)
             return
@@ -101,7 +111,8 @@ class TokenUsage:
         said = self._scanner.said()
         if not said:
             return self._asked + self._events
-        return sum([added(read, written, total, self._asked, self._events) for read, written, total in said])
+        told = sum([added(read, written, total, self._asked, self._events) for read, written, total in said])
+        return min(told, self._sent + self._heard + UNSEEN)
 
 
 def guessed(body: bytes) -> int:

@@ -78,6 +78,13 @@ class TestTokensAMinute:
         refused(made, 0.0)
         made.enter(0.001)
 
+    def test_one_answer_keeps_nobody_out_for_longer_than_ten_minutes(self) -> None:
+        made = allowance(tpm=600)
+        made.enter(0.0)
+        made.leave(10**12, 0.0)
+        assert dict(refused(made, 0.0).headers)[b"retry-after"] == b"601"
+        made.enter(600.1)
+
     def test_the_two_limits_fill_each_for_itself(self) -> None:
         """LiteLLM#24677: one window for both counted tokens of the minute before."""
         made = allowance(tpm=60_000, rpm=1)

@@ -5,7 +5,7 @@ from base64 import b64encode
 
 import pytest
 
-from hearth.activator.lane.tokens import MAX_GUESS, TokenUsage, guessed
+from hearth.activator.lane.tokens import MAX_GUESS, UNSEEN, TokenUsage, guessed
 
 ENDS = [b"\n", b"\r\n", b"\r"]
 STREAMS = [
@@ -51,18 +51,18 @@ def test_of_streams(events: list[bytes], total: int, end: bytes) -> None:
     parts = [event.replace(b"\n", end) + end + end for event in events]
     whole = b"".join(parts)
     for piece in (1, 2, 3, 50, len(whole)):
-        usage = TokenUsage(10)
+        usage = TokenUsage(10, 40)
         for at in range(0, len(whole), piece):
             usage.saw(whole[at : at + piece], stream=True)
         assert usage.total == total, piece
-    usage = TokenUsage(10)
+    usage = TokenUsage(10, 40)
     for part in parts:
         usage.saw(part, stream=True)
     assert usage.total == total
 
 
 def test_a_stream_that_breaks_off_has_said_what_it_said() -> None:
-    usage = TokenUsage(10)
+    usage = TokenUsage(10, 40)
     usage.saw(b'data: {}\n\ndata: {"usage": {"prompt_tokens": 7, "completion_tokens": 3', stream=True)
     assert usage.total == 7 + 1
     usage.saw(b"1}}\n", stream=True)
@@ -87,14 +87,22 @@ def test_a_stream_that_breaks_off_has_said_what_it_said() -> None:
     ],
 )
 def test_of_documents(document: bytes, total: int) -> None:
-    usage = TokenUsage(10)
+    usage = TokenUsage(10, 40)
     usage.saw(document[:9], stream=False)
     usage.saw(document[9:], stream=False)
     assert usage.total == total
 
 
+def test_nothing_counts_that_the_bytes_can_not_have_been() -> None:
+    """An engine says it, and its key would be shut for years."""
+    usage = TokenUsage(10, 40)
+    document = b'{"usage": {"prompt_tokens": 999999999999, "completion_tokens": 999999999999}}'
+    usage.saw(document, stream=False)
+    assert usage.total == 40 + len(document) + UNSEEN
+
+
 def test_what_another_replica_said_does_not_count() -> None:
-    usage = TokenUsage(10)
+    usage = TokenUsage(10, 40)
     usage.saw(b'{"usage": {"total_tokens": 900}, "choices": ["', stream=False)
     usage.again()
     usage.saw(b'{"usage": {"total_tokens": 30}}', stream=False)
