@@ -15,7 +15,7 @@ import msgspec
 import zstandard
 
 from hearth.activator.errors import bad_request, too_many_fields, unsupported_encoding
-from hearth.activator.multipart import TooManyParts, form_fields
+from hearth.activator.multipart import TooManyParts, read_form
 
 PREFIX_BYTES = 2048
 """Of a prompt that tell who shares an engine's prefix cache: a few hundred tokens."""
@@ -54,6 +54,9 @@ class _Fields(msgspec.Struct):
     text_1: msgspec.Raw = msgspec.Raw()
     data_1: msgspec.Raw = msgspec.Raw()
     tokens: msgspec.Raw = msgspec.Raw()
+    # Of forms, where an engine takes a document in their place.
+    file: msgspec.Raw = msgspec.Raw()
+    image: msgspec.Raw = msgspec.Raw()
 
 
 _decode = msgspec.json.Decoder(_Fields).decode
@@ -88,7 +91,7 @@ def read_words(body: bytes, content_type: bytes = b"", *, form: bool = False, ne
     Raises ApiError 400 for a body that is neither, or that is no object.
     """
     if form and content_type.lower().startswith(b"multipart/form-data"):
-        return _form_words(body, content_type)
+        return _form_words(body, content_type, needs)
     try:
         fields = _decode(body)
         model, stream = _word(fields.model), _word(fields.stream)
@@ -109,7 +112,7 @@ def _is_true(word: Any) -> bool:
 
 def _asks(fields: _Fields, needs: Sequence[str]) -> bool:
     for name in needs:
-        value = memoryview(getattr(fields, name))
+        value = memoryview(getattr(fields, name, b""))  # what only a form can have, no document has
         if len(value) > _NOTHING_BYTES or bytes(value) not in _NOTHING:
             return True
     return False
@@ -120,16 +123,17 @@ def _word(raw: msgspec.Raw) -> Any:
     return _decode_word(raw) if raw and len(memoryview(raw)) <= _MAX_WORD else None
 
 
-def _form_words(body: bytes, content_type: bytes) -> Words:
+def _form_words(body: bytes, content_type: bytes, needs: Sequence[str]) -> Words:
     try:
-        fields = form_fields(body, content_type, _FORM_FIELDS)
+        form = read_form(body, content_type, _FORM_FIELDS)
     except TooManyParts as error:
         raise bad_request(str(error)) from None
-    model, stream = fields.get(b"model"), fields.get(b"stream")
+    model, stream = form.fields.get(b"model"), form.fields.get(b"stream")
     return Words(
         model.value.decode(errors="replace") if model is not None else None,
         stream is not None and stream.value.decode("latin-1").lower() in _TRUE,
         form=True,
+        asks=not needs or any(name.encode() in form.names for name in needs),
     )
 
 
@@ -163,7 +167,7 @@ def with_model(body: bytes, content_type: bytes, name: str, *, form: bool) -> by
     """The body with another `model`, everything else as the client wrote it. Raises ApiError for one that turns out to
     be no JSON in a part that `read_words` skipped over."""
     if form:
-        field = form_fields(body, content_type, _FORM_FIELDS)[b"model"]
+        field = read_form(body, content_type, _FORM_FIELDS).fields[b"model"]
         return body[: field.start] + name.encode() + body[field.end :]
     if body.count(b'":') > _MAX_FIELDS:
         raise too_many_fields(name)

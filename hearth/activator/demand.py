@@ -94,7 +94,8 @@ class DemandBoard:
             self._mark(key, at_once=False)
 
     def _is_active(self, hold: Hold) -> bool:
-        return hold.waiting > 0 or hold.in_flight > 0 or hold.lease(self._clock())
+        asking = hold.waiting - hold.looks_waiting + hold.in_flight - hold.looks_in_flight
+        return asking > 0 or hold.lease(self._clock())
 
     def _update(self, keys: Iterable[ServiceKey], *, snapshot: bool) -> pb.DemandUpdate:
         now = self._clock()
@@ -115,8 +116,8 @@ class DemandBoard:
         return pb.ServiceDemand(
             namespace=key[0],
             name=key[1],
-            waiting=hold.waiting,
-            in_flight=hold.in_flight,
+            waiting=hold.waiting - hold.looks_waiting,
+            in_flight=hold.in_flight - hold.looks_in_flight,
             lease=hold.lease(now),
             requests=hold.requests,
         )

@@ -226,12 +226,14 @@ def unknown_path(path: str, meant: str | None) -> ApiError:
 
 
 def asks_nothing(needs: tuple[str, ...]) -> ApiError:
+    """`needs`: the fields of which one would do; none where any body would."""
+    lacks = f"its body has no {' or '.join(needs)}" if needs else "it has no body"
     return ApiError(
         400,
-        f"The request asks nothing: its body has no {' or '.join(needs)}.",
+        f"The request asks nothing: {lacks}.",
         "invalid_request_error",
         "missing_required_parameter",
-        needs[0],
+        needs[0] if needs else None,
     )
 
 
@@ -360,10 +362,11 @@ def engine_died(service: str) -> ApiError:
     )
 
 
-def not_an_event_stream(service: str, content_type: str) -> ApiError:
+def not_an_event_stream(service: str, answer: str) -> ApiError:
+    """`answer`: what came instead."""
     return ApiError(
         502,
-        f"The engine of LLMService {service} answered a streaming request with {content_type or 'no content type'}.",
+        f"The engine of LLMService {service} answered a streaming request with {answer}.",
         "server_error",
         "not_an_event_stream",
     )

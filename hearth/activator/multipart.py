@@ -28,27 +28,33 @@ class FormField:
     end: int
 
 
-def form_fields(body: bytes, content_type: bytes, wanted: frozenset[bytes]) -> dict[bytes, FormField]:
-    """The wanted fields that are no files; the last one where a name comes twice. Empty for any other body.
+@dataclass(slots=True)
+class Form:
+    """`fields`: those that are wanted and no files, the last one where a name comes twice; `names`: of all parts."""
 
-    Raises TooManyParts.
-    """
+    fields: dict[bytes, FormField]
+    names: set[bytes]
+
+
+def read_form(body: bytes, content_type: bytes, wanted: frozenset[bytes]) -> Form:
+    """Empty for any other body. Raises TooManyParts."""
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if kind.lower() != b"multipart/form-data" or not boundary:
-        return {}
+        return Form({}, set())
     reader = _Reader(wanted)
     try:
         # What comes after the last boundary is nobody's; a body without one is the engine's to refuse.
         MultipartParser(boundary, reader.callbacks()).write(body)  # type: ignore[arg-type]
     except FormParserError:
-        return {}
-    return reader.found
+        return Form({}, set())
+    return Form(reader.found, reader.names)
 
 
 class _Reader:
     def __init__(self, wanted: frozenset[bytes]) -> None:
         self.found: dict[bytes, FormField] = {}
+        self.names: set[bytes] = set()
         self._wanted = wanted
         self._header = b""
         self._value = b""
@@ -85,7 +91,8 @@ class _Reader:
             raise TooManyParts(f"The form's parts have more than {4 * MAX_PARTS} header fields.")
         if self._header.lower() == b"content-disposition":
             _, options = parse_options_header(self._value)
-            name = options.get(b"name")
+            name = options.get(b"name", b"")
+            self.names.add(name)
             if name in self._wanted and b"filename" not in options:
                 self._name = name
                 self.found.pop(name, None)

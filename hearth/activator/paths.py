@@ -17,8 +17,8 @@ GET: Final = ("GET", "HEAD")
 
 class Path(NamedTuple):
     """`document`: a whole successful answer is one JSON document, so that white space may come before it. `needs`: a
-    JSON body without any of these fields asks nothing; `form`: the body may be a form; `tokens`: a model reads or
-    writes for it, so that it counts for a key's tokens a minute."""
+    body without any of these fields asks nothing; `form`: the body may be a form; `tokens`: a model reads or writes for
+    it, so that it counts for a key's tokens a minute; `wakes`: a POST may wake a sleeping model."""
 
     methods: tuple[str, ...] = POST
     document: bool = True
@@ -26,12 +26,14 @@ class Path(NamedTuple):
     form: bool = False
     dialect: Dialect = "openai"
     tokens: bool = True
+    wakes: bool = True
 
 
 _RERANK: Final = Path(needs=("query", "documents"))
 _SCORE: Final = Path(needs=("text_1", "queries", "query", "data_1"))
 _POOL: Final = Path(needs=("input", "messages"))
-_FORM: Final = Path(document=False, form=True)
+_AUDIO: Final = Path(document=False, form=True, needs=("file",))
+_IMAGE: Final = Path(document=False, form=True, needs=("image", "image[]"))
 _LOOK: Final = Path(methods=GET, document=False, tokens=False)
 
 PATHS: Final[dict[str, Path]] = {
@@ -43,11 +45,11 @@ PATHS: Final[dict[str, Path]] = {
     "/v1/messages": Path(needs=("messages",), dialect="anthropic"),
     "/v1/messages/count_tokens": Path(needs=("messages",), dialect="anthropic", tokens=False),
     "/v1/audio/speech": Path(document=False, needs=("input",)),
-    "/v1/audio/transcriptions": _FORM,
-    "/v1/audio/translations": _FORM,
+    "/v1/audio/transcriptions": _AUDIO,
+    "/v1/audio/translations": _AUDIO,
     "/v1/images/generations": Path(document=False, needs=("prompt",)),
-    "/v1/images/edits": _FORM,
-    "/v1/images/variations": _FORM,
+    "/v1/images/edits": _IMAGE,
+    "/v1/images/variations": _IMAGE,
     "/rerank": _RERANK,
     "/v1/rerank": _RERANK,
     "/v2/rerank": _RERANK,
@@ -66,9 +68,10 @@ PATHS: Final[dict[str, Path]] = {
 
 _LONGEST: Final = max(map(len, PATHS))
 
-# A stored response: retrieve, cancel, delete. No dots, no percent signs: nothing that leads elsewhere.
+# A stored response: retrieve, cancel, delete. No dots, no percent signs: nothing that leads elsewhere. An engine that
+# was not there has stored none.
 _RESPONSES: Final = re.compile(r"/v1/responses/[A-Za-z0-9_-]{1,256}(/cancel|/input_items)?")
-_RESPONSE: Final = Path(methods=(*GET, *POST, "DELETE"), tokens=False)
+_RESPONSE: Final = Path(methods=(*GET, *POST, "DELETE"), tokens=False, wakes=False)
 
 RESERVED: Final = frozenset(("v1", "v2", "hearth", "healthz", "readyz", "metrics"))
 """First segments of paths that are the API's own, whatever a namespace is called."""

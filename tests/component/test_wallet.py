@@ -104,3 +104,75 @@ class TestBudgets:
             assert (await ask(door)).status == 200, "a warm request costs none"
         metrics = door.metrics()
         assert 'hearth_activator_cold_starts_asked_total{namespace="ai",service="qwen"} 1.0' in metrics
+
+
+class TestWhatAsksNothing:
+    """It wakes no model; and what could not have woken one keeps none awake."""
+
+    @pytest.mark.parametrize(
+        ("path", "content_type", "body"),
+        [
+            ("/v1/audio/transcriptions", "", b""),
+            ("/v1/audio/translations", "application/json", b"{}"),
+            ("/v1/audio/transcriptions", "multipart/form-data; boundary=X", b"--X--\r\n"),
+            (
+                "/v1/images/edits",
+                "multipart/form-data; boundary=X",
+                b'--X\r\ncontent-disposition: form-data; name="prompt"\r\n\r\nx\r\n--X--\r\n',
+            ),
+            ("/v1/images/variations", "multipart/form-data", b"no form at all"),
+            ("/v1/chat/completions", "application/json", b'{"messages": []}'),
+            ("/infill", "", b""),
+        ],
+    )
+    async def test_a_sleeping_model_says_so(
+        self, door: ActivatorHarness, path: str, content_type: str, body: bytes
+    ) -> None:
+        door.service(enginePaths=["/infill"])
+        answer = await post(door, f"/ai/qwen{path}", content_type, body)
+        assert (answer.status, answer.json["error"]["code"]) == (400, "missing_required_parameter")
+        assert door.gate().hold.requests == 0
+
+    @pytest.mark.parametrize("path", ["/v1/responses/resp_1", "/v1/responses/resp_1/cancel"])
+    async def test_what_is_stored_nowhere_is_asked_of_nobody(self, door: ActivatorHarness, path: str) -> None:
+        answer = await post(door, f"/ai/qwen{path}", "application/json", b"{}")
+        assert (answer.status, answer.json["error"]["code"]) == (503, "model_asleep")
+        assert door.gate().hold.requests == 0
+
+    async def test_a_form_with_a_file_wakes_it(self, door: ActivatorHarness) -> None:
+        form = b'--X\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\nx\r\n--X--\r\n'
+        answer = await post(door, "/ai/qwen/v1/audio/transcriptions", "multipart/form-data; boundary=X", form)
+        assert answer.json["error"]["code"] == "model_starting"
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("GET", "/health", b""),
+            ("HEAD", "/version", b""),
+            ("GET", "/v1/responses/resp_1", b""),
+            ("POST", "/v1/chat/completions", b"{}"),
+        ],
+    )
+    async def test_a_warm_model_answers_and_is_kept_by_none_of_it(
+        self, door: ActivatorHarness, method: str, path: str, body: bytes
+    ) -> None:
+        async with ScriptedEngine() as engine:
+            door.ready(engine)
+            client = await door.client()
+            await client.write(
+                f"{method} /ai/qwen{path} HTTP/1.1\r\nhost: llm.example\r\ncontent-length: {len(body)}\r\n\r\n".encode(),
+                body,
+            )
+            assert (await client.message(head_only=method == "HEAD")).status == 200
+            assert len(engine.requests) == 1
+            assert door.gate().hold.requests == 0
+            assert (await ask(door)).status == 200
+            assert door.gate().hold.requests == 1
+
+
+async def post(door: ActivatorHarness, path: str, content_type: str, body: bytes) -> Message:
+    client = await door.client()
+    lines = [f"POST {path} HTTP/1.1", "host: llm.example", f"content-length: {len(body)}"]
+    lines += [f"content-type: {content_type}"] if content_type else []
+    await client.write("\r\n".join(lines).encode(), b"\r\n\r\n", body)
+    return await client.message()

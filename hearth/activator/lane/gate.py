@@ -49,8 +49,8 @@ class Held:
     waits no more, each in a callback of the event loop."""
 
     __slots__ = (
-        *("_gate", "_kind", "asked", "beating", "cold", "opened", "origin", "response", "retried", "sent_at"),
-        *("spoken", "state", "ticket"),
+        *("_gate", "_kind", "asked", "beating", "cold", "dropped", "opened", "origin", "response", "retried"),
+        *("sent_at", "spoken", "state", "ticket"),
     )
 
     ticket: Ticket
@@ -63,6 +63,7 @@ class Held:
         self.state: State = "arriving"
         self.cold = False  # whether it waited for a start
         self.retried = False
+        self.dropped = ""  # why the last replica did not answer it
         self.beating = False
         self.opened = False  # whether heartbeats have begun the response
         self.spoken = False  # whether a byte of the engine's body has come
@@ -221,7 +222,8 @@ class Gate:
             held.cold = True
             if not asked.starts_models:
                 raise self.rejected(errors.asleep(self.name, asked.method))
-            if self.hold.cold_since is None and self.entry.cold_start_phase is None:
+            # Replicas that are listed, and not ready for a moment, are there: nobody starts anything for this request.
+            if self.hold.cold_since is None and self.entry.cold_start_phase is None and not self.entry.starting:
                 self._ask_for_a_start(asked, now)
             if self.entry.policy.mode == "reject":
                 self.hold.ask(now)
@@ -229,7 +231,7 @@ class Gate:
                 self._on_demand(self.entry.key)
                 raise self.rejected(errors.starting(self.name, self.retry_after(), self.entry.trouble))
         try:
-            held.ticket = self.hold.arrive(now, asked.prompt)
+            held.ticket = self.hold.arrive(now, asked.prompt, asks=asked.is_demand)
         except QueueFull:
             raise self.rejected(errors.queue_full(self.name, self.hold.max_queue, self.retry_after())) from None
         held.step("admitted")
@@ -267,6 +269,7 @@ class Gate:
             self._refuse(held, errors.service_deleted(self.name))
             return
         held.retried = True
+        held.dropped = str(error)
         self.tally.retries += 1
         patience = OTHER_REPLICA_SECONDS if error.why == "closed" else 0.0
         if not self.hold.back(held.ticket, now, delivered=delivered, patience=patience):
@@ -420,8 +423,9 @@ class Gate:
                         self._go(held, address, now)
                 hopeless = self.hold.hopeless(now)
                 for ticket in hopeless:
-                    error = errors.engine_failed(self.name, "the one that had it dropped it, and there is no other")
-                    self._refuse(self._held[ticket], error)
+                    held = self._held[ticket]
+                    error = errors.engine_failed(self.name, f"{held.dropped}; there is no other replica")
+                    self._refuse(held, error)
                 if not sent and not hopeless:
                     self._arm_expiry()
                     self._arm_retry(now)

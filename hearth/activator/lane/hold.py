@@ -40,18 +40,20 @@ class QueueFull(Exception):
 
 class Ticket:
     """One admitted request. `endpoint` is where it was sent, or None while it waits; `affinity` is what requests that
-    should meet at one replica have in common. `deliveries`: replicas that had it whole and did not answer; `avoid`: the
-    last of them, as it was then; `hopeless_at`: when it is given up if there is no other."""
+    should meet at one replica have in common; `asks`: whether it is demand. `deliveries`: replicas that had it whole
+    and did not answer; `avoid`: the last of them, as it was then; `hopeless_at`: when it is given up if there is no
+    other."""
 
     # No dataclass: one is made for each request, and a dataclass leaves its `__init__` to the interpreter.
-    __slots__ = ("affinity", "arrived", "avoid", "deliveries", "endpoint", "hopeless_at", "number", "waiting")
+    __slots__ = ("affinity", "arrived", "asks", "avoid", "deliveries", "endpoint", "hopeless_at", "number", "waiting")
 
-    def __init__(self, number: int, arrived: float, affinity: bytes | None = None) -> None:
+    def __init__(self, number: int, arrived: float, affinity: bytes | None = None, *, asks: bool = True) -> None:
         self.number = number
         self.arrived = arrived
         self.waiting = True
         self.endpoint: str | None = None
         self.affinity = affinity
+        self.asks = asks
         self.deliveries = 0
         self.avoid: tuple[str, int] | None = None
         self.hopeless_at = 0.0
@@ -74,13 +76,16 @@ Dispatch = tuple[Ticket, str]
 
 @dataclass(slots=True)
 class Hold:
-    """`max_queue`: requests admitted at a time; `concurrency`: requests sent to one replica at a time."""
+    """`max_queue`: requests admitted at a time; `concurrency`: requests sent to one replica at a time. `looks_waiting`
+    of `waiting` and `looks_in_flight` of `in_flight` are no demand: they start no replica and keep none."""
 
     max_queue: int
     concurrency: int
     activation_timeout: float
     waiting: int = 0
     in_flight: int = 0
+    looks_waiting: int = 0
+    looks_in_flight: int = 0
     requests: int = 0
     cold_since: float | None = None
     _line: list[tuple[int, Ticket]] = field(default_factory=list)  # by number, a heap
@@ -91,15 +96,16 @@ class Hold:
     _turns: int = 0
     _lease_until: float = 0.0
 
-    def arrive(self, now: float, affinity: bytes | None = None) -> Ticket:
-        """Admit a request. Raises QueueFull."""
+    def arrive(self, now: float, affinity: bytes | None = None, *, asks: bool = True) -> Ticket:
+        """Admit a request. What may not start a replica does not `asks` for one: it is no demand. Raises QueueFull."""
         if self.waiting + self.in_flight >= self.max_queue:
             raise QueueFull
-        self.ask(now)
+        if asks:
+            self.ask(now)
         self._numbers += 1
-        ticket = Ticket(self._numbers, now, affinity)
+        ticket = Ticket(self._numbers, now, affinity, asks=asks)
         heapq.heappush(self._line, (ticket.number, ticket))
-        self.waiting += 1
+        self._wait(ticket)
         return ticket
 
     def ask(self, now: float) -> None:
@@ -111,8 +117,7 @@ class Hold:
     def leave(self, ticket: Ticket) -> None:
         """A request is over: answered, failed for good, given up by its client, or timed out."""
         if ticket.waiting:
-            ticket.waiting = False
-            self.waiting -= 1
+            self._wait_no_more(ticket)
             self._drop_leavers()
             if len(self._line) > 2 * self.waiting + _LEAVERS:  # who comes and goes behind one that waits long
                 self._line = [place for place in self._line if place[1].waiting]
@@ -156,9 +161,8 @@ class Hold:
             self._second.append(ticket)  # not at the head of the line, where it would stand in others' way
         else:
             heapq.heappush(self._line, (ticket.number, ticket))
-        ticket.waiting = True
-        self.waiting += 1
-        if not self.ready:
+        self._wait(ticket)
+        if ticket.asks and not self.ready:
             self._need_start(now)
         return True
 
@@ -201,7 +205,7 @@ class Hold:
         if self.ready and not had and self.cold_since is not None:
             self.cold_since = None
             self._lease_until = now + LEASE_AFTER_READY
-        elif had and not self.ready and self.waiting:
+        elif had and not self.ready and self.waiting > self.looks_waiting:
             self._need_start(now)
 
     def dispatch(self, now: float) -> list[Dispatch]:
@@ -230,9 +234,10 @@ class Hold:
         self._turns += 1
         self._endpoints[address].outstanding += 1
         self._endpoints[address].turn = self._turns
-        ticket.waiting, ticket.endpoint = False, address
-        self.waiting -= 1
+        ticket.endpoint = address
+        self._wait_no_more(ticket)
         self.in_flight += 1
+        self.looks_in_flight += not ticket.asks
         return ticket, address
 
     def _replica_for(self, ticket: Ticket, now: float) -> str | None:
@@ -292,6 +297,16 @@ class Hold:
         self.cold_since = None
         return True
 
+    def _wait(self, ticket: Ticket) -> None:
+        ticket.waiting = True
+        self.waiting += 1
+        self.looks_waiting += not ticket.asks
+
+    def _wait_no_more(self, ticket: Ticket) -> None:
+        ticket.waiting = False
+        self.waiting -= 1
+        self.looks_waiting -= not ticket.asks
+
     def _need_start(self, now: float) -> None:
         if self.cold_since is None:
             self.cold_since = now
@@ -300,6 +315,7 @@ class Hold:
     def _free(self, ticket: Ticket) -> None:
         assert ticket.endpoint is not None
         self.in_flight -= 1
+        self.looks_in_flight -= not ticket.asks
         if found := self._endpoints.get(ticket.endpoint):
             found.outstanding -= 1
             if not found.ready and found.outstanding == 0:

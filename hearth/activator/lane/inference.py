@@ -46,7 +46,12 @@ class Inference:
     @property
     def starts_models(self) -> bool:
         """Whether the request may wake a sleeping model: one that asks for tokens does, a look does not."""
-        return self.request.method == "POST"
+        return self.request.method == "POST" and self.known.wakes
+
+    @property
+    def is_demand(self) -> bool:
+        """Whether it counts for the replicas that a model gets: what could not have woken one keeps none awake."""
+        return self.asks and self.starts_models
 
     @property
     def answers_json(self) -> bool:
@@ -63,7 +68,8 @@ class Inference:
         if self.grant is None or not self.known.tokens or self.request.method != "POST":
             return
         if self.usage is None:
-            self.usage = TokenUsage(0 if self.form else guessed(self.request.body))
+            body = self.request.body
+            self.usage = TokenUsage(0 if self.form else guessed(body), len(body))
         else:
             self.usage.again()
 
@@ -79,7 +85,7 @@ class Inference:
         if request.method != "POST":
             return Words()
         if not request.body:
-            self.asks = not known.needs
+            self.asks = False
             return Words()
         if not known.form and (body := in_utf8(request.body)) is not None:
             request.body = body

@@ -3,12 +3,12 @@
 Everything here runs in the event loop's callbacks.
 """
 
-import re
 from collections.abc import Callable
 from typing import Final, Literal
 
 from hearth.activator.errors import ApiError, engine_died, error_event, not_an_event_stream
 from hearth.activator.journeys import Journey
+from hearth.activator.lane import aborted
 from hearth.activator.lane.gate import Gate, Held
 from hearth.activator.lane.tokens import TokenUsage
 from hearth.http1.chunked import chunks_data
@@ -20,11 +20,6 @@ Opened = Literal["no", "events", "white space"]
 
 # An answer that can't be relayed as it is (an error after heartbeats) is put into an event; errors are short.
 _MAX_ERROR_BODY: Final = 64 * 1024
-
-# vLLM that is stopped answers several choices so, with 200 and nothing in them; the choices' ends stand near the end.
-_ABORTED: Final = re.compile(rb'"finish_reason"\s*:\s*"abort"')
-# What may stand behind one: tokens' ids, log probabilities, another choice.
-_LAST: Final = 16 * 1024
 
 _CORS: Final = b"access-control-"  # who may read an answer is said here, alike for a cold model and a warm one
 
@@ -43,6 +38,7 @@ class Relay:
             "_error_body",
             "_events",
             "_gate",
+            "_has_choices",
             "_held",
         ),
         *("_journey", "_last", "_length", "_measured"),
@@ -92,6 +88,7 @@ class Relay:
         self._aborted = False  # whether the engine gave up, and the client has heard nothing of it
         self._measured = False  # whether the client was told how long the body is
         self._coded = False
+        self._has_choices = False  # whether it is a document that has some
         self._between_events = True  # whether another event can be put after what was written
         self._spoken = False  # whether a byte of the body has come
         self.answered = False
@@ -112,12 +109,14 @@ class Relay:
         self._length = length = _length(headers)
         if not 200 <= status < 300:
             self._usage = held.asked.usage = None  # what an engine refuses takes no tokens
+        coded = (get(headers, b"content-encoding") or b"identity").lower() != b"identity"
+        self._has_choices = status == 200 and not (self._events or coded) and held.asked.path in aborted.PATHS
         if self._opened == "no":
             self._measured = length is not None
             self._pending = (status, self._passed_on(headers), length)
             return
         # What heartbeats began is plain text: a coded answer can't go on with it.
-        self._coded = (get(headers, b"content-encoding") or b"identity").lower() != b"identity"
+        self._coded = coded
         if self._opened == "events" and (status != 200 or not self._events or self._coded):
             self._error_body = []
 
@@ -152,11 +151,11 @@ class Relay:
 
     def body(self, data: bytes) -> None:
         held = self._held
-        self.fresh = True
+        self.fresh = self.fresh or bool(data)  # what frames it brings the client nothing
         if self._usage is not None:
             self._usage.saw(data, stream=self._events)
-        if not self._events:
-            self._last = (self._last + data[-_LAST:])[-_LAST:]
+        if self._has_choices:
+            self._last = (self._last + data[-aborted.LAST :])[-aborted.LAST :]
             if not self.answered and self._length == len(data) and self._ends_aborted():
                 self._aborted = True  # whole, and not passed on: another replica may be asked
                 return
@@ -208,16 +207,16 @@ class Relay:
         if self._aborted:
             self._over(UpstreamError("the engine ended the answer with finish_reason abort", "broken"))
             return
-        if not self._events and self._ends_aborted():
+        if self._ends_aborted():
             self._tally.broken += 1
             self.broken = True
             if self._measured:
                 response.end()  # the client has it all, and reads the word itself
             else:
                 response.abort()
-        elif self._error_body is not None:
+        elif self._error_body is not None or (self._opened == "events" and not self._spoken):
             self._tally.responses[self.status if self.status >= 400 else 502] += 1
-            response.write(self._as_event(b"".join(self._error_body)))
+            response.write(self._as_event(b"".join(self._error_body or ())))
             response.end()
         elif self._opened == "white space" and (not self.answered or self._coded or not 200 <= self.status < 300):
             # The status line said 200 long ago; only a cut tells the client that this is no success.
@@ -230,8 +229,7 @@ class Relay:
         self._over(None)
 
     def _ends_aborted(self) -> bool:
-        last = self._last
-        return self.status == 200 and not self._coded and b'"abort"' in last and _ABORTED.search(last) is not None
+        return self._has_choices and aborted.ends_aborted(self._last)
 
     def failed(self, error: UpstreamError) -> None:
         if self.answered:
@@ -266,8 +264,10 @@ class Relay:
         dialect = self._held.asked.dialect
         if self.status >= 400 and text.startswith(b"{") and b'"error"' in text:
             return error_event(b" ".join(text.split(b"\n")), dialect)
-        said = f"status {self.status}, {self._content_type[:200].decode('latin-1')}"
-        return not_an_event_stream(self._gate.name, said).event(dialect)
+        kind = self._content_type[:200].decode("latin-1") or "without a content type"
+        coded = ", in a content coding that nobody asked for" if self._coded else ""
+        empty = "" if body else ", empty"
+        return not_an_event_stream(self._gate.name, f"status {self.status}, {kind}{coded}{empty}").event(dialect)
 
 
 def _length(headers: Headers) -> int | None:

@@ -123,6 +123,21 @@ async def test_a_warm_models_next_request_is_no_news_until_idle_was_told(wall: B
         assert told.services[0].requests == 4
 
 
+async def test_a_look_is_no_demand(wall: Board) -> None:
+    wall.hold.set_ready(["10.0.0.1:8000"], wall.now)
+    async with watching(wall) as updates:
+        await anext(updates)
+        wall.hold.arrive(wall.now, asks=False)
+        wall.hold.dispatch(wall.now)
+        wall.board.changed(KEY)
+        (told,) = (await anext(updates)).services
+        assert (told.waiting, told.in_flight, told.lease, told.requests) == (0, 0, False, 0)
+        wall.hold.arrive(wall.now)
+        wall.board.changed(KEY)
+        (told,) = (await anext(updates)).services
+        assert (told.waiting, told.in_flight, told.requests) == (1, 0, 1)
+
+
 async def test_a_deleted_service_has_no_demand(wall: Board) -> None:
     wall.hold.arrive(wall.now)
     async with watching(wall) as updates:

@@ -329,6 +329,36 @@ class TestLease:
         assert held.lease(1)
 
 
+class TestLooks:
+    """What may not start a replica asks for none, and keeps none."""
+
+    def test_it_is_no_request_that_counts(self) -> None:
+        held = hold()
+        held.set_ready([E1], 0.0)
+        held.arrive(0.0, asks=False)
+        assert (held.requests, held.waiting, held.looks_waiting) == (0, 1, 1)
+        held.dispatch(0.0)
+        assert (held.looks_waiting, held.looks_in_flight, held.in_flight) == (0, 1, 1)
+
+    def test_it_asks_for_no_start_where_its_replica_goes(self) -> None:
+        held = hold()
+        held.set_ready([E1], 0.0)
+        ticket = held.arrive(0.0, asks=False)
+        held.dispatch(0.0)
+        held.set_ready([], 1.0)
+        held.back(ticket, 1.0, delivered=False, patience=0.0)
+        assert (held.waiting, held.cold_since, held.lease(1.0)) == (1, None, False)
+
+    def test_nor_while_it_waits_for_a_full_one(self) -> None:
+        held = hold(concurrency=1)
+        held.set_ready([E1], 0.0)
+        held.arrive(0.0, asks=False)
+        held.dispatch(0.0)
+        held.arrive(0.0, asks=False)
+        held.set_ready([], 1.0)
+        assert (held.waiting, held.cold_since) == (1, None)
+
+
 class HoldMachine(RuleBasedStateMachine):
     """Clients come, leave and are answered; replicas come, go and fail; in any order."""
 
@@ -352,10 +382,10 @@ class HoldMachine(RuleBasedStateMachine):
             self.hold.leave(ticket)
             self.alive.remove(ticket)
 
-    @rule(target=tickets)
-    def arrive(self) -> Ticket | None:
+    @rule(target=tickets, asks=st.booleans())
+    def arrive(self, asks: bool) -> Ticket | None:
         try:
-            ticket = self.hold.arrive(self.now)
+            ticket = self.hold.arrive(self.now, asks=asks)
         except QueueFull:
             assert len(self.alive) == 8
             return None
@@ -398,6 +428,9 @@ class HoldMachine(RuleBasedStateMachine):
         assert self.hold.waiting == sum(1 for ticket in self.alive if ticket.waiting)
         assert self.hold.in_flight == sum(1 for ticket in self.alive if ticket.endpoint is not None)
         assert self.hold.waiting + self.hold.in_flight == len(self.alive)
+        looks = [ticket for ticket in self.alive if not ticket.asks]
+        assert self.hold.looks_waiting == sum(1 for ticket in looks if ticket.waiting)
+        assert self.hold.looks_in_flight == sum(1 for ticket in looks if ticket.endpoint is not None)
         waiting = [ticket for ticket in self.alive if ticket.waiting]
         assert self.hold.tickets() == sorted(waiting, key=lambda ticket: ticket.number)
 
@@ -409,7 +442,7 @@ class HoldMachine(RuleBasedStateMachine):
     @invariant()
     def whoever_waits_for_a_cold_model_is_demand(self) -> None:
         # Bounded by itself: the lease goes on 10 minutes behind the last moment at which somebody could be held.
-        newest = max((ticket.arrived for ticket in self.alive if ticket.waiting), default=None)
+        newest = max((ticket.arrived for ticket in self.alive if ticket.waiting and ticket.asks), default=None)
         if newest is not None and not self.ready and self.now < newest + 60.0:
             assert self.hold.lease(self.now)
 

@@ -299,6 +299,15 @@ class TestAborted:
         answer.relay.end()
         assert (answer.over, answer.relay.broken, answer.client.written.data) == ([None], False, body)
 
+    async def test_an_answer_of_another_shape_is_not_looked_into(self) -> None:
+        answer = Answer(stream=False)
+        answer.client.asked.path = "/v1/messages"
+        body = document("abort")
+        self.headed(answer, body)
+        answer.relay.body(body)
+        answer.relay.end()
+        assert (answer.over, answer.client.written.data) == ([None], body)
+
     async def test_a_stream_is_not_looked_into(self) -> None:
         answer = Answer()
         answer.relay.head(200, EVENTS)
@@ -312,7 +321,7 @@ class TestTokensAreCounted:
 
     @staticmethod
     def counted(answer: Answer) -> TokenUsage:
-        usage = answer.client.asked.usage = TokenUsage(100)
+        usage = answer.client.asked.usage = TokenUsage(100, 400)
         answer.relay = Relay(answer.client, answer.lane.gate, E1, None, answer.over.append)
         return usage
 
@@ -342,3 +351,34 @@ class TestTokensAreCounted:
         assert usage.total == 100
         answer.relay.head(500, JSON)
         assert answer.client.asked.usage is None
+
+
+async def test_what_frames_an_answer_is_no_part_of_it() -> None:
+    """Trailers, a chunk's extension, half of its size: read, and nothing of them is the client's."""
+    answer = Answer()
+    answer.relay.head(200, EVENTS)
+    answer.relay.body(b"data: 1\n\n")
+    assert answer.relay.fresh
+    answer.relay.fresh = False
+    answer.relay.body(b"")
+    assert not answer.relay.fresh
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "said"),
+    [
+        (EVENTS, b"", "status 200, text/event-stream, empty"),
+        ([*EVENTS, (b"content-encoding", b"gzip")], b"\x1f\x8b", "text/event-stream, in a content coding"),
+        ([], b"", "status 200, without a content type, empty"),
+        ([(b"content-type", b"text/html")], b"<p>", "status 200, text/html."),
+    ],
+)
+async def test_after_signs_of_life_what_is_no_event_stream_is_told(headers: Headers, body: bytes, said: str) -> None:
+    answer = Answer(opened=True)
+    answer.relay.head(200, headers)
+    answer.relay.body(body)
+    answer.relay.end()
+    written = answer.client.written.data
+    assert said.encode() in written
+    assert written.startswith((b"data: {", b"event: error"))
+    assert answer.lane.tally.responses[502] == 1

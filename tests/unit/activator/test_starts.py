@@ -105,6 +105,14 @@ class TestAtTheGate:
             lane.admit()
         assert lane.tally.starts == 0
 
+    async def test_replicas_that_are_not_ready_for_a_moment_cost_nothing(self) -> None:
+        lane = Lane(LIMITED)
+        for _ in range(3):
+            lane.update(ready=frozenset({E1}))
+            lane.update(ready=frozenset(), starting=frozenset({E1}))
+            lane.gate.leave(lane.admit())
+        assert lane.tally.starts == 0
+
     async def test_who_does_not_wait_asks_for_one_too(self) -> None:
         lane = Lane(LIMITED, "spec.endpoint.coldStart.mode=reject")
         assert refused(lane).code == "model_starting"
