@@ -51,6 +51,11 @@ class Prometheus:
             time.sleep(0.2)
         raise AssertionError(f"no series in {PATIENCE:g} s: {expr}")
 
+    def rules(self) -> set[str]:
+        """The names of all recordings and alerts that it evaluates."""
+        groups = self._client.get("/api/v1/rules").raise_for_status().json()["data"]["groups"]
+        return {rule["name"] for group in groups for rule in group["rules"]}
+
     def _get(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
         answer = self._client.get(path, params=parameters)
         document = json.loads(answer.content)
@@ -65,7 +70,6 @@ def prometheus(
 ) -> Iterator[Prometheus]:
     """One that scrapes these host:port, and by `more` scrape configurations, each second, and evaluates the rules of
     deploy/monitoring."""
-    port = free_port()
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(rules)],
@@ -74,6 +78,14 @@ def prometheus(
             *more,
         ],
     }
+    with configured(folder, config) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def configured(folder: Path, config: dict[str, Any]) -> Iterator[Prometheus]:
+    """One with this configuration; `folder` gets its file, its data and its log."""
+    port = free_port()
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     command = [binary("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (folder / "prometheus.log").open("wb") as log:
