@@ -81,8 +81,8 @@ _MAX_WORD: Final = 1024  # bytes of `model` as they stand in a body
 _MAX_CONVERSATION: Final = 256 * 1024  # bytes of messages up to which the first two are looked for
 _MAX_FIELDS: Final = 50_000  # in a body whose model is renamed: each costs an object
 
-_NOTHING: Final = frozenset((b"", b"null", b"[]", b"{}", b'""'))
-_NOTHING_BYTES: Final = max(map(len, _NOTHING))
+_NOTHING: Final = frozenset((b"", b"null", b"false", b"[]", b"{}", b'""'))
+_BLANK_BYTES: Final = 256  # of a value that are looked at whether there is anything in it
 
 
 def read_words(body: bytes, content_type: bytes = b"", *, form: bool = False, needs: Sequence[str] = ()) -> Words:
@@ -113,7 +113,9 @@ def _is_true(word: Any) -> bool:
 def _asks(fields: _Fields, needs: Sequence[str]) -> bool:
     for name in needs:
         value = memoryview(getattr(fields, name, b""))  # what only a form can have, no document has
-        if len(value) > _NOTHING_BYTES or bytes(value) not in _NOTHING:
+        if len(value) > _BLANK_BYTES:
+            return True
+        if bytes(value).translate(None, b" \t\r\n") not in _NOTHING:
             return True
     return False
 

@@ -1,16 +1,19 @@
 """Which web pages may read the activator's answers: CORS, https://fetch.spec.whatwg.org/#http-cors-protocol.
 
 Off unless origins are given. Starlette's middleware answers preflights; here is what the lane's answers say. And which
-requests a page sends without a preflight: browsers ask nobody for a form or plain text, and a page that can't read the
-answer could still have a model started by everybody who looks at it.
+requests a page sends without a preflight: browsers ask nobody for a form, plain text, a ping or a report of a policy,
+and a page that can't read the answer could still have a model started by everybody who looks at it.
 """
 
 from collections.abc import Sequence
 
 from hearth.http1.headers import Headers
 
-# What a browser sends without a preflight: https://fetch.spec.whatwg.org/#cors-safelisted-request-header
-_SIMPLE = frozenset((b"", b"text/plain", b"application/x-www-form-urlencoded", b"multipart/form-data"))
+# What a page of another origin can't send without a preflight, which it does not get an answer to. All else it may:
+# https://fetch.spec.whatwg.org/#cors-safelisted-request-header and what a browser sends itself, such as reports of CSP.
+_ASKED_FOR = b"application/json"
+_NOT_ASKED_FOR = frozenset((b"no-cors", b"navigate"))
+"""Sec-Fetch-Mode: of these requests no browser asks first, whatever their type is."""
 _OWN_SITE = frozenset((b"same-origin", b"none"))
 _DEFAULT_PORTS = (b":80", b":443")
 
@@ -32,7 +35,8 @@ class Origins:
         origin, site = fields.get(b"origin", b""), fields.get(b"sec-fetch-site", b"")
         if method != "POST" or self._all or origin in self._known or site in _OWN_SITE or not (origin or site):
             return False
-        if fields.get(b"content-type", b"").partition(b";")[0].strip().lower() not in _SIMPLE:
+        kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind == _ASKED_FOR and fields.get(b"sec-fetch-mode", b"") not in _NOT_ASKED_FOR:
             return False
         if site:
             return True

@@ -11,7 +11,7 @@ from hearth.activator.allowance import HOUR, Bucket
 
 MOST_ADDRESSES: Final = 10_000
 """That are remembered: who has his whole budget left is forgotten first, then who was seen first."""
-_NETWORK: Final = 64  # bits of an IPv6 address that one client's all have in common (RFC 6177)
+_NETWORK: Final = 56  # bits of an IPv6 address that one site's all have in common, of those of RFC 6177
 
 
 class ServiceStarts:

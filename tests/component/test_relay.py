@@ -166,6 +166,27 @@ class TestBeforeTheFirstByte:
         assert engine.connections == 2
         assert warm.gate().hold.in_flight == 0
 
+    async def test_one_that_drops_it_on_a_new_connection_too_is_not_the_last_that_is_asked(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        """sozu#1442: the other replica is well, and had nothing of it."""
+
+        async def close_without_a_word(request: Message, stream: Stream) -> None:
+            await stream.close()
+
+        async with ScriptedEngine(answer_ok) as other:
+            activator.service()
+            activator.ready(engine, other)
+            engine.handler = answer_ok
+            client = await activator.client()
+            for _ in range(4):
+                assert (await client.ask("POST", "/v1/chat/completions", HELLO)).status == 200
+            assert len(engine.requests) == len(other.requests) == 2
+            engine.handler = close_without_a_word
+            for _ in range(4):
+                assert (await client.ask("POST", "/v1/chat/completions", HELLO)).status == 200
+            assert len(engine.requests) > 2
+
 
 class TestAfterTheFirstByte:
     async def test_a_stream_ends_with_an_error_event(self, warm: ActivatorHarness, engine: ScriptedEngine) -> None:

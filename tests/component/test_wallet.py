@@ -35,7 +35,10 @@ async def ask(
 
 
 class TestPages:
-    @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+    @pytest.mark.parametrize(
+        "content_type",
+        ["text/plain", "application/x-www-form-urlencoded", "", "application/csp-report", "text/ping", "video/mp4"],
+    )
     @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
     async def test_a_page_of_anybodys_wakes_nothing(
         self, door: ActivatorHarness, content_type: str, origin: str
@@ -57,6 +60,13 @@ class TestPages:
     )
     async def test_a_page_that_is_let_in_or_none_at_all(self, door: ActivatorHarness, fields: dict[str, str]) -> None:
         assert (await ask(door, "text/plain", **fields)).json["error"]["code"] == "model_starting"
+
+    @pytest.mark.parametrize("mode", ["no-cors", "navigate"])
+    async def test_what_a_browser_sends_without_asking_wakes_nothing(self, door: ActivatorHarness, mode: str) -> None:
+        fields = {**PAGE, "sec_fetch_site": "cross-site", "sec_fetch_mode": mode}
+        assert (await ask(door, "application/json", **fields)).status == 403
+        fields["sec_fetch_mode"] = "cors"
+        assert (await ask(door, "application/json", **fields)).json["error"]["code"] == "model_starting"
 
     async def test_a_warm_model_answers_no_page_of_anybodys(self, door: ActivatorHarness) -> None:
         async with ScriptedEngine() as engine:

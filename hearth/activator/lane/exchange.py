@@ -34,7 +34,20 @@ Spawn = Callable[[Coroutine[Any, Any, None]], Callable[[], object]]
 class Exchange(Held):
     """`begin` once; the rest is callbacks: of the gate, the engine's connection, the client's."""
 
-    __slots__ = ("_address", "_cancel", "_connection", "_heard", "_journey", "_journeys", "_pool", "_sink", "_spawn")
+    __slots__ = (
+        *(
+            "_address",
+            "_cancel",
+            "_connection",
+            "_heard",
+            "_journey",
+            "_journeys",
+            "_pool",
+            "_sink",
+            "_spawn",
+            "_stale",
+        ),
+    )
 
     def __init__(
         self,
@@ -52,6 +65,7 @@ class Exchange(Held):
         self._pool = pool
         self._spawn = spawn
         self._address = ""
+        self._stale = False  # whether it was tried on a connection that had been closed
         self._heard = 0.0  # when something of the answer was last seen to have come
         self._connection: UpstreamConnection | None = None
         self._sink: Relay | None = None
@@ -192,9 +206,9 @@ class Exchange(Held):
         if error is not None:
             connection.close()
             # An idle connection may have been closed just before it was used: once more, on a new one. It may as well
-            # have been the request that the engine died of, so this counts as one of its replicas.
-            if error.why == "closed" and connection.used and not connection.received and not self.ticket.deliveries:
-                self.ticket.deliveries += 1
+            # have been the request that the engine died of: then the new one is refused, or this replica has had it.
+            if error.why == "closed" and connection.used and not connection.received and not self._stale:
+                self._stale = True
                 self.step("stale")
                 self._cancel = self._spawn(self._open())
             else:

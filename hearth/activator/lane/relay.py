@@ -21,7 +21,17 @@ Opened = Literal["no", "events", "white space"]
 # An answer that can't be relayed as it is (an error after heartbeats) is put into an event; errors are short.
 _MAX_ERROR_BODY: Final = 64 * 1024
 
-_CORS: Final = b"access-control-"  # who may read an answer is said here, alike for a cold model and a warm one
+_OURS: Final = (b"access-control-", b"x-hearth-")
+"""Fields that are said here: who may read an answer, alike for a cold model and a warm one, and what became of it."""
+_OF_ORIGIN: Final = frozenset(
+    (
+        *(b"set-cookie", b"clear-site-data", b"strict-transport-security", b"alt-svc", b"refresh"),
+        *(b"service-worker-allowed", b"content-security-policy", b"x-content-type-options"),
+    )
+)
+"""Fields that a browser takes for its whole origin, which is the activator's and all tenants', or as the next two."""
+_NO_PAGE: Final = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"sandbox")]
+"""What a link leads to is an engine's, and no page of this origin: no script of it asks in its name."""
 
 
 class Relay:
@@ -43,6 +53,7 @@ class Relay:
         ),
         *("_journey", "_last", "_length", "_measured"),
         *(
+            "_open",
             "_opened",
             "_over",
             "_pending",
@@ -88,6 +99,7 @@ class Relay:
         self._aborted = False  # whether the engine gave up, and the client has heard nothing of it
         self._measured = False  # whether the client was told how long the body is
         self._coded = False
+        self._open = False  # whether something of ours may stand in it
         self._has_choices = False  # whether it is a document that has some
         self._between_events = True  # whether another event can be put after what was written
         self._spoken = False  # whether a byte of the body has come
@@ -95,8 +107,9 @@ class Relay:
 
     @property
     def takes_events(self) -> bool:
-        """Whether a comment can be put in front of what comes: the engine began an event stream, and says nothing."""
-        return self._events and not self._spoken and self._error_body is None
+        """Whether a comment can be put in front of what comes: the engine began an event stream, in plain text and
+        without a length, and says nothing."""
+        return self._events and self._open and not self._spoken and self._error_body is None
 
     def head(self, status: int, headers: Headers) -> None:
         self.status = status
@@ -110,6 +123,7 @@ class Relay:
         if not 200 <= status < 300:
             self._usage = held.asked.usage = None  # what an engine refuses takes no tokens
         coded = (get(headers, b"content-encoding") or b"identity").lower() != b"identity"
+        self._open = length is None and not coded
         self._has_choices = status == 200 and not (self._events or coded) and held.asked.path in aborted.PATHS
         if self._opened == "no":
             self._measured = length is not None
@@ -124,7 +138,7 @@ class Relay:
         held, asked = self._held, self._held.asked
         passed: Headers = []
         for name, value in end_to_end(headers):
-            if name == b"content-length" or name.startswith(_CORS):
+            if name == b"content-length" or name in _OF_ORIGIN or name.startswith(_OURS):
                 continue
             if name == b"x-request-id" and asked.given_id:
                 continue  # who named the request gets its own name back
@@ -135,6 +149,8 @@ class Relay:
         if asked.grant is not None:  # an engine may have limits, too: of two values a client would take the first
             ours = {name for name, _ in own}
             passed = [field for field in passed if field[0] not in ours]
+        if asked.method != "POST":
+            own = [*own, *_NO_PAGE]
         return [*passed, *own, *held.origin]
 
     def _our_location(self, location: bytes) -> bytes:

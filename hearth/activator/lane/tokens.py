@@ -57,6 +57,7 @@ class TokenUsage:
         """A part of an event stream (https://html.spec.whatwg.org/multipage/server-sent-events.html), or of an answer
         that is one document."""
         self._heard += len(data)
+        self._scanner.next_part()
         if not stream:
             self._scanner.feed(data)
             return

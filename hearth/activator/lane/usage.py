@@ -2,7 +2,9 @@
 
 `usage` is an object of the document itself, or of its `message` or `response` (Anthropic's and OpenAI's events);
 llama.cpp's own API says tokens_evaluated and tokens_predicted beside what it has written. The same words deeper within
-a document are a tool's, a user's or a model's. Memory is a few words, however long or deep the document is.
+a document are a tool's, a user's or a model's. Memory is a few words, however long or deep the document is. Time is
+bounded, too: an answer of which one part has more than `MAX_STEPS` marks to be looked at one by one is read no further,
+and has said nothing.
 """
 
 import re
@@ -23,13 +25,19 @@ _SPACES: Final = b" \t\r\n"
 _MARKS: Final = b'"{}[]'
 _MARK: Final = re.compile(rb'["{}\[\]]')
 _BRACKET: Final = re.compile(rb"[{}\[\]]")
+_SPACE: Final = re.compile(rb"[ \t\r\n]+")
 
 _READ: Final = frozenset((b"prompt_tokens", b"input_tokens"))
 _WRITTEN: Final = frozenset((b"completion_tokens", b"output_tokens"))
 _EVENTS: Final = frozenset((b"message", b"response"))
-_WORD: Final = 18  # bytes; a longer name is none of these
+# Anthropic's input_tokens are without these: https://docs.anthropic.com/en/api/messages#response-usage
+_CACHED: Final = (b"cache_read_input_tokens", b"cache_creation_input_tokens")
+_WORD: Final = 27  # bytes; a longer name is none of these
 _DIGITS: Final = 12
 _MOST: Final = 4096  # prompts of one request that are told apart
+
+MAX_STEPS: Final = 50_000
+"""About what fits into 5 ms, for which others' streams may wait. Numbers' and names' letters, brackets."""
 
 Said = tuple[int, int, int]
 """Tokens read, written, and in total; -1 where nothing is said."""
@@ -40,10 +48,12 @@ class UsageScanner:
 
     __slots__ = (
         *("_counting", "_deeper", "_digits", "_escaped", "_index", "_places", "_quoted", "_read", "_said", "_sum"),
-        *("_total", "_value", "_wanted", "_word", "_written"),
+        *("_cache_made", "_cache_read", "_lost", "_steps", "_total", "_value", "_wanted", "_word", "_written"),
     )
 
     def __init__(self) -> None:
+        self._steps = 0  # of the part that is being read
+        self._lost = False  # whether it had too many
         self._said: dict[int, Said] = {}  # by the prompt's index; later documents of one answer add to the earlier
         self._sum = -1  # of a list's documents
         self._begin()
@@ -62,6 +72,7 @@ class UsageScanner:
 
     def _forget(self) -> None:
         self._read = self._written = self._total = self._index = -1
+        self._cache_read = self._cache_made = 0
 
     def reset(self) -> None:
         """Another document begins."""
@@ -69,7 +80,9 @@ class UsageScanner:
             self._begin()
 
     def said(self) -> list[Said]:
-        """What each document said that is over, and the one that is not."""
+        """What each document said that is over, and the one that is not; nothing where it was too much to read."""
+        if self._lost:
+            return []
         said = dict(self._said)
         if self._sum >= 0:
             said[-1] = (-1, -1, self._sum)
@@ -77,10 +90,19 @@ class UsageScanner:
             self._put(said)
         return list(said.values())
 
+    def next_part(self) -> None:
+        """Another part of the answer comes, after others had their turn."""
+        self._steps = 0
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            self._lost = True
+
     def feed(self, data: bytes) -> None:
         """The document's next bytes."""
         at, length = 0, len(data)
-        while at < length and self._places[-1] != _BEHIND:
+        while at < length and self._places[-1] != _BEHIND and not self._lost:
             if self._quoted:
                 at = self._string(data, at)
             elif self._deeper:
@@ -88,7 +110,11 @@ class UsageScanner:
             elif self._places[-1] == _DOCUMENTS and data[at] not in _MARKS:
                 found = _MARK.search(data, at)  # a list of numbers may be long
                 at = found.start() if found is not None else length
+            elif data[at] in _SPACES:
+                found = _SPACE.match(data, at)
+                at = found.end() if found is not None else at + 1
             else:
+                self._step()
                 self._look(data[at])
                 at += 1
 
@@ -108,6 +134,9 @@ class UsageScanner:
             escaped = (stop - slash) % 2 == 1
             if quote < 0 or not escaped:
                 break
+            self._step()
+            if self._lost:
+                return len(data)
             at = start = quote + 1
         if self._wanted and len(self._word) <= _WORD:
             self._word += data[begin : min(stop, begin + _WORD + 1)]
@@ -119,7 +148,8 @@ class UsageScanner:
 
     def _skip(self, data: bytes, at: int) -> int:
         """Go to behind the end of what is not looked into, or to a string's beginning."""
-        while True:
+        while not self._lost:
+            self._step()
             quote = data.find(b'"', at)
             stop = quote if quote >= 0 else len(data)
             closed = data.count(b"}", at, stop) + data.count(b"]", at, stop)
@@ -127,8 +157,9 @@ class UsageScanner:
                 self._deeper += data.count(b"{", at, stop) + data.count(b"[", at, stop) - closed
             elif closed:
                 for found in _BRACKET.finditer(data, at, stop):
+                    self._step()
                     self._deeper += 1 if found[0] in b"{[" else -1
-                    if not self._deeper:
+                    if not self._deeper or self._lost:
                         return found.end()
             if quote < 0:
                 return stop
@@ -136,6 +167,7 @@ class UsageScanner:
             if not at or data[at - 2] == _BACKSLASH:  # cut, or with a quote in it
                 self._quoted, self._wanted = True, False
                 return quote + 1
+        return len(data)
 
     def _look(self, byte: int) -> None:
         place = self._places[-1]
@@ -201,6 +233,10 @@ class UsageScanner:
             self._places.append(_BEHIND)
 
     def _put(self, said: dict[int, Said]) -> None:
+        cached = self._cache_read + self._cache_made
+        if cached:
+            self._read = max(0, self._read) + cached
+            self._cache_read = self._cache_made = 0
         if max(self._read, self._written, self._total) < 0:
             return
         index = min(max(0, self._index), _MOST - 1)
@@ -223,13 +259,17 @@ class UsageScanner:
             self._written = number
         elif word == b"total_tokens":
             self._total = number
+        elif word == _CACHED[0]:
+            self._cache_read = number
+        elif word == _CACHED[1]:
+            self._cache_made = number
         else:
             self._index = number
 
 
 def _counts(place: int, word: bytes) -> bool:
     if place == _USAGE:
-        return word in _READ or word in _WRITTEN or word == b"total_tokens"
+        return word in _READ or word in _WRITTEN or word in _CACHED or word == b"total_tokens"
     return place == _DOCUMENT and word in (b"tokens_evaluated", b"tokens_predicted", b"index")
 
 

@@ -106,6 +106,7 @@ def test_white_space_goes_only_before_answers_that_are_json(path: str, stream: b
         ("/v1/completions", {"prompt": [1, 2]}, True),
         ("/v1/embeddings", {"input": None}, False),
         ("/v1/embeddings", {"input": 0}, True),
+        ("/v1/embeddings", {"input": False}, False),
         ("/v1/messages", {"messages": ""}, False),
     ],
 )

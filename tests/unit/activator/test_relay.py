@@ -382,3 +382,54 @@ async def test_after_signs_of_life_what_is_no_event_stream_is_told(headers: Head
     assert said.encode() in written
     assert written.startswith((b"data: {", b"event: error"))
     assert answer.lane.tally.responses[502] == 1
+
+
+async def test_an_engine_says_nothing_for_the_whole_origin() -> None:
+    """Cookies, HSTS and scripts of one tenant's engine would be those of all that the activator serves."""
+    strange: Headers = [
+        (b"set-cookie", b"a=b; Path=/"),
+        (b"clear-site-data", b'"*"'),
+        (b"strict-transport-security", b"max-age=31536000"),
+        (b"service-worker-allowed", b"/"),
+        (b"refresh", b"0; url=http://evil.example"),
+        (b"x-hearth-cold-start", b"true"),
+        (b"x-engines-own", b"1"),
+    ]
+    answer = Answer(stream=False)
+    answer.relay.head(200, [(b"content-type", b"text/html"), *strange, (b"content-length", b"2")])
+    answer.relay.body(b"hi")
+    fields = answer.fields
+    assert fields.keys() & {name for name, _ in strange} == {b"x-engines-own"}
+    assert b"content-security-policy" not in fields, "what is posted is no page"
+
+
+async def test_what_a_link_leads_to_is_no_page_of_this_origin() -> None:
+    lane = Lane(ready=(E1,))
+    client = lane.client(method="GET", path="/version")
+    lane.gate.admit(client)
+    client.deliver()
+    relay = Relay(client, lane.gate, E1, None, lambda error: None)
+    own = [(b"content-security-policy", b"default-src *"), (b"content-length", b"2")]
+    relay.head(200, [(b"content-type", b"text/html"), *own])
+    relay.body(b"hi")
+    fields = [field for field in client.written.headers if field[0] != b"x-request-id"]
+    assert (b"content-security-policy", b"sandbox") in fields
+    assert (b"x-content-type-options", b"nosniff") in fields
+    assert (b"content-security-policy", b"default-src *") not in fields
+
+
+@pytest.mark.parametrize(
+    ("headers", "open_to_us"),
+    [
+        (EVENTS, True),
+        ([(b"content-type", b"text/event-stream"), (b"content-length", b"530")], False),
+        ([*EVENTS, (b"content-encoding", b"gzip")], False),
+        ([*EVENTS, (b"content-encoding", b"identity")], True),
+    ],
+)
+async def test_signs_of_life_stand_in_no_stream_that_has_a_length_or_a_coding(
+    headers: Headers, open_to_us: bool
+) -> None:
+    answer = Answer()
+    answer.relay.head(200, headers)
+    assert answer.relay.takes_events is open_to_us

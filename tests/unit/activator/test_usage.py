@@ -124,3 +124,31 @@ class TestParts:
         scanner.feed(b'{"' + b"\\" * 100_001 + b'"' + b"x" * 100_000)
         states = [getattr(scanner, name) for name in UsageScanner.__slots__]
         assert sum(len(state) for state in states if not isinstance(state, int)) < 100
+
+
+@pytest.mark.parametrize(
+    "costly",
+    [
+        b'"a":1,' * 20_000,
+        b'"a":"' + b'\\"' * 60_000 + b'",',
+        b'"b":[' + b"{},[]," * 30_000 + b"1],",
+        b'"c":' + b"1" * 60_000,
+    ],
+)
+def test_what_takes_too_long_is_read_no_further(costly: bytes) -> None:
+    """Others' streams wait while one answer is looked into."""
+    scanner = UsageScanner()
+    scanner.feed(b"{" + costly)
+    scanner.next_part()
+    scanner.feed(b'"usage":{"prompt_tokens":7,"completion_tokens":3}}')
+    assert scanner.said() == []
+
+
+def test_a_long_answer_in_parts_says_what_it_says() -> None:
+    scanner = UsageScanner()
+    scanner.feed(b"{" + b" " * 200_000)
+    for _ in range(10):
+        scanner.next_part()
+        scanner.feed(b'"a":1,' * 5_000 + b'"b":[' + b"0.125," * 20_000 + b"1],")
+    scanner.feed(b'"usage":{"prompt_tokens":7,"completion_tokens":3}}')
+    assert scanner.said() == [(7, 3, -1)]
