@@ -40,6 +40,8 @@ ENGINE = "engine"
 CACHE_VOLUME = "cache"
 OFTEN = 3
 """Restarts of an engine that is ready again, of which the last is not older than RECENTLY, are a trouble."""
+_SCHEDULER_LOOKS = timedelta(seconds=30)
+"""What a scheduler that is there may take to look at a pod."""
 RECENTLY = timedelta(minutes=10)
 
 _PAUSED = "autoscaling.keda.sh/paused"
@@ -83,6 +85,10 @@ def pod_troubles(pod: KubeObject, events: Sequence[KubeObject] = (), now: dateti
         return (
             [] if node_coming(events) is not None else [Trouble("Unschedulable", f"{who}: {words}{_freed(pod, words)}")]
         )
+    if (scheduler := _away(pod, now)) is not None:
+        since = text(pod, "metadata", "creationTimestamp")
+        words = f"no scheduler {scheduler!r} has looked at it since {since}; install it, or use a runtime without it"
+        return [Trouble("Unschedulable", f"{who}: {words}")]
     if text(pod, "status", "reason") == "NodeLost":
         node = text(pod, "spec", "nodeName")
         return [
@@ -102,6 +108,15 @@ def unschedulable(pod: KubeObject) -> str | None:
         return None
     gates = ", ".join(text(gate, "name") for gate in mappings(pod, "spec", "schedulingGates"))
     return text(scheduled, "message") or (f"held back by {gates}" if gates else "waiting for a node")
+
+
+def _away(pod: KubeObject, now: datetime | None) -> str | None:
+    """The scheduler that a pod waits for in vain: one that is not there says nothing at all."""
+    scheduler = text(pod, "spec", "schedulerName")
+    if scheduler in ("", "default-scheduler") or text(pod, "spec", "nodeName") or condition(pod, "PodScheduled"):
+        return None
+    made = instant(text(pod, "metadata", "creationTimestamp"))
+    return scheduler if now is not None and made is not None and now - made > _SCHEDULER_LOOKS else None
 
 
 def node_coming(events: Sequence[KubeObject]) -> str | None:

@@ -9,7 +9,7 @@ from typing import get_args
 
 from hearth.coldstart import MAX_SECONDS, PHASES, StartPhase, Took, remaining, remembered
 from hearth.controller.world import World, alive, one_comes, phase_of, troubles, wanted_replicas
-from hearth.kube.objects import KubeObject, instant, mapping, mappings, name_of, text, uid_of
+from hearth.kube.objects import KubeObject, condition, instant, mapping, mappings, name_of, text, uid_of
 from hearth.troubles import NOT_PULLED, node_coming, unschedulable
 
 # As far as a start can be: the pod that is furthest counts.
@@ -29,8 +29,9 @@ _EVENT_PHASES: dict[str, StartPhase] = {
 
 
 def cold_start(world: World) -> KubeObject | None:
-    """{phase, message} of the start that is under way, None while there is none."""
-    if phase_of(world) not in ("Loading", "Degraded") or wanted_replicas(world) == 0:
+    """{phase, message} of the start that is under way, None while there is none. A replica that was ready and is not
+    for a moment is no start: nothing is loaded."""
+    if phase_of(world) not in ("Loading", "Degraded") or wanted_replicas(world) == 0 or unready(world) is not None:
         return None
     pods = alive(world)
     if not pods:
@@ -38,6 +39,29 @@ def cold_start(world: World) -> KubeObject | None:
     phases = {name_of(pod): _pod_phase(pod, world.events) for pod in pods}
     name, (phase, message) = max(phases.items(), key=lambda pair: _PHASES.index(pair[1][0]))
     return {"phase": phase, "message": f"pod {name}: {message}"}
+
+
+def unready(world: World) -> str | None:
+    """What is said where every replica that there is has been ready, and its engine runs on; None otherwise."""
+    told = [_was_ready(pod) for pod in alive(world)]
+    return told[0] if told and all(told) else None
+
+
+def _was_ready(pod: KubeObject) -> str | None:
+    """A kubelet keeps since when a condition is what it is: of a pod that was never ready that is before its container
+    began. https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-conditions
+    """
+    ready = condition(pod, "Ready")
+    since = instant(ready.get("lastTransitionTime"))
+    begun = [
+        instant(text(container, "state", "running", "startedAt"))
+        for container in mappings(pod, "status", "containerStatuses")
+    ]
+    if since is None or ready.get("status") == "True" or not begun:
+        return None
+    if all(each is not None and each < since for each in begun):
+        return f"pod {name_of(pod)} was ready, and is not since {ready['lastTransitionTime']}"
+    return None
 
 
 def by_others(item: KubeObject, part: str, manager: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hearth.api.reasons import REASONS, ReasonName, place
 from hearth.api.status import MAX_MESSAGE
-from hearth.controller.coldstart import cold_start, progress
+from hearth.controller.coldstart import cold_start, progress, unready
 from hearth.controller.prewarm import cached_verdict
 from hearth.controller.rollout import version_verdict
 from hearth.controller.verdict import Verdict
@@ -90,6 +90,8 @@ def _ready_verdict(world: World, resolved: Verdict, scaling: Verdict, pods: Verd
         return Verdict("Ready", True, "ScaledToZero", "the first request starts a replica")
     if not pods.status and not one_comes(world):
         return Verdict("Ready", False, pods.reason, pods.message)
+    if (why := unready(world)) is not None:
+        return Verdict("Ready", not minimum(world), "ColdStart", why)
     start = cold_start(world) or {}
     # A start that a request asked for is the service at work; one that scaling.min asks for is not there yet.
     return Verdict("Ready", not minimum(world), "ColdStart", start.get("message", "the first replica is starting"))

@@ -1,6 +1,6 @@
 """What keeps an engine's pods away, in the words of the objects that say it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -163,3 +163,27 @@ def test_which_annotations_pause_keda(annotations: dict[str, str], is_paused: bo
     if found is not None:
         (name,) = annotations
         assert f"kubectl annotate scaledobject qwen -n ai {name}-" in found.message
+
+
+@pytest.mark.parametrize(
+    ("spec", "conditions", "age", "found"),
+    [
+        ({"schedulerName": "hami-scheduler"}, [], 31, True),
+        ({"schedulerName": "hami-scheduler"}, [], 29, False),
+        ({"schedulerName": "hami-scheduler", "nodeName": "n"}, [], 99, False),
+        ({"schedulerName": "default-scheduler"}, [], 99, False),
+        ({}, [], 99, False),
+        ({"schedulerName": "volcano"}, [{"type": "PodScheduled", "status": "True"}], 99, False),
+    ],
+)
+def test_a_scheduler_that_is_not_there_says_nothing_and_is_told(
+    spec: dict[str, Any], conditions: list[dict[str, Any]], age: int, found: bool
+) -> None:
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    item = {
+        "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": spec,
+        "status": {"phase": "Pending", "conditions": conditions},
+    }
+    told = pod_troubles(item, (), made + timedelta(seconds=age))
+    assert [(each.reason, "no scheduler" in each.message) for each in told] == [("Unschedulable", True)] * found

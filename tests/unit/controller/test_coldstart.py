@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from hearth.controller.coldstart import by_others, cold_start, progress
+from hearth.controller.status import verdicts
+from hearth.controller.verdict import Verdict
 from hearth.controller.world import World
 
 CREATING = {"state": {"waiting": {"reason": "ContainerCreating"}}}
@@ -48,6 +50,38 @@ def event(reason: str, message: str = "", uid: str = "u0") -> dict[str, Any]:
 )
 def test_events_say_what_creating_a_container_waits_for(events: list[dict[str, Any]], phase: str, says: str) -> None:
     assert cold_start(world(CREATING, events=tuple(events))) == {"phase": phase, "message": f"pod p0: {says}"}
+
+
+def pod(name: str, *, since: float | None, begun: float | None, ready: str = "False") -> dict[str, Any]:
+    condition = {"type": "Ready", "status": ready, **({} if since is None else {"lastTransitionTime": at(since)})}
+    state = {} if begun is None else {"running": {"startedAt": at(begun)}}
+    return {
+        "metadata": {"name": name, "uid": name},
+        "spec": {"nodeName": "n"},
+        "status": {"conditions": [condition], "containerStatuses": [{"state": state}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("pods", "starts"),
+    [
+        ([pod("a", since=0, begun=5)], True),
+        ([pod("a", since=5, begun=5)], True),
+        ([pod("a", since=0, begun=None)], True),
+        ([pod("a", since=None, begun=5)], True),
+        ([pod("a", since=9, begun=5)], False),
+        ([pod("a", since=9, begun=5), pod("b", since=9, begun=12)], True),
+    ],
+)
+def test_a_replica_that_was_ready_is_no_start(pods: list[dict[str, Any]], starts: bool) -> None:
+    """Its probe fails for a moment, or its engine hangs: what it takes to be back is nothing that a start takes."""
+    seen = World({"spec": {"replicas": 1}}, None, pods)
+    assert (cold_start(seen) is not None) is starts
+    if not starts:
+        old = {"coldStartHistory": [{"loading": 40.0}]}
+        assert progress(seen, old, at(20)) == (None, [{"loading": 40.0}])
+        (verdict,) = [v for v in verdicts(seen, Verdict("RuntimeResolved", True, "Resolved", "")) if v.type == "Ready"]
+        assert verdict.message == f"pod a was ready, and is not since {at(9)}"
 
 
 def test_a_node_that_is_being_added_is_told() -> None:
