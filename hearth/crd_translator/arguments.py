@@ -19,33 +19,46 @@ class Family:
 
     served_name: str | None = None
     tensor_parallel: tuple[str, ...] = ()  # every spelling; the first is the one that is added
+    other_parallel: tuple[str, ...] = ()  # what else divides the devices: who gives one divides all of them
     revision: str | None = None
     stream_from_s3: tuple[str, ...] | None = None
     hub_option: tuple[str, ...] = ()  # loads from Hugging Face, and from nowhere else
     loads_folders: bool = True
     loads_hubs: bool = True
-    loads_modelscope: bool = True
+    use_modelscope: str | None = None  # the variable by which it loads from ModelScope what is no folder
+    compiled: tuple[str, ...] = ()  # the variables that name folders of what it has compiled, each with its own name
 
 
-# vLLM: https://docs.vllm.ai/en/stable/cli/serve/ ; SGLang: its server arguments; llama.cpp: its server's README;
+# vLLM: https://docs.vllm.ai/en/stable/cli/serve/ ; SGLang: its server arguments, and for ModelScope its loader (0.5.23
+# reads no VLLM_USE_MODELSCOPE); llama.cpp: its server's README;
 # MindIE: its config.json has the name and the folder, so that it has no option at all.
 FAMILIES = {
     "vllm": Family(
         served_name="--served-model-name",
         tensor_parallel=("--tensor-parallel-size", "-tp"),
+        other_parallel=("--pipeline-parallel-size", "-pp", "--data-parallel-size", "-dp"),
         revision="--revision",
+        use_modelscope="VLLM_USE_MODELSCOPE",
+        # https://docs.vllm.ai/en/stable/design/torch_compile/#compilation-cache
+        compiled=("VLLM_CACHE_ROOT",),
         stream_from_s3=("--load-format", "runai_streamer"),
     ),
     "sglang": Family(
         served_name="--served-model-name",
         tensor_parallel=("--tp-size", "--tp", "--tensor-parallel-size"),
+        other_parallel=(
+            *("--pp-size", "--pp", "--pipeline-parallel-size"),
+            *("--dp-size", "--dp", "--data-parallel-size"),
+        ),
         revision="--revision",
+        use_modelscope="SGLANG_USE_MODELSCOPE",
+        # https://docs.pytorch.org/tutorials/recipes/torch_compile_caching_configuration_tutorial.html
+        compiled=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
     ),
     "llamacpp": Family(
         served_name="--alias",
         hub_option=("-hf", "-hfr", "--hf-repo"),
         loads_folders=False,
-        loads_modelscope=False,
     ),
     "mindie": Family(loads_hubs=False),
 }
@@ -91,7 +104,8 @@ def engine_arguments(service: LLMService, runtime: InferenceRuntime) -> list[str
     if family.served_name and not _has_option(given, [family.served_name]):
         arguments += [family.served_name, service.metadata.name]
     accelerators = service.spec.resources.accelerators
-    if accelerators > 1 and family.tensor_parallel and not _has_option(given, family.tensor_parallel):
+    divided = _has_option(given, (*family.tensor_parallel, *family.other_parallel))
+    if accelerators > 1 and family.tensor_parallel and not divided:
         arguments += [family.tensor_parallel[0], str(accelerators)]
     if source.revision is not None and not _has_option(given, [family.revision or "--revision"]):
         if family.revision is None:
@@ -111,7 +125,7 @@ def _check_source(service: LLMService, runtime: InferenceRuntime, family: Family
     if source.scheme in ("hf", "modelscope") and not family.loads_hubs:
         what = f"a {source.scheme}:// source; it loads a folder that is there, such as pvc://CLAIM/PATH"
         raise RuntimeNotResolved("SourceNotSupported", _unsupported(service, runtime, what))
-    if source.scheme == "modelscope" and not family.loads_modelscope:
+    if source.scheme == "modelscope" and modelscope_env(runtime) is None:
         raise RuntimeNotResolved("SourceNotSupported", _unsupported(service, runtime, "a modelscope:// source"))
     if source.scheme in ("pvc", "oci"):
         if _has_option(given, family.hub_option):
@@ -123,8 +137,18 @@ def _check_source(service: LLMService, runtime: InferenceRuntime, family: Family
             raise RuntimeNotResolved("SourceNotSupported", _unsupported(service, runtime, what))
 
 
+def modelscope_env(runtime: InferenceRuntime) -> str | None:
+    """The variable that makes the runtime's engine load from ModelScope: its family's, or one that the runtime itself
+    sets, whose name says so. None where it can't."""
+    family = FAMILIES.get(runtime.spec.family, Family())
+    own = (variable.name for variable in runtime.spec.container.env if "USE_MODELSCOPE" in variable.name.upper())
+    return family.use_modelscope or next(own, None)
+
+
 def _has_option(arguments: Sequence[str], spellings: Sequence[str]) -> bool:
-    return any(argument.split("=", 1)[0] in spellings for argument in arguments)
+    """Written with `_` it is the same option: vLLM's parser takes both."""
+    said = (argument.split("=", 1)[0] for argument in arguments)
+    return any((option.replace("_", "-") if option.startswith("--") else option) in spellings for option in said)
 
 
 def _unsupported(service: LLMService, runtime: InferenceRuntime, what: str) -> str:

@@ -24,6 +24,15 @@ cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | \
 awk -v p="$p" 'substr($2, length($2) - 4) == p && $4 == "01" {{ n++ }} END {{ exit !(n > 0) }}'; }}"""
 
 
+# An engine that ends may say anything, or hang: what is no figure is not believed, and no look takes long.
+_LOOK_SECONDS: Final = 2
+_MOST_BYTES: Final = 4 * 2**20
+# Behind the name and its labels stands the value, and perhaps a timestamp:
+# https://prometheus.io/docs/instrumenting/exposition_formats/#comments-help-text-and-type-information
+_FIGURE: Final = """{ sub(/^[^ {]*([{].*[}])?[ \\t]+/, ""); if ($1 ~ /^[0-9.]+([eE][+-]?[0-9]+)?$/) \
+{ known++; total += $1 } else strange++ }"""
+
+
 def drain_seconds(service: LLMService) -> int:
     """spec.scaling.drainTimeout, in whole seconds."""
     return math.ceil(service.spec.scaling.drain_timeout.total_seconds())
@@ -57,6 +66,14 @@ def _busy(runtime: InferenceRuntime) -> str:
         return "busy() { connected; }"
     port = str(metrics.port) if isinstance(metrics.port, int) else f"${{{ENGINE_PORT_ENV}}}"
     url = f"http://127.0.0.1:{port}{metrics.path}"
-    read = f'curl -fsS "{url}" || python3 -c "import urllib.request as u; print(u.urlopen(\'{url}\').read().decode())"'
-    running = f"awk '/^({'|'.join(names)})[ {{]/ {{ total += $NF }} END {{ exit !(total > 0) }}'"
-    return f'busy() {{ if figures=$({read}); then echo "$figures" | {running}; else connected; fi; }}'
+    python = (
+        f"import urllib.request as u; print(u.urlopen('{url}', timeout={_LOOK_SECONDS}).read({_MOST_BYTES}).decode())"
+    )
+    read = f'curl -fsS --max-time {_LOOK_SECONDS} "{url}" || python3 -c "{python}"'
+    running = (
+        f"awk '/^({'|'.join(names)})[ {{]/ {_FIGURE} END {{ exit (total > 0 ? 0 : (known && !strange ? 1 : 2)) }}'"
+    )
+    return (
+        f"busy() {{ {{ {read}; }} | head -c {_MOST_BYTES} | {running}; "
+        "case $? in 0) ;; 1) return 1 ;; *) connected ;; esac; }"
+    )

@@ -16,7 +16,7 @@ from hearth.crd_translator.arguments import substitute
 from hearth.crd_translator.names import labels
 from hearth.crd_translator.resolve import RuntimeNotResolved
 from hearth.crd_translator.storage import source_env, volumes_and_mounts
-from hearth.crd_translator.template import merged
+from hearth.crd_translator.template import merged, variables
 
 Part = dict[str, Any]
 
@@ -123,7 +123,7 @@ def _pull_secrets(service: LLMService) -> list[str]:
 def _container(service: LLMService, runtime: InferenceRuntime) -> Part:
     engine = runtime.spec.container
     _, mounts = volumes_and_mounts(service, runtime)
-    source, env_from = source_env(service)
+    source, env_from = source_env(service, runtime)
     port: Part = {"name": ENGINE_PORT_ENV, "value": str(engine.port.container_port)}
     own: list[Part] = []
     for variable in engine.env:
@@ -132,10 +132,9 @@ def _container(service: LLMService, runtime: InferenceRuntime) -> Part:
             rendered["value"] = substitute(variable.value, service)
         own.append(rendered)
     # The runtime's word comes last: Kubernetes takes the last of two equal names, and a map list must not have two.
-    by_name = {variable["name"]: variable for variable in [port, *source, *own]}
     container: Part = {
         "name": ENGINE,
-        "env": list(by_name.values()),
+        "env": variables([port, *source], own),
         "resources": _resources(service, runtime),
         "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, *mounts, *runtime.spec.volume_mounts],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},

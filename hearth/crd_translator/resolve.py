@@ -99,7 +99,7 @@ def _with_an_image(service: LLMService, runtimes: list[InferenceRuntime]) -> lis
 
 def _counting(service: LLMService, runtimes: list[InferenceRuntime]) -> list[InferenceRuntime]:
     wanted = service.spec.resources.accelerators
-    allowed = {runtime.metadata.name: runtime.spec.accelerator.allowed_counts for runtime in runtimes}
+    allowed = {runtime.metadata.name: _counts(runtime) for runtime in runtimes}
     fitting = [runtime for runtime in runtimes if wanted in (allowed[runtime.metadata.name] or [wanted])]
     if not fitting:
         counts = "; ".join(f"{name} has {', '.join(map(str, counts))}" for name, counts in sorted(allowed.items()))
@@ -109,6 +109,14 @@ def _counting(service: LLMService, runtimes: list[InferenceRuntime]) -> list[Inf
             f"InferenceRuntime {counts}",
         )
     return fitting
+
+
+def _counts(runtime: InferenceRuntime) -> list[int]:
+    """The counts that may be asked for; empty for any. Where no resource and no claim has the devices nothing counts
+    them: an engine has one, or none, whatever it asks for."""
+    accelerator = runtime.spec.accelerator
+    counted = accelerator.resources or accelerator.resource_claims
+    return accelerator.allowed_counts or ([] if counted else [0, 1])
 
 
 def _sharing_if_asked(service: LLMService, runtimes: list[InferenceRuntime]) -> list[InferenceRuntime]:

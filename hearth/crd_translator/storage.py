@@ -8,6 +8,7 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.api.names import child_name
 from hearth.api.template import CACHE_PATH, SOURCE_PATH
+from hearth.crd_translator.arguments import FAMILIES, Family, modelscope_env
 from hearth.crd_translator.names import labels
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?")  # a vendor that can stand in a name as it is
@@ -63,7 +64,7 @@ def volumes_and_mounts(
     return volumes, mounts
 
 
-def source_env(service: LLMService) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def source_env(service: LLMService, runtime: InferenceRuntime) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """`env` and `envFrom` that the source needs: which hub, where its cache is, and the secret's token or keys.
 
     A registry's Secret is for pulling (pod.py): whoever runs in the container has no use for it.
@@ -77,8 +78,12 @@ def source_env(service: LLMService) -> tuple[list[dict[str, Any]], list[dict[str
     elif source.hub:
         name, path = _CACHE_ENV[source.scheme]
         env.append({"name": name, "value": path})
-    if source.scheme == "modelscope":
-        env.append({"name": "VLLM_USE_MODELSCOPE", "value": "True"})
+    if _cache_volume(service, runtime) is not None:
+        # What an engine compiles at its first start, minutes of it, would go with its pod.
+        family = FAMILIES.get(runtime.spec.family, Family())
+        env += [{"name": name, "value": f"{CACHE_PATH}/compiled/{name.lower()}"} for name in family.compiled]
+    if source.scheme == "modelscope" and (switch := modelscope_env(runtime)) is not None:
+        env.append({"name": switch, "value": "True"})
     if secret is not None and source.hub:
         reference = {"secretKeyRef": {"name": secret.name, "key": "token"}}
         env.append({"name": _TOKEN_ENV[source.scheme], "valueFrom": reference})

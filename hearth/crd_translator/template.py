@@ -7,6 +7,7 @@ So are spread constraints, by what they spread over and how. Tolerations and env
 replaced.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -14,12 +15,13 @@ Part = dict[str, Any]
 
 # By which an API server tells items apart. Two of one key are no pod: it answers 500 to them.
 _KEYS: Final = {
-    **dict.fromkeys(("containers", "initContainers", "volumes", "env", "imagePullSecrets"), ("name",)),
+    **dict.fromkeys(("containers", "initContainers", "volumes", "imagePullSecrets"), ("name",)),
     "volumeMounts": ("mountPath",),
     "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
 }
 _MERGED: Final = ("containers", "initContainers")
 _ADDED: Final = ("tolerations", "envFrom")
+_REFERENCE: Final = re.compile(r"\$\(([^()]+)\)")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Part:
@@ -40,6 +42,8 @@ def _list(name: str, base: Sequence[Any], over: Sequence[Any]) -> list[Any]:
     if name in _ADDED:
         items = [*base, *over]
         return [item for index, item in enumerate(items) if item not in items[:index]]
+    if name == "env":
+        return variables(base, over)
     keys = _KEYS.get(name)
     if keys is None:
         return list(over)
@@ -48,3 +52,26 @@ def _list(name: str, base: Sequence[Any], over: Sequence[Any]) -> list[Any]:
         key = tuple(str(item.get(each)) for each in keys)
         by_key[key] = merged(by_key.get(key, {}), item) if name in _MERGED else item
     return list(by_key.values())
+
+
+def variables(base: Sequence[Any], over: Sequence[Any]) -> list[Any]:
+    """Environment variables, those of `base` replaced by name. One takes the other's place, since what stands behind it
+    may refer to it; unless it refers itself to what stands behind that place: a kubelet expands `$(NAME)` of what it
+    has read before.
+
+    https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+    """
+    made: list[Any] = []
+    for item in (*base, *over):
+        names = [each["name"] for each in made]
+        if item["name"] not in names:
+            made.append(item)
+            continue
+        at = names.index(item["name"])
+        referred = _REFERENCE.findall(str(item.get("value") or ""))
+        if any(name in names[at + 1 :] for name in referred):
+            del made[at]
+            made.append(item)
+        else:
+            made[at] = item
+    return made

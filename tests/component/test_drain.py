@@ -1,6 +1,7 @@
 """The rendered preStop hook beside a simulated engine in a local pod: what is being answered is finished first."""
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.crd_translator import ClusterFacts, render
+from hearth.crd_translator.drain import drain_hook
 from hearth.emulators.container import Image, start_of
 from hearth.emulators.listening import Place
 from hearth.emulators.pod import Pod, PodSpec
@@ -97,3 +100,70 @@ async def test_a_stream_is_finished_within_the_drain_and_ended_behind_it(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+NAMES = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+BUSY, IDLE = "0", "1"
+
+
+@pytest.mark.parametrize(
+    ("figures", "found"),
+    [
+        ('{0}{{engine="0"}} 0.0\n{1}{{engine="0"}} 0\n', IDLE),
+        ('{0}{{engine="0"}} 1.0\n{1}{{engine="0"}} 0\n', BUSY),
+        ("{0} 0\n{1} 2e0\n", BUSY),
+        ('{0}{{model="a b}} c"}} 0 1700000000000\n{1} 0 1700000000000\n', IDLE),
+        ('{0}{{model="a b}} c"}} 1 1700000000000\n', BUSY),
+        ("{0}_total 7\n{0} 0\n", IDLE),
+        # What is no figure is not believed: somebody is connected.
+        ("{0} NaN\n{1} 0\n", BUSY),
+        ("{0} 0\n{1} -5\n", BUSY),
+        ("{0} +Inf\n", BUSY),
+        ("{0}\n", BUSY),
+        ("other 0\n", BUSY),
+        ("", BUSY),
+        ("HANGS", BUSY),
+        ("ENDLESS", BUSY),
+    ],
+)
+async def test_what_an_engine_says_of_itself_is_looked_at(figures: str, found: str) -> None:
+    """The hook's look, in this machine's shell and awk, at a server that says it, while a client is connected to it."""
+    told = figures.format(*NAMES).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            if figures == "HANGS":
+                await reader.read()
+            writer.write(b"HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\n" + told)
+            while figures == "ENDLESS":
+                writer.write(b"# " + b"x" * 65536)
+                await writer.drain()
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the one who asked has enough, or has not asked
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    _, client = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        script = drain_hook(llmservice(), bundled("nvidia-vllm"))[2]  # type: ignore[index]
+        look = script.partition("; sleep ")[0] + "; busy; echo $?"
+        async with asyncio.timeout(PATIENCE):
+            process = await asyncio.create_subprocess_exec(
+                *("sh", "-c", look),
+                env={"PATH": os.environ["PATH"], "HEARTH_ENGINE_PORT": str(port)},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            said, _ = await process.communicate()
+        assert said.decode().strip() == found
+    finally:
+        client.close()
+        server.close()
+
+
+def bundled(name: str) -> InferenceRuntime:
+    return next(each for each in bundled_runtimes() if each.metadata.name == name)

@@ -1,6 +1,8 @@
 import pytest
 
+from hearth.crd_translator import ClusterFacts
 from hearth.crd_translator.arguments import engine_arguments
+from hearth.crd_translator.render import render_on
 from hearth.crd_translator.resolve import RuntimeNotResolved
 from tests.builders import llmservice, runtime
 
@@ -23,7 +25,7 @@ def test_the_served_name_is_the_llmservices_name() -> None:
 def test_more_accelerators_set_tensor_parallelism_unless_it_is_given() -> None:
     several = "spec.resources.accelerators=4"
     assert engine_arguments(llmservice(several), runtime())[-2:] == ["--tensor-parallel-size", "4"]
-    for given in ("-tp", "--tensor-parallel-size=2"):
+    for given in ("-tp", "--tensor-parallel-size=2", "--tensor_parallel_size=2", "-pp", "--data-parallel-size=4"):
         arguments = engine_arguments(llmservice(several, f"spec.runtime.argsOverride=['{given}']"), runtime())
         assert arguments.count("--tensor-parallel-size") == 0
         assert arguments[-1] == given
@@ -131,3 +133,41 @@ def test_what_llama_cpp_cannot_load_is_refused_by_name(uri: str, args: list[str]
 def test_what_llama_cpp_can_load_is_not(uri: str, args: list[str]) -> None:
     own = runtime(family="llamacpp", container={"image": "llama", "args": args})
     assert engine_arguments(llmservice(f"spec.model.source.uri={uri}"), own)[-1] == "qwen"
+
+
+@pytest.mark.parametrize(
+    ("family", "env", "found"),
+    [
+        ("vllm", [], {"VLLM_USE_MODELSCOPE"}),
+        ("sglang", [], {"SGLANG_USE_MODELSCOPE"}),
+        ("lmdeploy", [{"name": "LMDEPLOY_USE_MODELSCOPE", "value": "True"}], {"LMDEPLOY_USE_MODELSCOPE"}),
+        ("lmdeploy", [], None),
+    ],
+)
+def test_each_family_loads_from_modelscope_its_own_way(
+    family: str, env: list[dict[str, str]], found: set[str] | None
+) -> None:
+    own = runtime(family=family, container={"image": "e", "args": ["{{ .Model.Path }}"], "env": env})
+    service = llmservice("spec.model.source.uri=modelscope://a/b")
+    if found is None:
+        with pytest.raises(RuntimeNotResolved, match="no option for a modelscope:// source"):
+            render_on(service, own, ClusterFacts())
+        return
+    (deployment,) = render_on(service, own, ClusterFacts()).of_kind("Deployment")
+    variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {each["name"] for each in variables if "USE_MODELSCOPE" in each["name"]} == found
+
+
+@pytest.mark.parametrize(
+    ("family", "strategy", "found"),
+    [
+        ("vllm", "NodeLocalPVC", {"VLLM_CACHE_ROOT": "/models/cache/compiled/vllm_cache_root"}),
+        ("vllm", "BakedImage", {}),
+        ("llamacpp", "NodeLocalPVC", {}),
+    ],
+)
+def test_what_an_engine_compiles_is_kept_with_the_weights(family: str, strategy: str, found: dict[str, str]) -> None:
+    own = runtime(family=family, container={"image": "e", "args": ["{{ .Model.Path }}"]})
+    (deployment,) = render_on(llmservice(f"spec.cache.strategy={strategy}"), own, ClusterFacts()).of_kind("Deployment")
+    variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {each["name"]: each["value"] for each in variables if "CACHE_ROOT" in each["name"]} == found

@@ -161,3 +161,12 @@ def test_a_count_that_a_vendor_has_not_is_refused_by_name() -> None:
     assert str(raised.value) == (
         "LLMService ai/qwen: spec.resources.accelerators: found 3; InferenceRuntime pairs has 2, 4"
     )
+
+
+def test_devices_that_nothing_counts_are_one_or_none() -> None:
+    """A chip without a device plugin's resource: two engines would land on one."""
+    own = runtime("own", accelerator={})
+    for count in (0, 1):
+        assert resolved(f"spec.resources.accelerators={count}", runtimes=[own]) == "own"
+    with pytest.raises(RuntimeNotResolved, match="found 2; InferenceRuntime own has 0, 1"):
+        resolved("spec.resources.accelerators=2", runtimes=[own])

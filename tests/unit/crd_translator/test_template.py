@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from hearth.crd_translator.template import merged
+from hearth.crd_translator.template import merged, variables
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,22 @@ def test_no_list_has_two_items_of_one_key(name: str, twice: list[Any], once: lis
     assert merged({name: once}, {name: twice}) == {name: once}
     deep = {"spec": {"containers": [{"name": "a", name: twice}]}}
     assert merged({}, deep) == {"spec": {"containers": [{"name": "a", name: once}]}}
+
+
+@pytest.mark.parametrize(
+    ("base", "over", "found"),
+    [
+        (["A=1", "B=$(A)"], ["A=2"], ["A=2", "B=$(A)"]),
+        (["H=x"], ["BASE=/c", "H=$(BASE)/hf"], ["BASE=/c", "H=$(BASE)/hf"]),
+        (["L=info", "S=a"], ["S=b", "L=debug-$(S)"], ["S=b", "L=debug-$(S)"]),
+        (["S=a", "L=info", "M=$(L)"], ["L=$(S)"], ["S=a", "L=$(S)", "M=$(L)"]),
+        (["P=1"], ["P=$(P)"], ["P=$(P)"]),
+        (["P=1"], ["P=$(NOBODY)"], ["P=$(NOBODY)"]),
+    ],
+)
+def test_a_variable_stands_behind_what_it_refers_to(base: list[str], over: list[str], found: list[str]) -> None:
+    def read(words: list[str]) -> list[dict[str, str]]:
+        return [dict(zip(("name", "value"), word.split("=", 1), strict=True)) for word in words]
+
+    assert variables(read(base), read(over)) == read(found)
+    assert merged({"env": read(base)}, {"env": read(over)}) == {"env": read(found)}
