@@ -30,7 +30,16 @@ from hearth.api.base import (
 )
 from hearth.api.quantity import Cpu, Quantity
 from hearth.api.status import InferenceRuntimeStatus
-from hearth.api.template import OWN_PATHS_RULE, PodTemplate, check_mount_path, listed, once
+from hearth.api.template import (
+    ENGINE_PORT_ENV,
+    ENV_ALLOWED,
+    OWN_PATHS_RULE,
+    PodTemplate,
+    check_mount_path,
+    listed,
+    once,
+    rule,
+)
 
 MAX_PATH = 1024
 
@@ -139,11 +148,22 @@ class EnvVar(ApiModel):
 
     name: Annotated[
         str,
-        Field(min_length=1, max_length=256, description="The variable's name."),
+        Field(
+            min_length=1,
+            max_length=256,
+            description="The variable's name.",
+            json_schema_extra=rule(f"self != '{ENGINE_PORT_ENV}'", ENV_ALLOWED),
+        ),
         Matches("^[ -<>-~]+$", "a variable's name: printable ASCII without '='"),
     ]
     value: Template | None = Field(None, description="Its value; placeholders are substituted as in args.")
     value_from: FreeForm | None = Field(None, description="A Kubernetes EnvVarSource.")
+
+    @model_validator(mode="after")
+    def _not_ours(self) -> Self:
+        if self.name == ENGINE_PORT_ENV:
+            refuse("name", self.name, ENV_ALLOWED)
+        return self
 
     @model_validator(mode="after")
     def _one_value(self) -> Self:

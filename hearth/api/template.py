@@ -64,8 +64,9 @@ def _words(names: tuple[str, ...]) -> str:
     return "[" + ", ".join(f"'{name}'" for name in names) + "]"
 
 
-def _rule(rule: str, message: str) -> dict[str, JsonValue]:
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message}]}
+def rule(expression: str, message: str) -> dict[str, JsonValue]:
+    """A rule of the CRD's schema, in CEL, and what is said where it does not hold."""
+    return {"x-kubernetes-validations": [{"rule": expression, "message": message}]}
 
 
 _LABELS_ALLOWED = f"Hearth owns {', '.join(OWN_LABELS)} and {_OWN_PREFIX}…; choose another label"
@@ -74,7 +75,7 @@ _VOLUMES_ALLOWED = f"Hearth owns the volumes {', '.join(_OWN_VOLUMES)}; choose a
 PATHS_ALLOWED = (
     f"Hearth mounts {SOURCE_PATH}, {CACHE_PATH} and /dev/shm; choose a path that is not above them or in a model's"
 )
-_ENV_ALLOWED = f"Hearth sets {ENGINE_PORT_ENV}; choose another name"
+ENV_ALLOWED = f"Hearth sets {ENGINE_PORT_ENV}; choose another name"
 _CONTAINERS_ALLOWED = f"Hearth owns the names {', '.join(_OWN_CONTAINERS)}; choose another one"
 _INIT_ALLOWED = f"Hearth owns the names {', '.join(_OWN_INIT)}; choose another one"
 
@@ -91,7 +92,7 @@ def once(path: str, field: str, keys: Sequence[str]) -> None:
             refuse(f"{path}[{index}].{field}", key, "expected each one once")
 
 
-OWN_PATHS_RULE: Final = _rule(f"!self.matches('{_OWN_PATHS}')", PATHS_ALLOWED)
+OWN_PATHS_RULE: Final = rule(f"!self.matches('{_OWN_PATHS}')", PATHS_ALLOWED)
 """What a mountPath must not be, as the API server checks it."""
 
 
@@ -141,7 +142,7 @@ class TemplateEnvVar(Passed):
         min_length=1,
         max_length=256,
         description="The variable's name; one of the same name is replaced.",
-        json_schema_extra=_rule(f"self != '{ENGINE_PORT_ENV}'", _ENV_ALLOWED),
+        json_schema_extra=rule(f"self != '{ENGINE_PORT_ENV}'", ENV_ALLOWED),
     )
     value: Value | None = Field(None, description="Its value; $(NAME) is replaced by Kubernetes.")
     value_from: FreeForm | None = Field(None, description="A Kubernetes EnvVarSource.")
@@ -149,7 +150,7 @@ class TemplateEnvVar(Passed):
     @model_validator(mode="after")
     def _not_ours(self) -> Self:
         if self.name == ENGINE_PORT_ENV:
-            refuse("name", self.name, _ENV_ALLOWED)
+            refuse("name", self.name, ENV_ALLOWED)
         return self
 
 
@@ -245,7 +246,7 @@ class TemplateSpec(ApiModel):
         description="Kubernetes Volumes, merged by name; `shm` is /dev/shm.",
         json_schema_extra={
             **listed("name"),
-            **_rule(f"self.all(v, !(v.name in {_words(_OWN_VOLUMES)}))", _VOLUMES_ALLOWED),
+            **rule(f"self.all(v, !(v.name in {_words(_OWN_VOLUMES)}))", _VOLUMES_ALLOWED),
         },
     )
     init_containers: list[TemplateContainer] | None = Field(
@@ -254,7 +255,7 @@ class TemplateSpec(ApiModel):
         description="Containers that run first, in engines and in the prewarm Job, merged by name.",
         json_schema_extra={
             **listed("name"),
-            **_rule(f"self.all(c, !(c.name in {_words(_OWN_INIT)}))", _INIT_ALLOWED),
+            **rule(f"self.all(c, !(c.name in {_words(_OWN_INIT)}))", _INIT_ALLOWED),
         },
     )
     containers: list[TemplateContainer] | None = Field(
@@ -263,7 +264,7 @@ class TemplateSpec(ApiModel):
         description="The engine's container and sidecars of engines, merged by name.",
         json_schema_extra={
             **listed("name"),
-            **_rule(f"self.all(c, !(c.name in {_words(_OWN_CONTAINERS)}))", _CONTAINERS_ALLOWED),
+            **rule(f"self.all(c, !(c.name in {_words(_OWN_CONTAINERS)}))", _CONTAINERS_ALLOWED),
         },
     )
 
@@ -290,14 +291,14 @@ class TemplateMeta(ApiModel):
     labels: Annotated[dict[Word, LabelValue], Field(max_length=64)] | None = Field(
         None,
         description="Labels of the pods, merged by key.",
-        json_schema_extra=_rule(
+        json_schema_extra=rule(
             f"self.all(k, !k.startsWith('{_OWN_PREFIX}') && !(k in {_words(OWN_LABELS)}))", _LABELS_ALLOWED
         ),
     )
     annotations: Annotated[dict[Word, Value], Field(max_length=64)] | None = Field(
         None,
         description="Annotations of the pods, merged by key.",
-        json_schema_extra=_rule(f"self.all(k, !k.startsWith('{_OWN_PREFIX}'))", _ANNOTATIONS_ALLOWED),
+        json_schema_extra=rule(f"self.all(k, !k.startsWith('{_OWN_PREFIX}'))", _ANNOTATIONS_ALLOWED),
     )
 
     @model_validator(mode="after")

@@ -7,10 +7,12 @@ from hearth.api.inferenceruntime import InferenceRuntime, Toleration
 from hearth.api.manifest import ManifestError, read_runtime
 from hearth.commands.access import listed
 from hearth.commands.check import Check
+from hearth.commands.runtimefile import plainest_deployment
+from hearth.crd_translator import RuntimeNotResolved
 from hearth.devices import claimed_resources, extended_resources, is_ready
 from hearth.kube.client import KubeClient
 from hearth.kube.errors import Forbidden, Refused
-from hearth.kube.kinds import DEVICE_CLASS, INFERENCE_RUNTIME, LLMSERVICE, NODE, RESOURCE_SLICE, RUNTIME_CLASS
+from hearth.kube.kinds import DEVICE_CLASS, INFERENCE_RUNTIME, LLMSERVICE, NODE, RESOURCE_SLICE, RUNTIME_CLASS, path_of
 from hearth.kube.objects import KubeObject, mapping, mappings, name_of, text
 
 _MANAGER = "hearth-runtime-check"
@@ -33,14 +35,17 @@ async def cluster_checks(kube: KubeClient, runtimes: list[InferenceRuntime]) -> 
     if INFERENCE_RUNTIME.plural not in {text(resource, "name") for resource in mappings(known, "resources")}:
         fix = "kubectl apply --server-side -f deploy/crds"
         return [Check("CRDs", False, "the API server knows no InferenceRuntimes", fix)]
-    nodes, classes, slices, made, runtime_classes = [
-        await listed(kube, kind.everywhere)
-        for kind in (NODE, DEVICE_CLASS, RESOURCE_SLICE, INFERENCE_RUNTIME, RUNTIME_CLASS)
-    ]
+    try:
+        nodes, classes, slices, made, runtime_classes = [
+            await listed(kube, kind.everywhere)
+            for kind in (NODE, DEVICE_CLASS, RESOURCE_SLICE, INFERENCE_RUNTIME, RUNTIME_CLASS)
+        ]
+    except Forbidden as error:
+        return [Check("cluster", False, str(error), "use an account that may read this")]
     view = ClusterView(nodes, classes, slices, _readable(made), frozenset(map(name_of, runtime_classes)))
     checks = [Check("CRDs", True, "the API server knows InferenceRuntimes")]
     for runtime in runtimes:
-        checks += [await _taken(kube, runtime), *view_checks(view, runtime)]
+        checks += [await _taken(kube, runtime), *await _becomes(kube, runtime), *view_checks(view, runtime)]
     return checks
 
 
@@ -68,6 +73,22 @@ async def _taken(kube: KubeClient, runtime: InferenceRuntime) -> Check:
         fix = "mend the field; where the CRD is of another version: kubectl apply --server-side -f deploy/crds"
         return Check(what, False, str(error), fix)
     return Check(what, True, "you may, and the API server takes it (dry run)")
+
+
+async def _becomes(kube: KubeClient, runtime: InferenceRuntime) -> list[Check]:
+    """Whether the API server takes the Deployment of the plainest LLMService on it: it looks at what the runtime only
+    passes on. In the namespace `default`, which every cluster has; a dry run. Nothing is said where it can't be tried.
+    """
+    try:
+        deployment = plainest_deployment(runtime)
+        await kube.try_object(path_of(deployment), deployment, _MANAGER)
+    except (RuntimeNotResolved, Forbidden):
+        return []  # the file's own checks tell of the one; whose account may make none, does not install it either
+    except Refused as error:
+        found = f"the Deployment that it becomes is refused: {str(error).partition(chr(10))[0]}"
+        return [Check(f"{runtime.metadata.name}: deploys", False, found, "mend the field that it names, in this file")]
+    what = "the API server takes the Deployment of an LLMService on it (dry run)"
+    return [Check(f"{runtime.metadata.name}: deploys", True, what)]
 
 
 def view_checks(view: ClusterView, runtime: InferenceRuntime) -> list[Check]:

@@ -179,6 +179,13 @@ async def test_a_cluster_without_the_crds_is_told_that_alone() -> None:
 async def test_a_dry_run_says_whether_it_can_be_applied(answer: KubeError | None, well: bool, found: str) -> None:
     server = Server(answer=answer)
     checks = {check.what: check for check in await cluster_checks(server, [made()])}
-    assert server.tried == ["/apis/serving.hearth.dev/v1alpha1/inferenceruntimes/r"]
+    assert server.tried[0] == "/apis/serving.hearth.dev/v1alpha1/inferenceruntimes/r"
+    assert server.tried[1:] == ["/apis/apps/v1/namespaces/default/deployments/check"]
+    deploys = checks.get("r: deploys")
+    if isinstance(answer, Forbidden):
+        assert deploys is None
+    else:
+        assert deploys is not None
+        assert deploys.well is well
     assert (checks["r: apply"].well, checks["r: apply"].found) == (well, found)
     assert checks["r: device"].well

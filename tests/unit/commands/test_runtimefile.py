@@ -100,6 +100,48 @@ VLLM, SGLANG, LLAMA = "spec.family=vllm", "spec.family=sglang", "spec.family=lla
             "engines may write to /opt/own",
             "readOnly: true",
         ),
+        (["spec.family=vLLM"], "family", "'vLLM' is none that is known", "did you mean vllm?"),
+        (["spec.container.args=['{{ .Model.Path }}', --host, '[::1]']"], "host", "only its own pod", "--host ::"),
+        (["spec.container.args=['{{ .Model.Path }}', --host=127.0.0.2]"], "host", "only its own pod", "--host ::"),
+        (
+            ["spec.container.args=['{{ .Model.Path }}', --uds, /tmp/x]"],
+            "port",
+            "the socket /tmp/x alone",
+            "--port 8000",
+        ),
+        (
+            ["spec.volumes=[{name: a, hostpath: {path: /x}}]"],
+            "fields",
+            "volumes[0]: Kubernetes knows no hostpath",
+            "hostPath?",
+        ),
+        (["spec.volumes=[{name: a}]"], "volumes", "volumes[0]: no source", "emptyDir: {}"),
+        (
+            ["spec.volumes=[{name: a, emptyDir: {}, hostPath: {path: /x}}]"],
+            "volumes",
+            "emptyDir and hostPath",
+            "one source",
+        ),
+        (["spec.volumes=[{name: a, hostPath: {path: /x/../y}}]"], "volumes", "hostPath.path: /x/../y", "absolute path"),
+        (["spec.volumes=[{name: a, hostPath: {path: /x, type: Dir}}]"], "volumes", "hostPath.type: Dir", "Directory"),
+        (
+            ["spec.volumes=[{name: a, emptyDir: {}}]", "spec.volumeMounts=[{name: a, mountPath: /x, readonly: true}]"],
+            "fields",
+            "volumeMounts[0]: Kubernetes knows no readonly",
+            "did you mean readOnly?",
+        ),
+        (
+            ["spec.volumes=[{name: a, emptyDir: {}}]", "spec.volumeMounts=[{name: a, mountPath: /x, subPath: /y}]"],
+            "mounts",
+            "subPath: /y",
+            "without / in front",
+        ),
+        (
+            ["spec.container.env=[{name: A, valueFrom: {fieldref: {fieldPath: status.podIP}}}]"],
+            "fields",
+            "container.env[0].valueFrom: Kubernetes knows no fieldref",
+            "did you mean fieldRef?",
+        ),
         (
             ["spec.template={spec: {containers: [{name: engine, resources: {limits: {nvidia.com/gpu: 2}}}]}}"],
             "renders",
@@ -118,6 +160,10 @@ def test_each_mistake_is_said_with_what_to_do(assignments: list[str], what: str,
     "assignments",
     [
         ["spec.container.command=[bash, -c, 'exec serve --port 9000 \"$@\"']", "spec.container.port={containerPort: 9000}"],
+        ["spec.container.args=['{{ .Model.Path }}', --port, $(HEARTH_ENGINE_PORT)]"],
+        ["spec.container.command=[sh, -c, \"exec vllm serve m --port '8000'; echo\"]"],
+        ["spec.container.command=[sh, -c, 'vllm serve m --port 8000;']"],
+        ["spec.container.command=[sh, -c, \"vllm serve m --port $PORT '\"]"],
         [SGLANG, "spec.container.args=['{{ .Model.Path }}', --port=8000, --host=0.0.0.0]"],
         ["spec.health.liveness={tcpSocket: {port: 1}}"],
         ["spec.health.liveness={httpGet: {path: /own, port: 9000}}"],
@@ -129,6 +175,16 @@ def test_each_mistake_is_said_with_what_to_do(assignments: list[str], what: str,
 )  # fmt: skip
 def test_what_may_be_so_is_well(assignments: list[str]) -> None:
     assert lacking(*assignments) == {}
+
+
+def test_of_a_family_that_is_not_known_it_is_told_what_nobody_adds() -> None:
+    own = ("spec.family=lmdeploy", "spec.accelerator={resourceName: a.com/npu, allowedCounts: [1, 2]}")
+    told = {check.what: check for check in file_checks(parse_runtime(runtime_manifest(*own, name="r")))}
+    assert "no {{ .Service.Name }}" in told["r: name"].found
+    assert "no {{ .Resources.Accelerators }}" in told["r: accelerators"].found
+    words = "'{{ .Model.Path }}', --model-name, '{{ .Service.Name }}', --tp, '{{ .Resources.Accelerators }}'"
+    checks = file_checks(parse_runtime(runtime_manifest(*own, f"spec.container.args=[{words}]", name="r")))
+    assert {"r: name", "r: accelerators"}.isdisjoint(check.what for check in checks)
 
 
 def test_a_share_is_rendered_too() -> None:
