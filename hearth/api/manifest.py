@@ -194,7 +194,8 @@ def read_text(file: str | Path) -> str:
             return Path(file).read_text(encoding="utf-8")
         if sys.stdin is None:  # closed by who started us
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        return sys.stdin.read()
+        bytes_of = getattr(sys.stdin, "buffer", None)  # UTF-8 as files, whatever the locale's encoding is
+        return bytes_of.read().decode("utf-8") if bytes_of is not None else sys.stdin.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ManifestError([Problem(name, 1, "", "", f"cannot be read: {reason}")]) from error

@@ -85,4 +85,9 @@ def print_data(data: object, output: TableOutput) -> None:
     else:
         from hearth import yamljson
 
-        typer.echo(yamljson.dump_all([data]), nl=False)
+        print_yaml(yamljson.dump_all([data]))
+
+
+def print_yaml(text: str) -> None:
+    """Write YAML in UTF-8, as its readers expect it, whatever the locale's encoding is."""
+    typer.echo(text.encode(), nl=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from hearth.cli.common import AcceleratorPrice, app, refuse
+from hearth.cli.common import AcceleratorPrice, app, print_yaml, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -92,7 +92,7 @@ def render(
     else:
         from hearth import yamljson
 
-        typer.echo(yamljson.dump_all(objects), nl=False)
+        print_yaml(yamljson.dump_all(objects))
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """`hearth top`, `status`, `doctor`, `runtime check`, `chat`: what people ask."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,6 +76,8 @@ def status(
     if separator and namespace not in (None, within):
         refuse(f"{name}: its namespace is {within}, and --namespace is {namespace}; give one of the two")
     name, namespace = alone, within if separator else namespace
+    _check_name("LLMService", name)
+    _check_name("its namespace", within)
 
     async def run(access: "Access") -> int:
         async with access.client() as kube:
@@ -220,6 +223,14 @@ def _questions(console: "Console") -> "Iterator[str]":
             yield line.strip()
 
 
+def _check_name(what: str, given: str | None) -> None:
+    """Refuse what no object's name can be: it would be read as more of the API server's path."""
+    from hearth.api.base import SUBDOMAIN
+
+    if given and not re.fullmatch(SUBDOMAIN, given):
+        refuse(f"{what}: found {given!r}; expected a name of a-z, 0-9, '-' and '.'")
+
+
 def _ask_cluster(
     run: "Callable[[Access], Coroutine[object, object, int]]",
     kubeconfig: Path | None,
@@ -232,13 +243,16 @@ def _ask_cluster(
     import asyncio
 
     from hearth.commands.access import Access
-    from hearth.kube.errors import KubeError
+    from hearth.kube.errors import Forbidden, KubeError, Unanswered
 
+    _check_name("--namespace", namespace)
     try:
         with told():
             code = asyncio.run(run(Access.find(kubeconfig, namespace, context)))
-    except KubeError as error:
+    except (Unanswered, Forbidden) as error:
         refuse(f"{error}; give --kubeconfig and --context, or set KUBECONFIG")
+    except KubeError as error:
+        refuse(f"the API server: {error}")
     except KeyboardInterrupt:
         code = stopped
     if code:
