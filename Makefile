@@ -20,7 +20,7 @@ compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
 BENCH_PYTHON ?= $(or $(firstword $(foreach python,/usr/bin/python3 $(PYTHON),$(shell \
   $(python) -c 'import ensurepip, os, sys, sysconfig as s; sys.exit(sys.version_info < (3, 11) or not os.path.exists(s.get_path("include") + "/Python.h"))' 2>/dev/null && echo $(python)))),$(PYTHON))
 
-.PHONY: help up demo test e2e e2e-nodes chaos cluster cluster-down image sbom lint format generate pictures bench bench-engine fuzz mutants constraints clean
+.PHONY: help up demo test e2e e2e-nodes chaos cluster cluster-down image image-twice sbom lint format generate pictures bench bench-engine fuzz mutants constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,11 +76,11 @@ test: .venv/installed ## Unit, component and local end-to-end tests, some module
 e2e: build/compiled ## The compiled hot path; foreign clients; llama.cpp; Prometheus; the image; a real control plane with a real KEDA (as root; the first run builds them: 18 to 31 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)
 	@$(TEST_BED) && export HEARTH_CLIENTS HEARTH_LLAMACPP && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && HEARTH_LLAMACPP=$$($(LLAMACPP)) && \
-	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/engines tests/monitoring tests/cluster --ignore=tests/cluster/real --ignore=tests/cluster/enforced) -n 2 --dist loadgroup --timeout=300 --durations=15
+	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/engines tests/monitoring tests/cluster --ignore=tests/cluster/real --ignore=tests/cluster/installation) -n 2 --dist loadgroup --timeout=300 --durations=15
 
 e2e-nodes: .venv/installed ## Pods on real nodes: kubelet, containerd, runc, CNI; KEDA by its own manifests, NetworkPolicies enforced (as root; the first run builds them)
-	@$(NODES) && export HEARTH_ENFORCED && HEARTH_ENFORCED=$$(tests/cluster/enforced/build.sh) && \
-	  for bed in real enforced; do tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/$$bed --timeout=300 || exit; done
+	@$(NODES) && export HEARTH_INSTALLATION && HEARTH_INSTALLATION=$$(tests/cluster/installation/build.sh) && \
+	  for bed in real installation; do tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/$$bed --timeout=300 || exit; done
 
 chaos: .venv/installed ## Strike each part with each fault, in every phase (as root; about two hours, the soak of 30 minutes among them); CELLS="kill-activator or loss" chooses, MINUTES=30 is the soak; writes docs/reliability.md
 	@$(if $(CELLS),,rm -rf build/chaos; HEARTH_STEPS=100000 $(BIN)/python -m pytest -n $(WORKERS) --timeout=3000 tests/unit tests/component/test_protobufs.py -k 'runTest or protobufs')
@@ -99,6 +99,9 @@ IMAGE ?= hearth:latest
 image: ## Build the image of all roles with docker, podman or buildah, as IMAGE (hearth:latest)
 	@test -n '$(ENGINE)' || { echo "make image needs docker, podman or buildah; found none" >&2; exit 2; }
 	$(ENGINE) build -t $(IMAGE) .
+
+image-twice: .venv/installed ## Build the image twice with nothing kept between, and compare the two to the byte (as root, with buildah)
+	@$(BIN)/python -m tests.cluster.images.twice
 
 sbom: image ## Write what is in that image to build/sbom.cdx.json (CycloneDX)
 	@mkdir -p build
