@@ -10,6 +10,7 @@ settings.register_profile("hearth", deadline=None)
 settings.load_profile("hearth")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares a test bed stays on one worker: `--dist loadgroup` runs tests/cluster beside tests/clients, one by one each."""
     for item in items:

@@ -26,6 +26,10 @@ _MARKS: Final = b'"{}[]'
 _MARK: Final = re.compile(rb'["{}\[\]]')
 _BRACKET: Final = re.compile(rb"[{}\[\]]")
 _SPACE: Final = re.compile(rb"[ \t\r\n]+")
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b'"{}[]')
+_BLOCK: Final = 8192  # bytes that are skipped at once, or walked through
+_PAIRS: Final = 64  # depth of brackets within one, up to which it is
 
 _READ: Final = frozenset((b"prompt_tokens", b"input_tokens"))
 _WRITTEN: Final = frozenset((b"completion_tokens", b"output_tokens"))
@@ -37,7 +41,8 @@ _DIGITS: Final = 12
 _MOST: Final = 4096  # prompts of one request that are told apart
 
 MAX_STEPS: Final = 50_000
-"""About what fits into 5 ms, for which others' streams may wait. Numbers' and names' letters, brackets."""
+"""About what fits into 5 ms, for which others' streams may wait: letters of numbers and names, brackets."""
+_OF_STRING: Final = 10  # steps that one costs
 
 Said = tuple[int, int, int]
 """Tokens read, written, and in total; -1 where nothing is said."""
@@ -48,12 +53,24 @@ class UsageScanner:
 
     __slots__ = (
         *("_counting", "_deeper", "_digits", "_escaped", "_index", "_places", "_quoted", "_read", "_said", "_sum"),
-        *("_cache_made", "_cache_read", "_lost", "_steps", "_total", "_value", "_wanted", "_word", "_written"),
+        *(
+            "_cache_made",
+            "_cache_read",
+            "_lost",
+            "_steps",
+            "_total",
+            "_walks",
+            "_value",
+            "_wanted",
+            "_word",
+            "_written",
+        ),
     )
 
     def __init__(self) -> None:
         self._steps = 0  # of the part that is being read
         self._lost = False  # whether it had too many
+        self._walks = False  # whether a block is walked through
         self._said: dict[int, Said] = {}  # by the prompt's index; later documents of one answer add to the earlier
         self._sum = -1  # of a list's documents
         self._begin()
@@ -94,13 +111,18 @@ class UsageScanner:
         """Another part of the answer comes, after others had their turn."""
         self._steps = 0
 
-    def _step(self) -> None:
-        self._steps += 1
+    def _step(self, steps: int = 1) -> None:
+        self._steps += steps
         if self._steps > MAX_STEPS:
             self._lost = True
 
     def feed(self, data: bytes) -> None:
         """The document's next bytes."""
+        for begin in range(0, len(data), _BLOCK):
+            self._feed(data[begin : begin + _BLOCK])
+
+    def _feed(self, data: bytes) -> None:
+        self._walks = False
         at, length = 0, len(data)
         while at < length and self._places[-1] != _BEHIND and not self._lost:
             if self._quoted:
@@ -148,8 +170,12 @@ class UsageScanner:
 
     def _skip(self, data: bytes, at: int) -> int:
         """Go to behind the end of what is not looked into, or to a string's beginning."""
+        if not self._walks and len(data) - at > _BLOCK // 4:
+            if self._is_within(data[at:]):
+                return len(data)
+            self._walks = True  # its end is in this block
         while not self._lost:
-            self._step()
+            self._step(_OF_STRING)
             quote = data.find(b'"', at)
             stop = quote if quote >= 0 else len(data)
             closed = data.count(b"}", at, stop) + data.count(b"]", at, stop)
@@ -168,6 +194,25 @@ class UsageScanner:
                 self._quoted, self._wanted = True, False
                 return quote + 1
         return len(data)
+
+    def _is_within(self, data: bytes) -> bool:
+        """Whether all of these bytes are within what is not looked into; they are skipped then."""
+        rest = _STRING.sub(b"", data)
+        before, cut, string = rest.partition(b'"')
+        brackets = before.translate(None, _NO_BRACKETS)
+        for _ in range(_PAIRS):
+            paired = brackets.replace(b"{}", b"").replace(b"[]", b"")
+            if len(paired) == len(brackets):
+                break
+            brackets = paired
+        closed = brackets.count(b"}") + brackets.count(b"]")
+        if closed >= self._deeper:
+            return False
+        self._deeper += len(brackets) - 2 * closed
+        if cut:
+            self._quoted, self._wanted = True, False
+            self._escaped = (len(string) - len(string.rstrip(b"\\"))) % 2 == 1
+        return True
 
     def _look(self, byte: int) -> None:
         place = self._places[-1]

@@ -110,6 +110,22 @@ class TestParts:
             for piece in (1, 2, 3, 7, 64, len(whole)):
                 assert said(whole, piece=piece) == [(9, 12, 21)], (whole, piece)
 
+    def test_what_is_long_and_deep_reads_the_same(self) -> None:
+        made = random.Random(9)
+        texts = ['"', "\\", '\\"', "}", "]", "{", "[", "word " * 400, "é", ",", "x" * 9000]
+
+        def some(depth: int) -> Any:
+            if depth == 0 or made.random() < 0.2:
+                return "".join(made.choices(texts, k=made.randint(0, 3)))
+            if made.random() < 0.5:
+                return [some(depth - 1) for _ in range(made.randint(0, 6))]
+            return {f"{number}{some(0)}"[:40]: some(depth - 1) for number in range(made.randint(0, 6))}
+
+        for _ in range(150):
+            whole = json.dumps({"a": [some(5), LIE], "b": some(4), "usage": CHAT, "c": some(3)}).encode()
+            for piece in (made.randint(1, 500), made.randint(2000, 20_000), len(whole)):
+                assert said(whole, piece=piece) == [(9, 12, 21)], (whole, piece)
+
     def test_no_bytes_are_too_strange(self) -> None:
         made = random.Random(8)
         for _ in range(3000):
@@ -131,7 +147,8 @@ class TestParts:
     [
         b'"a":1,' * 20_000,
         b'"a":"' + b'\\"' * 60_000 + b'",',
-        b'"b":[' + b"{},[]," * 30_000 + b"1],",
+        b'"b":[],' * 30_000,
+        b'"b":[],"usage":{},' * 5_000,
         b'"c":' + b"1" * 60_000,
     ],
 )
