@@ -1,20 +1,26 @@
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
-
-HERE = Path(__file__).parent
+from xdist.scheduler import LoadScopeScheduling
 
 # Machines differ in speed; what a property must do is hold, not hurry.
 settings.register_profile("hearth", deadline=None)
 settings.load_profile("hearth")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a test bed stays on one worker: `--dist loadgroup` runs tests/cluster beside tests/clients, one by one each."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(HERE).parts[0]))
+class _TestBeds(LoadScopeScheduling):
+    """`--dist loadscope`: what shares a test bed stays on one worker, one after the other; tests/cluster runs beside
+    tests/clients."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.split("/")[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _TestBeds | None:
+    """https://pytest-xdist.readthedocs.io/en/stable/distribution.html; the other distributions are xdist's own."""
+    return _TestBeds(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

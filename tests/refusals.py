@@ -498,6 +498,11 @@ INFERENCE_RUNTIMES = {
         "spec.volumeMounts[1].mountPath: found '/b'; expected each one once",
         "spec.volumeMounts[1]: Duplicate value",
     ),
+    "a runtime's variable of Hearth's": Refusal(
+        "spec.container.env=[{name: HEARTH_ENGINE_PORT, value: '9'}]",
+        "spec.container.env[0].name: found 'HEARTH_ENGINE_PORT'; Hearth sets HEARTH_ENGINE_PORT",
+        "Hearth sets HEARTH_ENGINE_PORT",
+    ),
     "two variables of a runtime of one name": Refusal(
         "spec.container.env=[{name: b, value: a}, {name: b, value: b}]",
         "spec.container.env[1].name: found 'b'; expected each one once",
