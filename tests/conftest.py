@@ -2,14 +2,14 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # Machines differ in speed; what a property must do is hold, not hurry.
 settings.register_profile("hearth", deadline=None)
 settings.load_profile("hearth")
 
 
-class _TestBeds(LoadScopeScheduling):
+class _TestBeds(LoadScopeScheduling):  # type: ignore[misc]
     """`--dist loadscope`: what shares a test bed stays on one worker, one after the other; tests/cluster runs beside
     tests/clients."""
 
