@@ -142,14 +142,13 @@ def _listens(runtime: InferenceRuntime) -> Iterable[Check]:
         return
     if not listens.isdigit():
         yield Check("port", True, f"{port}; what --port {listens} comes to is not known here")
-        listens = str(port)
     elif listens != str(port):
         fix = f"give it --port {port}, or spec.container.port.containerPort what it has"
         yield Check("port", False, f"the engine listens on {listens}; container.port.containerPort is {port}", fix)
+    elif not _is_loopback(host):
+        yield Check("port", True, f"the engine listens on {port} of {host}")
     if _is_loopback(host):
         yield Check("host", False, f"the engine listens on {host}, which only its own pod reaches", "give it --host ::")
-    elif listens == str(port) and (_said(words, "--port") or str(port)).isdigit():
-        yield Check("port", True, f"the engine listens on {port} of {host}")
 
 
 def _is_loopback(host: str) -> bool:
