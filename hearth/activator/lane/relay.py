@@ -123,7 +123,7 @@ class Relay:
         if not 200 <= status < 300:
             self._usage = held.asked.usage = None  # what an engine refuses takes no tokens
         coded = (get(headers, b"content-encoding") or b"identity").lower() != b"identity"
-        self._open = length is None and not coded
+        self._open = not coded and (length is None or held.opened)  # a response that heartbeats began has no length
         self._has_choices = status == 200 and not (self._events or coded) and held.asked.path in aborted.PATHS
         if self._opened == "no":
             self._measured = length is not None

@@ -419,17 +419,18 @@ async def test_what_a_link_leads_to_is_no_page_of_this_origin() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "open_to_us"),
+    ("headers", "opened", "open_to_us"),
     [
-        (EVENTS, True),
-        ([(b"content-type", b"text/event-stream"), (b"content-length", b"530")], False),
-        ([*EVENTS, (b"content-encoding", b"gzip")], False),
-        ([*EVENTS, (b"content-encoding", b"identity")], True),
+        (EVENTS, False, True),
+        ([(b"content-type", b"text/event-stream"), (b"content-length", b"530")], False, False),
+        ([(b"content-type", b"text/event-stream"), (b"content-length", b"530")], True, True),
+        ([*EVENTS, (b"content-encoding", b"gzip")], False, False),
+        ([*EVENTS, (b"content-encoding", b"identity")], False, True),
     ],
 )
 async def test_signs_of_life_stand_in_no_stream_that_has_a_length_or_a_coding(
-    headers: Headers, open_to_us: bool
+    headers: Headers, opened: bool, open_to_us: bool
 ) -> None:
-    answer = Answer()
+    answer = Answer(opened=opened)
     answer.relay.head(200, headers)
     assert answer.relay.takes_events is open_to_us
