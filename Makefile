@@ -76,7 +76,7 @@ test: .venv/installed ## Unit, component and local end-to-end tests, some module
 e2e: build/compiled ## The compiled hot path; foreign clients; llama.cpp; Prometheus; the image; a real control plane with a real KEDA (as root; the first run builds them: 18 to 31 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)
 	@$(TEST_BED) && export HEARTH_CLIENTS HEARTH_LLAMACPP && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && HEARTH_LLAMACPP=$$($(LLAMACPP)) && \
-	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/engines tests/monitoring tests/cluster --ignore=tests/cluster/real --ignore=tests/cluster/installation) -n 2 --dist loadscope --timeout=600 --durations=15
+	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/engines tests/monitoring tests/cluster --ignore=tests/cluster/real --ignore=tests/cluster/installation) --timeout=300 --durations=15
 
 e2e-nodes: .venv/installed ## Pods on real nodes: kubelet, containerd, runc, CNI; KEDA by its own manifests, NetworkPolicies enforced (as root; the first run builds them)
 	@$(NODES) && export HEARTH_INSTALLATION && HEARTH_INSTALLATION=$$(tests/cluster/installation/build.sh) && \
