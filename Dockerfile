@@ -12,7 +12,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt ./
 # The environment has no pip of its own: the base's installs into it. Nobody runs the packages' tests, nor reads their stubs, C and
 # debugging symbols. Byte code is made: the image's root can't be written to, and roles start faster with it. It says which source it
-# is of by a hash, not by the time of the build, so that the same input makes the same image (docs/security.md).
+# is of by a hash, not by the time of the build, so that the same input makes the same image (SECURITY.md).
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['otel'], sep='\n')" > requirements.txt \
  && python -m venv --without-pip /opt/hearth \
  && python -m pip --python /opt/hearth/bin/python install --no-compile -r requirements.txt -c constraints.txt \

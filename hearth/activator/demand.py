@@ -94,8 +94,7 @@ class DemandBoard:
             self._mark(key, at_once=False)
 
     def _is_active(self, hold: Hold) -> bool:
-        asking = hold.waiting - hold.looks_waiting + hold.in_flight - hold.looks_in_flight
-        return asking > 0 or hold.lease(self._clock())
+        return any(hold.asking) or hold.lease(self._clock())
 
     def _update(self, keys: Iterable[ServiceKey], *, snapshot: bool) -> pb.DemandUpdate:
         now = self._clock()
@@ -113,11 +112,12 @@ class DemandBoard:
             self._told_active.add(key)
         else:
             self._told_active.discard(key)
+        waiting, in_flight = hold.asking
         return pb.ServiceDemand(
             namespace=key[0],
             name=key[1],
-            waiting=hold.waiting - hold.looks_waiting,
-            in_flight=hold.in_flight - hold.looks_in_flight,
+            waiting=waiting,
+            in_flight=in_flight,
             lease=hold.lease(now),
             requests=hold.requests,
         )

@@ -13,7 +13,7 @@ from hearth.api.template import ENGINE_PORT_ENV
 from hearth.commands.check import Check
 from hearth.commands.engines import ENGINES
 from hearth.crd_translator import ClusterFacts, RuntimeNotResolved
-from hearth.crd_translator.arguments import FAMILIES, Family
+from hearth.crd_translator.arguments import FAMILIES, family_of
 from hearth.crd_translator.render import render_on
 from hearth.crd_translator.resolve import first_resource, on_resource
 
@@ -83,7 +83,7 @@ def _model(runtime: InferenceRuntime) -> Iterable[Check]:
     well = bool(told & {".Model.Path", ".Model.Name"})
     found = "the engine is told which one" if well else "no {{ .Model.Path }} in command, args or env"
     yield Check("model", well, found, "write {{ .Model.Path }} where the engine takes its model")
-    family = FAMILIES.get(runtime.spec.family, Family())
+    family = family_of(runtime)
     if family.served_name is None and ".Service.Name" not in told:
         words = (
             "no {{ .Service.Name }} in command, args or env, and the family's option for it is not known: the engine"
@@ -315,7 +315,7 @@ def _service(runtime: InferenceRuntime, *, shared: bool = False) -> LLMService:
     names = accelerator.sharing.resource_names
     fraction = {"memory": "8Gi"} if names.memory is not None else {}
     share = {"fraction": {**fraction, **({"cores": 50} if names.cores is not None else {})}} if shared else {}
-    hubs = FAMILIES.get(runtime.spec.family, Family()).loads_hubs
+    hubs = family_of(runtime).loads_hubs
     return parse_llmservice(
         {
             "apiVersion": "serving.hearth.dev/v1alpha1",

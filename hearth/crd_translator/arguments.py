@@ -64,6 +64,11 @@ FAMILIES = {
 }
 
 
+def family_of(runtime: InferenceRuntime) -> Family:
+    """What is known of a runtime's engine; nothing, of a family that is not in the table."""
+    return FAMILIES.get(runtime.spec.family, Family())
+
+
 def substitute(text: str, service: LLMService) -> str:
     """`text` with its placeholders filled in. InferenceRuntime has refused unknown ones before."""
     values = {
@@ -94,7 +99,7 @@ def engine_arguments(service: LLMService, runtime: InferenceRuntime) -> list[str
 
     Raises RuntimeNotResolved where the engine has no option for what the LLMService needs.
     """
-    family = FAMILIES.get(runtime.spec.family, Family())
+    family = family_of(runtime)
     source = service.spec.model.source.parsed
     arguments = [substitute(argument, service) for argument in runtime.spec.container.args]
     override = service.spec.runtime.args_override
@@ -140,7 +145,7 @@ def _check_source(service: LLMService, runtime: InferenceRuntime, family: Family
 def modelscope_env(runtime: InferenceRuntime) -> str | None:
     """The variable that makes the runtime's engine load from ModelScope: its family's, or one that the runtime itself
     sets, whose name says so. None where it can't."""
-    family = FAMILIES.get(runtime.spec.family, Family())
+    family = family_of(runtime)
     own = (variable.name for variable in runtime.spec.container.env if "USE_MODELSCOPE" in variable.name.upper())
     return family.use_modelscope or next(own, None)
 

@@ -8,7 +8,7 @@ from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import LLMService
 from hearth.api.names import child_name
 from hearth.api.template import CACHE_PATH, SOURCE_PATH
-from hearth.crd_translator.arguments import FAMILIES, Family, modelscope_env
+from hearth.crd_translator.arguments import family_of, modelscope_env
 from hearth.crd_translator.names import labels
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?")  # a vendor that can stand in a name as it is
@@ -80,8 +80,8 @@ def source_env(service: LLMService, runtime: InferenceRuntime) -> tuple[list[dic
         env.append({"name": name, "value": path})
     if _cache_volume(service, runtime) is not None:
         # What an engine compiles at its first start, minutes of it, would go with its pod.
-        family = FAMILIES.get(runtime.spec.family, Family())
-        env += [{"name": name, "value": f"{CACHE_PATH}/compiled/{name.lower()}"} for name in family.compiled]
+        names = family_of(runtime).compiled
+        env += [{"name": name, "value": f"{CACHE_PATH}/compiled/{name.lower()}"} for name in names]
     if source.scheme == "modelscope" and (switch := modelscope_env(runtime)) is not None:
         env.append({"name": switch, "value": "True"})
     if secret is not None and source.hub:

@@ -26,8 +26,12 @@ async def ask(
     door: ActivatorHarness, content_type: str = "application/json", model: str = "qwen", **fields: str
 ) -> Message:
     body = json.dumps({**HELLO, "model": model}).encode()
+    return await post(door, "/v1/chat/completions", content_type, body, **fields)
+
+
+async def post(door: ActivatorHarness, path: str, content_type: str, body: bytes, **fields: str) -> Message:
     client = await door.client()
-    lines = ["POST /v1/chat/completions HTTP/1.1", "host: llm.example", f"content-length: {len(body)}"]
+    lines = [f"POST {path} HTTP/1.1", "host: llm.example", f"content-length: {len(body)}"]
     lines += [f"content-type: {content_type}"] if content_type else []
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
     await client.write("\r\n".join(lines).encode(), b"\r\n\r\n", body)
@@ -178,11 +182,3 @@ class TestWhatAsksNothing:
             assert door.gate().hold.requests == 0
             assert (await ask(door)).status == 200
             assert door.gate().hold.requests == 1
-
-
-async def post(door: ActivatorHarness, path: str, content_type: str, body: bytes) -> Message:
-    client = await door.client()
-    lines = [f"POST {path} HTTP/1.1", "host: llm.example", f"content-length: {len(body)}"]
-    lines += [f"content-type: {content_type}"] if content_type else []
-    await client.write("\r\n".join(lines).encode(), b"\r\n\r\n", body)
-    return await client.message()

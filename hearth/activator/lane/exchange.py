@@ -35,18 +35,8 @@ class Exchange(Held):
     """`begin` once; the rest is callbacks: of the gate, the engine's connection, the client's."""
 
     __slots__ = (
-        *(
-            "_address",
-            "_cancel",
-            "_connection",
-            "_heard",
-            "_journey",
-            "_journeys",
-            "_pool",
-            "_sink",
-            "_spawn",
-            "_stale",
-        ),
+        *("_address", "_cancel", "_connection", "_heard", "_journey", "_journeys", "_pool", "_sink", "_spawn"),
+        "_stale",
     )
 
     def __init__(

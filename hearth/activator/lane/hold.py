@@ -281,6 +281,11 @@ class Hold:
         line = [*self._second, *(ticket for _, ticket in self._line)]
         return sorted((ticket for ticket in line if ticket.waiting), key=lambda ticket: ticket.number)
 
+    @property
+    def asking(self) -> tuple[int, int]:
+        """Of those that wait and of those in flight, how many are demand."""
+        return self.waiting - self.looks_waiting, self.in_flight - self.looks_in_flight
+
     def lease(self, now: float) -> bool:
         """Whether a cold start that was asked for still counts as demand by itself."""
         return now < self._lease_until
