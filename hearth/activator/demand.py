@@ -1,6 +1,7 @@
 """The demand that this activator tells the scalers: figures of every LLMService, and who has not heard them yet."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -69,18 +70,21 @@ class DemandBoard:
         self._wake_all()
 
     async def watch(self) -> AsyncGenerator[pb.DemandUpdate, None]:
-        """A snapshot, then changes, then a beat each second: what Demand.Watch sends."""
+        """A snapshot, then changes and a beat each second: what Demand.Watch sends."""
         watcher = _Watcher()
         self._watchers.add(watcher)
         try:
             yield self._update(self._holds, snapshot=True)
+            loop = asyncio.get_running_loop()
+            beat = loop.time() + BEAT_SECONDS
             while not self._closing:
-                try:
-                    async with asyncio.timeout(BEAT_SECONDS):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(beat):
                         await watcher.wake.wait()
-                except TimeoutError:
-                    # Leases end by the clock alone; a beat tells of those that did.
+                if loop.time() >= beat:
+                    # Leases end by the clock alone; a beat tells of those that did, whatever news there is of others.
                     self._mark_ended_leases()
+                    beat = loop.time() + BEAT_SECONDS
                 watcher.wake.clear()
                 dirty, watcher.dirty = watcher.dirty, set()
                 yield self._update(dirty, snapshot=False)

@@ -82,6 +82,23 @@ async def test_the_end_of_a_lease_is_told_though_nothing_else_happens(wall: Boar
         assert not update.services[0].lease
 
 
+async def test_news_of_others_do_not_keep_a_lease_from_ending(wall: Board) -> None:
+    """On a busy gateway something happens all the time, and a model that nobody asks must still fall asleep."""
+    other = ServiceKey("ai", "busy")
+    wall.board.put(other, Hold(max_queue=10, concurrency=10, activation_timeout=60.0))
+    wall.hold.leave(wall.hold.arrive(wall.now))
+    wall.hold.set_ready(["10.0.0.1:8000"], wall.now)
+    async with watching(wall) as updates:
+        assert {figures.name for figures in (await anext(updates)).services if figures.lease} == {KEY.name}
+        wall.now += LEASE_AFTER_READY + 1
+        async with asyncio.timeout(5):
+            told: list[pb.ServiceDemand] = []
+            while not told:
+                wall.board.changed(other)
+                told = [figures for figures in (await anext(updates)).services if figures.name == KEY.name]
+        assert not told[0].lease
+
+
 async def test_every_scaler_hears_the_end_of_a_lease(wall: Board) -> None:
     wall.hold.leave(wall.hold.arrive(wall.now))
     wall.hold.set_ready(["10.0.0.1:8000"], wall.now)
