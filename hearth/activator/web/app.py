@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,16 +41,17 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
         return PlainTextResponse("ok\n") if ready() else PlainTextResponse("not ready\n", 503)
 
     async def models(request: Request) -> Response:
-        return Json(model_list(door.directory, _addressed(door, request), _seen(door, request)))
+        return _json(await model_list(door.directory, _addressed(door, request), _seen(door, request)))
 
     async def one_model(request: Request) -> Response:
         wanted = request.path_params["model"].rstrip("/")
-        return Json(model(door.directory, _addressed(door, request), _seen(door, request), wanted))
+        found = model(door.directory, _addressed(door, request), _seen(door, request), wanted)
+        return _json(msgspec.json.encode(found))
 
     async def services(request: Request) -> Response:
         door.check_started()
         seen = _seen(door, request)
-        return Json(service_list(door, filter(seen, door.gates), asyncio.get_running_loop().time()))
+        return _json(await service_list(door, filter(seen, door.gates), asyncio.get_running_loop().time()))
 
     async def events(request: Request) -> Response:
         door.check_started()
@@ -93,12 +94,8 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
     return app
 
 
-class Json(JSONResponse):
-    """JSON, written in a fifteenth of the time that the standard library takes: a list of a thousand models is 150 KB,
-    and nobody else is served meanwhile."""
-
-    def render(self, content: object) -> bytes:
-        return msgspec.json.encode(content)
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
 
 
 def _addressed(door: Door, request: Request) -> Entry | None:

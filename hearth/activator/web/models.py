@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from hearth.activator.directory import Directory, Entry
 from hearth.activator.errors import model_not_found
+from hearth.activator.web.steps import json_array
 from hearth.api.key import ServiceKey
 
 _REMEMBERED = 10_000
@@ -18,9 +19,10 @@ Seen = Callable[[ServiceKey], bool]
 """Which LLMServices whoever asks may know of."""
 
 
-def model_list(directory: Directory, only: Entry | None, seen: Seen) -> dict[str, object]:
-    """The list; `only`: the LLMService that was addressed."""
-    return {"object": "list", "data": [_model(directory, entry) for entry in _entries(directory, only, seen)]}
+async def model_list(directory: Directory, only: Entry | None, seen: Seen) -> bytes:
+    """The list, as JSON; `only`: the LLMService that was addressed."""
+    entries = _entries(directory, only, seen)
+    return b'{"object":"list","data":%b}' % await json_array(entries, lambda entry: _model(directory, entry))
 
 
 def model(directory: Directory, only: Entry | None, seen: Seen, wanted: str) -> dict[str, object]:

@@ -7,17 +7,18 @@ Times in seconds; `percent` and `eta` are null where no earlier start tells. The
 those that change, and {"namespace", "name", "gone": true} for one that was deleted.
 """
 
-import json
 from collections.abc import AsyncGenerator, Callable, Iterable
 
 from hearth.activator.lane.door import Door
 from hearth.activator.lane.gate import Gate
+from hearth.activator.web.steps import json_array
 from hearth.api.key import ServiceKey
 
 
-def service_list(door: Door, keys: Iterable[ServiceKey], now: float) -> dict[str, object]:
-    """These LLMServices, by namespace and name."""
-    return {"services": [_service(door, key, door.gates.get(key), now) for key in sorted(keys)]}
+async def service_list(door: Door, keys: Iterable[ServiceKey], now: float) -> bytes:
+    """These LLMServices, by namespace and name, as JSON."""
+    gates = [(key, door.gates.get(key)) for key in sorted(keys)]
+    return b'{"services":%b}' % await json_array(gates, lambda pair: _service(door, *pair, now))
 
 
 async def service_events(
@@ -27,19 +28,19 @@ async def service_events(
     heard of it."""
     changes = door.feed.changes()
     told = set(filter(view(), door.gates))
-    yield _event(service_list(door, told, clock()))
+    yield _event(await service_list(door, told, clock()))
     async for keys in changes:
         seen = view()
         news = {key for key in keys if (seen(key) if key in door.gates else key in told)}
         told = {key for key in told | news if key in door.gates}
         if news:
-            yield _event(service_list(door, news, clock()))
+            yield _event(await service_list(door, news, clock()))
         elif not keys:
             yield b": still here\n\n"
 
 
-def _event(document: dict[str, object]) -> bytes:
-    return f"event: services\ndata: {json.dumps(document)}\n\n".encode()
+def _event(document: bytes) -> bytes:
+    return b"event: services\ndata: %b\n\n" % document
 
 
 def _service(door: Door, key: ServiceKey, gate: Gate | None, now: float) -> dict[str, object]:
