@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -25,8 +25,12 @@ from tests.cluster.installed import SCALER, Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
 
 MANY = int(os.environ.get("MANY", "20"))
+REST_SECONDS = 60.0 if "MANY" in os.environ else 1.0
+"""How long to count what a cluster at rest does."""
 AT_A_TIME = 16
 OPERATIONS = "127.0.0.1:9393"
+REVIEWS = ("authentication.k8s.io", "authorization.k8s.io", "coordination.k8s.io")
+"""Groups of what changes nothing, and of Leases."""
 CONTROLLER = ("--scaler-address", SCALER, "--operations-listen", OPERATIONS)
 
 
@@ -42,9 +46,11 @@ async def test_a_controller_that_starts_again_writes_nothing_that_stands(heard: 
     with heard.role("controller", *CONTROLLER):
         await asyncio.to_thread(cluster.until, lambda: told("hearth_controller_keda_running") == 1, "it knows of KEDA")
         began, before = time.monotonic(), len(written(heard))
+        before_making = heard.plane.cpu_seconds()
         await make(heard.plane.kubeconfig)
         rendered = await watched(heard.plane.kubeconfig, SCALED_OBJECT.everywhere, lambda item: True) - began
         slept = await watched(heard.plane.kubeconfig, LLMSERVICE.everywhere, asleep) - began
+        making = used_since(before_making, heard) | {"hearth-controller": told("process_cpu_seconds_total")}
         await asyncio.to_thread(
             cluster.until, lambda: told("hearth_controller_queue_length") == 0, "it has no more to do"
         )
@@ -57,17 +63,30 @@ async def test_a_controller_that_starts_again_writes_nothing_that_stands(heard: 
         took = time.monotonic() - began
         again = written(heard)[before:]
         memory, seconds = told("process_resident_memory_bytes") / 2**20, told("process_cpu_seconds_total")
+        used, asked = heard.plane.cpu_seconds(), changes(heard)
+        await asyncio.sleep(REST_SECONDS)  # a while of rest is what is measured
+        resting, at_rest = used_since(used, heard), changes(heard) - asked
     print(f"{MANY} LLMServices: {rendered:.1f} s until all were rendered, {slept:.1f} s until all slept")
     print(f"writes of each: {each:.1f}; {dict(requests.most_common())}")
+    print(f"CPU until all slept: {shares(making, 1)}")
     print(f"started again: {took:.1f} s, {seconds:.1f} s of CPU, {memory:.0f} MiB")
+    print(
+        f"at rest, each minute: {shares(resting, REST_SECONDS / 60)} of CPU, and writes {dict(at_rest.most_common())}"
+    )
     figures = [
         Figure("many_services", MANY, ""),
         Figure("many_rendered_s", rendered, "s"),
         Figure("many_asleep_s", slept, "s"),
         Figure("many_writes_each", each, "requests"),
+        Figure("many_asleep_cpu_s", sum(making.values()), "s"),
+        Figure("many_asleep_cpu_apiserver_s", making["kube-apiserver"] + making["etcd"], "s"),
+        Figure("many_asleep_cpu_keda_s", making["keda-operator"] + making["keda-adapter"], "s"),
+        Figure("many_asleep_cpu_controller_s", making["hearth-controller"], "s"),
         Figure("many_restart_s", took, "s"),
         Figure("many_restart_cpu_s", seconds, "s"),
         Figure("many_controller_mib", memory, "MiB"),
+        Figure("many_rest_keda_cpu_s", resting["keda-operator"] * 60 / REST_SECONDS, "s a minute"),
+        Figure("many_rest_writes", sum(at_rest.values()) * 60 / REST_SECONDS, "a minute"),
     ]
     write(figures, ROOT / "build" / "many.json")
     assert again == []
@@ -81,6 +100,30 @@ async def test_a_controller_that_starts_again_writes_nothing_that_stands(heard: 
 def written(installed: Installed) -> list[str]:
     """What the controller has written beside its own affairs."""
     return installed.plane.writes_of("hearth-controller")
+
+
+def changes(installed: Installed) -> Counter[str]:
+    """What anybody has asked the API server to change until now, by verb and resource."""
+    found: Counter[str] = Counter()
+    for family in text_string_to_metric_families(installed.plane.kubectl("get", "--raw=/metrics")):
+        for sample in family.samples if family.name == "apiserver_request" else ():
+            about = sample.labels
+            if about["verb"] in ("POST", "PUT", "PATCH", "DELETE") and about["group"] not in REVIEWS:
+                found["/".join(filter(None, (about["verb"], about["resource"], about["subresource"])))] += int(
+                    sample.value
+                )
+    return found
+
+
+def used_since(before: Mapping[str, float], installed: Installed) -> dict[str, float]:
+    """Seconds of a core that each process of the control plane has used since then."""
+    return {name: used - before[name] for name, used in installed.plane.cpu_seconds().items()}
+
+
+def shares(seconds: Mapping[str, float], minutes: float) -> str:
+    """Who used how many seconds of a core a minute, the most first."""
+    most = sorted(seconds.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{name} {used / minutes:.1f} s" for name, used in most if used >= 0.1)
 
 
 def told(metric: str) -> float:

@@ -236,6 +236,14 @@ class ControlPlane:
                 written.append(f"{told['verb']} {what} {about.get('namespace', '')}/{about.get('name', '')}")
         return written
 
+    def cpu_seconds(self) -> dict[str, float]:
+        """What each process has used of a core until now, by its name. See proc(5), /proc/[pid]/stat."""
+        used = {}
+        for name, process in self._processes.items():
+            after_its_name = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            used[name] = sum(map(int, after_its_name[11:13])) / os.sysconf("SC_CLK_TCK")
+        return used
+
     def certificate(self, name: str, subject: str, names: str = "", authority: str = "ca") -> tuple[Path, Path]:
         """(key, certificate) signed by one of the cluster's authorities; `names` are its alternative ones."""
         pki = self.state / "pki"

@@ -16,8 +16,8 @@ import yaml
 
 from tests.builders import ROOT
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.installation.image import load, provide
 from tests.cluster.kubectl import Cluster
+from tests.cluster.node.image import load_program, provide
 from tests.cluster.node.nodes import Node
 from tests.cluster.node.shared import Service
 from tests.monitoring.scraped import Prometheus
@@ -79,7 +79,7 @@ def install_state_metrics(plane: ControlPlane, node: Node, built: Path) -> None:
 def operated(plane: ControlPlane, node: Node, built: Path, folder: Path) -> Iterator[None]:
     """The operator at work on deploy/monitoring and the monitor of kube-state-metrics. Raises CommandFailed."""
     for name, reference in IMAGES.items():
-        load(node, reference, built / name, f"/bin/{name}", UID)
+        load_program(node, reference, built / name, f"/bin/{name}", UID)
     plane.kubectl("apply", "--server-side", "-f", str(built / "prometheus-operator-crds"))
     plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     plane.kubectl("create", "namespace", NAMESPACE)

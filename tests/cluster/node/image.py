@@ -1,4 +1,4 @@
-"""Images of one program each, which a node's containerd imports: the real ones can't be pulled here.
+"""Images of one layer each, which a node's containerd imports: the real ones can't be pulled here.
 
 OCI's layout in a tar: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """
@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +21,37 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar"
 def provide(node: Node, container: dict[str, Any], program: Path, path: str, uid: int) -> None:
     """Give a node the image that a container names, with `program` at `path`, and change the container to take it; its
     probes begin at once. Raises CommandFailed."""
-    load(node, container["image"], program, path, uid)
+    load_program(node, container["image"], program, path, uid)
     container["imagePullPolicy"] = "Never"
     for probe in ("livenessProbe", "readinessProbe"):
         container[probe]["initialDelaySeconds"] = 1
 
 
-def load(node: Node, reference: str, program: Path, path: str, uid: int) -> None:
-    """Give a node an image by the name that pods give. Raises CommandFailed."""
-    archive = node.folder / f"{program.name}.tar"
-    _write(archive, reference if "." in reference else f"docker.io/{reference}", path, program, uid)
+def load_program(node: Node, reference: str, program: Path, path: str, uid: int) -> None:
+    """Give a node an image of one program, by the name that pods give. Raises CommandFailed."""
+    runs = {"User": f"{uid}:{uid}", "Entrypoint": [path], "WorkingDir": "/"}
+    load(node, reference, _tar({path: program.read_bytes()}, mode=0o755), runs)
+
+
+def load_files(node: Node, reference: str, files: Mapping[str, bytes]) -> None:
+    """Give a node an image that has files, by their paths, and runs nothing. Raises CommandFailed."""
+    load(node, reference, _tar(files), {})
+
+
+def load(node: Node, reference: str, layer: bytes, runs: Mapping[str, Any]) -> None:
+    """Give a node an image of one layer, a tar. Raises CommandFailed."""
+    archive = node.folder / "image.tar"
+    archive.write_bytes(_archive(reference if "." in reference else f"docker.io/{reference}", layer, runs))
     node.run("ctr", "-n", "k8s.io", "images", "import", str(archive))
     archive.unlink()
 
 
-def _write(file: Path, reference: str, path: str, program: Path, uid: int) -> None:
-    """An image with one file, `program` at `path`, that runs as `uid`; `reference` is the name that pods give."""
-    layer = _tar({path.lstrip("/"): program.read_bytes()}, mode=0o755)
+def _archive(reference: str, layer: bytes, runs: Mapping[str, Any]) -> bytes:
+    """An image as ctr imports it; `reference` is the name that pods give."""
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"User": f"{uid}:{uid}", "Entrypoint": [path], "WorkingDir": "/"},
+        "config": dict(runs),
         "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
     }
     parts = [(_CONFIG, _json(config)), (_LAYER, layer)]
@@ -49,14 +60,14 @@ def _write(file: Path, reference: str, path: str, program: Path, uid: int) -> No
     named = {**_descriptor(_MANIFEST, manifest), "annotations": {"io.containerd.image.name": reference}}
     blobs = {f"blobs/{_digest(content).replace(':', '/')}": content for content in (manifest, *(c for _, c in parts))}
     index = _json({"schemaVersion": 2, "manifests": [named]})
-    file.write_bytes(_tar({"oci-layout": b'{"imageLayoutVersion": "1.0.0"}', "index.json": index, **blobs}))
+    return _tar({"oci-layout": b'{"imageLayoutVersion": "1.0.0"}', "index.json": index, **blobs})
 
 
-def _tar(files: dict[str, bytes], mode: int = 0o644) -> bytes:
+def _tar(files: Mapping[str, bytes], mode: int = 0o644) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
         for name, content in files.items():
-            entry = tarfile.TarInfo(name)
+            entry = tarfile.TarInfo(name.lstrip("/"))
             entry.size, entry.mode = len(content), mode
             tar.addfile(entry, io.BytesIO(content))
     return made.getvalue()
