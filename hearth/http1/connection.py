@@ -431,6 +431,8 @@ class Connection(Carrier):
 
     def _body_is_whole(self) -> None:
         self._step("body is whole")
+        if self._waited_for != "end":
+            self._waited_for = ""  # what comes behind it has a time of its own
         response = self._line[-1]
         response.request.body = self._body.whole()
         response.whole = True

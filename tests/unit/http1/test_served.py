@@ -410,6 +410,24 @@ class TestDeadlines:
         peer.later(0.7)
         assert [(refusal.status, "body" in refusal.text) for refusal in server.refused] == [(408, True)]
 
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ((GET[:20], GET[20:]), (GET[:20], GET[20:])),
+            ((post(b"ab", length=4), b"cd"), (post(b"ef", length=4), b"gh")),
+        ],
+        ids=["head", "body"],
+    )
+    def test_what_is_pipelined_has_a_time_of_its_own(self, first: tuple[bytes, ...], second: tuple[bytes, ...]) -> None:
+        server = Server(answers=False, head_seconds=30.0, body_seconds=30.0)
+        peer = server.connect().send(first[0]).send(first[1]).later(20).send(second[0]).later(20)
+        assert server.refused == []
+        peer.send(second[1])
+        for number in range(2):
+            server.asked[number][1].answer(200, [], b"")
+            peer.later(0)
+        assert peer.statuses == [200, 200]
+
     def test_an_answer_under_way_has_no_deadline(self) -> None:
         server = Server(answers=False)
         peer = server.connect().send(GET).later(10_000)
