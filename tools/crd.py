@@ -129,9 +129,8 @@ def structural_schema(kind: type[Resource]) -> Schema:
         "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": name_length}}},
     }
     schema["required"] = ["spec"]
-    if kind is LLMService:
-        # kstatus (helm --wait, Flux) takes an object without a status for done: it must see that nobody has looked yet.
-        schema["properties"]["status"]["default"] = {"observedGeneration": -1}
+    # kstatus (helm --wait, Flux) takes an object without a status for done: it must see that nobody has looked yet.
+    schema["properties"]["status"]["default"] = {"observedGeneration": -1}
     for path, why in NOT_BUILT.items():
         if kind is LLMService:
             _refuse_field(schema, path.split("."), why)

@@ -123,6 +123,6 @@ class InferenceRuntimeStatus(StatusModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=MAX_CONDITIONS,
-        description="Accepted: whether it can be read; its message says what is wrong.",
+        description="Accepted: whether it can be read; its message says what is wrong. Stalled where it can't.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

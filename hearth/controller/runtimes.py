@@ -71,7 +71,7 @@ class Runtimes:
         item = self._items.get(ObjectKey("", name))
         if item is None:
             return
-        status = runtime_status(item, self._why_not(name), datetime.now(UTC))
+        status = runtime_status(item, self._why_not(name), datetime.now(UTC), stalled=name in self.unreadable)
         if status is None:
             return
         document = {**INFERENCE_RUNTIME.names, "metadata": {"name": name, "uid": uid_of(item)}, "status": status}
@@ -86,15 +86,20 @@ class Runtimes:
         return (runtime.spec.container.image_wanted or None) if runtime is not None else None
 
 
-def runtime_status(item: KubeObject, why_not: str | None, now: datetime) -> KubeObject | None:
-    """The status that an InferenceRuntime should have; None where it has it. `why_not`: what is wrong with it."""
+def runtime_status(item: KubeObject, why_not: str | None, now: datetime, *, stalled: bool) -> KubeObject | None:
+    """The status that an InferenceRuntime should have; None where it has it. `why_not`: what is wrong with it.
+    `stalled`: it is of no use to anybody before somebody changes it, and whoever waits for it (kstatus) need not."""
     was, generation = condition(item, "Accepted"), number(metadata(item), "generation")
     status, reason, message = "True", "Accepted", "LLMServices can be served by it"
     if why_not is not None:
         status, reason, message = "False", "RuntimeInvalid", cut(why_not)
     wanted = {"status": status, "reason": reason, "message": message, "observedGeneration": generation}
-    if all(was.get(field) == value for field, value in wanted.items()):
+    had_stalled = bool(condition(item, "Stalled"))
+    if all(was.get(field) == value for field, value in wanted.items()) and had_stalled == stalled:
         return None
     since = text(was, "lastTransitionTime") if was.get("status") == status else ""
     made = {"type": "Accepted", "lastTransitionTime": since or written(now), **wanted}
-    return {"observedGeneration": generation, "conditions": [made]}
+    return {
+        "observedGeneration": generation,
+        "conditions": [made, {**made, "type": "Stalled", "status": "True"}] if stalled else [made],
+    }

@@ -49,7 +49,7 @@ def verdicts(world: World, resolved: Verdict, *, refused: str | None = None) -> 
 def stalled(found: Sequence[Verdict]) -> list[Verdict]:
     """The condition Stalled, which is there only where it is true: time mends nothing.
 
-    kstatus, and so Helm, Flux and Argo CD, then call the LLMService failed rather than wait:
+    kstatus, and so Helm and Flux, then call the LLMService failed rather than wait:
     https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
     """
     return [
