@@ -264,7 +264,7 @@ class Reconciler:
         known = (self._runtimes.sorted(), self._runtimes.unreadable, self._facts())
         status = mapping(item, "status")
         if not text(status, "resolvedRuntime"):
-            deployment = self._belongings.get(service.key, "Deployment", service.key.name)
+            deployment = self._belongings.get(service.key, DEPLOYMENT.name, service.key.name)
             if standing(deployment, service.key, uid_of(item)) in ("ours", "orphan"):
                 status = {**status, **recorded(deployment)}
         return choose(service, status, *known, idle=idle, now=self._now())
@@ -281,7 +281,7 @@ class Reconciler:
         key = service.key
         objects = with_room(await self._cleared(key, item, objects, whole=whole), self._world(key))
         now = (uid_of(item), objects, self._marks(key))
-        scaled = self._belongings.get(key, "ScaledObject", key.name)
+        scaled = self._belongings.get(key, SCALED_OBJECT.name, key.name)
         nudge_due = scaled is not None and given_up(scaled)
         if self._settled.get(key) == now and not nudge_due:
             return None
@@ -379,7 +379,7 @@ class Reconciler:
         paths = {name: path_of(wanted) for name, wanted in zip(found, objects, strict=True) if found[name] is None}
         # KEDA takes and rewrites whatever has the name that it derives from a ScaledObject's.
         derived = (HPA.name, hpa_name(key))
-        if ("ScaledObject", key.name) in paths:
+        if (SCALED_OBJECT.name, key.name) in paths:
             paths[derived] = HPA.path(key.namespace, derived[1])
         found |= zip(paths, await asyncio.gather(*map(self._kube.get_object, paths.values())), strict=True)
         if derived in found and ((hpa := found[derived]) is None or kedas(hpa, key)):
@@ -412,10 +412,10 @@ class Reconciler:
     def _world(self, key: ServiceKey) -> World:
         """What the informers know. What only bears our label is not the LLMService's."""
         uid = uid_of(self._services.get(ObjectKey(*key)))
-        known_pods = self._belongings.of(key, "Pod")
+        known_pods = self._belongings.of(key, POD.name)
         pods = [pod for pod in known_pods if not is_leaving(pod)]
-        jobs = [job for job in self._belongings.of(key, "Job") if is_owned(job, uid) and not is_leaving(job)]
-        known = (self._belongings.get(key, kind, key.name) for kind in ("Deployment", "ScaledObject"))
+        jobs = [job for job in self._belongings.of(key, JOB.name) if is_owned(job, uid) and not is_leaving(job)]
+        known = (self._belongings.get(key, kind, key.name) for kind in (DEPLOYMENT.name, SCALED_OBJECT.name))
         deployment, scaled = (item if item is not None and is_owned(item, uid) else None for item in known)
         placed = [
             pod
@@ -505,7 +505,7 @@ class Reconciler:
         owner = {**LLMSERVICE.names, "name": key.name, "uid": uid_of(item)}
         owner |= {"controller": True, "blockOwnerDeletion": True}
         wanted = {**rendered, "metadata": {**rendered["metadata"], "ownerReferences": [owner]}}
-        if wanted["kind"] == "ScaledObject" and found is not None:
+        if wanted["kind"] == SCALED_OBJECT.name and found is not None:
             wanted = self._nudged_if_due(key, wanted, found)
         if found is None:
             collection = RENDERED[wanted["kind"]].within(key.namespace)
@@ -515,7 +515,7 @@ class Reconciler:
             try:
                 found = await self._kube.create_object(collection, seed_of(wanted), CREATOR)
             except UnknownApi as error:
-                if wanted["kind"] == "ScaledObject":
+                if wanted["kind"] == SCALED_OBJECT.name:
                     raise KedaMissing from error
                 raise
         if is_applied(found, wanted, MANAGER):
@@ -537,7 +537,7 @@ class Reconciler:
                 raise Conflict(f"{path}: another object has the name by now", 409) from error
             raise
         except UnknownApi as error:
-            if wanted["kind"] == "ScaledObject":
+            if wanted["kind"] == SCALED_OBJECT.name:
                 raise KedaMissing from error
             raise
 

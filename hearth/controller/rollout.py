@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from hearth.api.labels import VERSION_ANNOTATION
 from hearth.controller.verdict import Verdict
 from hearth.controller.world import World, alive, wanted_replicas
+from hearth.kube.kinds import DEPLOYMENT
 from hearth.kube.objects import KubeObject, mapping, mappings, number, text
 from hearth.troubles import unschedulable
 
 
 def with_room(objects: Sequence[KubeObject], world: World) -> tuple[KubeObject, ...]:
     """`objects` with the Deployment's maxUnavailable as this world needs it."""
-    return tuple(_with(item, room(world)) if item["kind"] == "Deployment" else item for item in objects)
+    return tuple(_with(item, room(world)) if item["kind"] == DEPLOYMENT.name else item for item in objects)
 
 
 def room(world: World) -> int:

@@ -116,7 +116,7 @@ class Controller:
             if kind not in (SCALED_OBJECT, NETWORK_POLICY)
             for informer in self._informers(kind, partial(self._child_changed, kind.name), LLMSERVICE_LABEL)
         ]
-        children += self._informers(POD, partial(self._child_changed, "Pod"), POD_SELECTOR)
+        children += self._informers(POD, partial(self._child_changed, POD.name), POD_SELECTOR)
         self._scalers = Scalers()
         hpas = self._informers(HPA, partial(self._scaler_changed, HPA.name))
         scaled = self._informers(SCALED_OBJECT, self._scaled_object_changed)
