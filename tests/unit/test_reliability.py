@@ -41,6 +41,12 @@ def test_every_strike_that_was_seen_has_a_line_and_a_case_has_one() -> None:
     assert len(set(rows)) == 2, "two tables, each of as many columns as its head has"
 
 
+def test_rollouts_at_size_have_a_table_where_they_were_seen() -> None:
+    found = {"services": 1000, "seconds": 31.6, "asked": 300, "lost": 1, "broken": ["a | b"], "date": "2026-11-30"}
+    assert "| scaler (2026-11-30) | 1,000 | 300 | 1 | 32 s | **no**: a / b |" in table({"rollout-of-scaler": found})
+    assert "rolled out" not in table({})
+
+
 def test_the_page_has_a_place_for_it() -> None:
     page = with_table(PAGE.read_text(), "| x |")
     assert f"{BEGIN}\n\n| x |\n\n{END}" in page

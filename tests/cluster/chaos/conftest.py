@@ -17,7 +17,7 @@ from tests.cluster.e2e.conversation import new_client
 
 WHOLE = bool(os.environ.get("HEARTH_CHAOS"))
 """`make chaos`, which says so; else `make e2e`, which has a few."""
-collect_ignore = [] if WHOLE else ["test_soak.py"]
+collect_ignore = [] if WHOLE else ["test_soak.py", "test_size.py"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -18,6 +18,7 @@ from tests.cluster.chaos.soak import Process
 from tests.cluster.chaos.table import STRIKES, Cut, Phase, Strike
 
 SOAK = "soak"
+ROLLOUT = "rollout-of-"
 KEPT = ROOT / "build" / "chaos"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- written by: make chaos -->", "<!-- end of what is written -->"
@@ -64,6 +65,33 @@ def keep_soak(minutes: float, found: Sequence[Process], counts: Mapping[str, int
     (KEPT / f"{SOAK}.json").write_text(
         json.dumps({**document, "date": f"{datetime.now(UTC):%Y-%m-%d}"}, indent=2) + "\n"
     )
+
+
+def keep_rollout(role: str, services: int, seconds: float, asked: int, broken: Sequence[str]) -> None:
+    """Write down what a rollout of a role cost those who were asking. `services`: how many LLMServices there were."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    document = {"services": services, "seconds": seconds, "asked": asked, "lost": len(broken), "broken": list(broken)}
+    (KEPT / f"{ROLLOUT}{role}.json").write_text(
+        json.dumps({**document, "date": f"{datetime.now(UTC):%Y-%m-%d}"}, indent=2) + "\n"
+    )
+
+
+def rollout_table(kept: Mapping[str, dict[str, Any]]) -> list[str]:
+    """What rollouts cost, in lines."""
+    found = {name.removeprefix(ROLLOUT): seen for name, seen in kept.items() if name.startswith(ROLLOUT)}
+    if not found:
+        return []
+    return [
+        "",
+        "A role rolled out anew while 200 requests stream and 100 are held for one that loads. Promised: nothing lost.",
+        "",
+        "| rolled out | LLMServices | asked | lost | until its pods are ready | held |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {role} ({seen['date']}) | {seen['services']:,} | {seen['asked']} | {seen['lost']} | {seen['seconds']:.0f} s | {held(seen)} |"
+            for role, seen in found.items()
+        ),
+    ]
 
 
 def soak_table(seen: dict[str, Any]) -> list[str]:
@@ -135,6 +163,7 @@ def table(kept: dict[str, dict[str, Any]]) -> str:
             f"| {case.what} | {case.promise} | {seen['saw']} | {seen['seconds']:.0f} s | {held(seen)} |"
             for case, seen in cases
         ),
+        *rollout_table(kept),
         *(soak_table(kept[SOAK]) if SOAK in kept else ()),
     ]
     return "\n".join(lines)
