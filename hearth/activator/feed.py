@@ -1,6 +1,7 @@
 """Who wants to hear of every change of an LLMService: pages and `hearth top`, which wake nothing."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 
 from hearth.api.key import ServiceKey
@@ -43,17 +44,22 @@ class Feed:
             listener.wake.set()
 
     async def changes(self) -> AsyncGenerator[frozenset[ServiceKey], None]:
-        """The keys of what changed, together where it is close together; an empty set where nothing has for a while."""
+        """The keys of what changed, together where it is close together; every `BEAT_SECONDS` an empty set, whatever
+        changes: not everybody may hear of it."""
         listener = _Listener()
         self._listeners.add(listener)
         self.watched = True
         try:
+            loop = asyncio.get_running_loop()
+            beat = loop.time() + BEAT_SECONDS
             while not self._closing:
-                try:
-                    async with asyncio.timeout(BEAT_SECONDS):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(beat):
                         await listener.wake.wait()
-                except TimeoutError:
+                if loop.time() >= beat:
+                    beat = loop.time() + BEAT_SECONDS
                     yield frozenset()
+                if not listener.wake.is_set():
                     continue
                 await asyncio.sleep(COALESCE_SECONDS)  # what follows at once is told together
                 listener.wake.clear()

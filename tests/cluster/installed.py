@@ -39,7 +39,11 @@ class Installed:
             self.plane.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", patch)
 
     def uninstall(self) -> None:
-        """As docs say: first the LLMServices, then Hearth."""
+        """As docs say: first the LLMServices, then Hearth. No kubelet ends pods here, and a namespace waits for those that
+        it finds for half their grace."""
+        self.plane.kubectl("delete", "llmservices", "--all", "-n", NAMESPACE)
+        self.plane.kubectl("delete", "scaledobjects,deployments,jobs,replicasets", "--all", "-n", NAMESPACE)
+        self.plane.kubectl("delete", "pods", "--all", "-n", NAMESPACE, "--grace-period=0", "--force")
         self.plane.kubectl("delete", "namespace", NAMESPACE)
         self.plane.kubectl("delete", "-k", str(ROOT / "deploy"), "--ignore-not-found")
         self.plane.kubectl("delete", "node", *NODES)

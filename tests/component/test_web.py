@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from hearth.activator.demand import DemandBoard
 from hearth.activator.lane.door import Door
 from hearth.activator.origins import Origins
 from hearth.activator.web.app import create_app
+from hearth.api.key import ServiceKey
 from hearth.http1.limits import Limits
 from tests.builders import endpoint_slice, llmservice_manifest
 from tests.component.harness import HELLO, ScriptedEngine
@@ -195,6 +197,29 @@ async def test_the_feed_has_room_for_so_many() -> None:
     for listener in listeners:
         await listener.aclose()
     assert not changes.watched
+
+
+async def test_the_feed_says_that_it_is_there_whatever_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may see few LLMServices hears nothing of the others; a proxy would cut off what is silent."""
+    monkeypatch.setattr(feed, "BEAT_SECONDS", 0.3)
+    monkeypatch.setattr(feed, "COALESCE_SECONDS", 0.01)
+    changes = feed.Feed()
+    told: list[frozenset[ServiceKey]] = []
+
+    async def listen() -> None:
+        async with aclosing(changes.changes()) as news:
+            async for keys in news:
+                told.append(keys)
+                if told.count(frozenset()) == 2:
+                    return
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(listen)
+        with anyio.fail_after(5):
+            while told.count(frozenset()) < 2:
+                changes.changed(ServiceKey("ai", "busy"))
+                await anyio.sleep(0.02)  # somebody's requests, all the time
+    assert ServiceKey("ai", "busy") in set().union(*told)
 
 
 def test_a_page_of_a_known_origin_may_ask() -> None:
