@@ -57,6 +57,8 @@ class _Fields(msgspec.Struct):
     # Of forms, where an engine takes a document in their place.
     file: msgspec.Raw = msgspec.Raw()
     image: msgspec.Raw = msgspec.Raw()
+    # vLLM's `bytes` and `bytes_only` are answered with an octet stream.
+    encoding_format: msgspec.Raw = msgspec.Raw()
 
 
 _decode = msgspec.json.Decoder(_Fields).decode
@@ -68,12 +70,15 @@ _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Words(NamedTuple):
-    """`form`: the body is a form, with its fields in parts. `asks`: whether it has a field that asks something."""
+    """`form`: the body is a form, with its fields in parts. `asks`: whether it has a field that asks something.
+    `binary`: it asks for bytes, as embeddings can be had. `no_name`: what there is where `model` should be a name."""
 
     model: str | None = None
     stream: bool = False
     form: bool = False
     asks: bool = True
+    binary: bool = False
+    no_name: str = ""
     fields: Any = None  # what `prompt_prefix` looks at; it holds the whole body
 
 
@@ -96,12 +101,14 @@ def read_words(body: bytes, content_type: bytes = b"", *, form: bool = False, ne
         fields = _decode(body)
         model, stream = _word(fields.model), _word(fields.stream)
     except _UNREADABLE as error:
-        raise bad_request(_unreadable(error)) from None
+        raise bad_request(_unreadable(error, body)) from None
     return Words(
         model if isinstance(model, str) else None,
         stream is True or (stream is not False and stream is not None and _is_true(stream)),
         False,
         not needs or _asks(fields, needs),
+        bytes(memoryview(fields.encoding_format)[:6]) == b'"bytes',
+        _no_name(fields.model, model),
         fields,
     )
 
@@ -120,6 +127,16 @@ def _asks(fields: _Fields, needs: Sequence[str]) -> bool:
     return False
 
 
+_LONG: Final = f"a string of more than {_MAX_WORD} bytes"
+_KINDS: Final = {"{": "an object", "[": "a list", '"': _LONG, "t": "true", "f": "false"}
+_NO_PART: Final = "no part of a form (its content-type must name the boundary that the body begins with)"
+
+
+def _no_name(raw: msgspec.Raw, model: object) -> str:
+    begin = bytes(memoryview(raw)[:1]).decode("ascii", "replace") if raw else ""
+    return "" if isinstance(model, str) or begin in ("", "n") else _KINDS.get(begin, "a number")
+
+
 def _word(raw: msgspec.Raw) -> Any:
     """A value that a word can be; None for one that is longer than any name, whatever it is."""
     return _decode_word(raw) if raw and len(memoryview(raw)) <= _MAX_WORD else None
@@ -136,13 +153,19 @@ def _form_words(body: bytes, content_type: bytes, needs: Sequence[str]) -> Words
         stream is not None and stream.value.decode("latin-1").lower() in _TRUE,
         form=True,
         asks=not needs or any(name.encode() in form.names for name in needs),
+        no_name="" if form.names else _NO_PART,
     )
 
 
-def _unreadable(error: Exception) -> str:
+_CUT: Final = "Input data was truncated"  # msgspec's words, of what ends too soon, and of half a pair at a string's end
+
+
+def _unreadable(error: Exception, body: bytes) -> str:
     if isinstance(error, RecursionError):
         return "The request's body is nested too deeply."
     reason = str(error) if isinstance(error, msgspec.DecodeError) else "it is not UTF-8"
+    if reason == _CUT and body.rstrip().endswith(b"}"):
+        reason = "a string has half of a surrogate pair, \\ud800 to \\udbff without its other half"
     return f"The request's body is not a JSON object: {reason}."
 
 
@@ -176,7 +199,7 @@ def with_model(body: bytes, content_type: bytes, name: str, *, form: bool) -> by
     try:
         values = _decode_all(body)
     except _UNREADABLE as error:
-        raise bad_request(_unreadable(error)) from None
+        raise bad_request(_unreadable(error, body)) from None
     values["model"] = msgspec.Raw(msgspec.json.encode(name))
     return msgspec.json.encode(values)
 

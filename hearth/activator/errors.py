@@ -7,6 +7,9 @@ Anthropic's, on /v1/messages: {"type": "error", "error": {"type", "message"}}, h
 import json
 import math
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from hearth.activator.paths import Dialect
 from hearth.http1.message import Refusal
@@ -27,8 +30,50 @@ MAX_RETRY_AFTER_SECONDS = 60
 
 
 def error_event(body: bytes, dialect: Dialect) -> bytes:
-    """An error's document, on one line, as an event of the stream."""
-    return (b"event: error\ndata: " if dialect == "anthropic" else b"data: ") + body + b"\n\n"
+    """An error's document, on one line, as an event of the stream. Raises ValueError where it is none that
+    /v1/responses can be told."""
+    match dialect:
+        case "anthropic":
+            return b"event: error\ndata: " + body + b"\n\n"
+        case "responses":
+            return b"event: response.failed\ndata: " + _failed_response(body) + b"\n\n"
+        case "openai":
+            return b"data: " + body + b"\n\n"
+
+
+class _Said(msgspec.Struct):
+    error: dict[str, Any] | str
+
+
+def _failed_response(body: bytes) -> bytes:
+    """https://platform.openai.com/docs/api-reference/responses-streaming/response/failed
+
+    The error stands in it twice: some clients know an event by its type alone, others raise on `error`. (The event
+    `error`, which is OpenAI's too, has no client that reads it everywhere: docs/clients.md.)
+    """
+    try:
+        said = msgspec.json.decode(body, type=_Said).error
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    message = said if isinstance(said, str) else str(said.get("message", ""))
+    response = {
+        "id": "",
+        "object": "response",
+        "created_at": 0,
+        "status": "failed",
+        "error": {"message": message, "code": "server_error"},
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "model": "",
+        "output": [],
+        "parallel_tool_calls": True,
+        "temperature": None,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": None,
+    }
+    return msgspec.json.encode({"type": "response.failed", "sequence_number": 0, "response": response, "error": said})
 
 
 @dataclass(slots=True, eq=False)  # not frozen: raising writes __traceback__ and __cause__
@@ -166,10 +211,12 @@ def keys_unreadable() -> ApiError:
     )
 
 
-def no_model() -> ApiError:
+def no_model(found: str) -> ApiError:
+    """`found`: what the body has where its name should be."""
+    wrong = f"`model` must be a string of at most 1,024 bytes, found {found}" if found else "No model was named"
     return ApiError(
         400,
-        "No model was named: give `model` in a JSON body, or use the address of one LLMService "
+        f"{wrong}: give `model` in a JSON body, or use the address of one LLMService "
         "(http://NAME.NAMESPACE.svc/v1 or /NAMESPACE/NAME/v1).",
         "invalid_request_error",
         "model_required",
@@ -198,11 +245,14 @@ def activator_starting() -> ApiError:
 
 
 def no_websocket() -> ApiError:
+    """codex asks for responses by WebSocket first. It goes on by HTTP where this is the status (RFC 9110, 15.5.22), and
+    gives up where it is another."""
     return ApiError(
-        400,
+        426,
         "WebSocket is not supported here; use HTTP, with `stream: true` for tokens as they come.",
         "invalid_request_error",
         "websocket_not_supported",
+        more=((b"upgrade", b"HTTP/1.1"),),
     )
 
 

@@ -15,6 +15,12 @@ _ASKED_FOR = b"application/json"
 _NOT_ASKED_FOR = frozenset((b"no-cors", b"navigate"))
 """Sec-Fetch-Mode: of these requests no browser asks first, whatever their type is."""
 _OWN_SITE = frozenset((b"same-origin", b"none"))
+EXPOSED = (
+    *("x-request-id", "request-id", "retry-after", "x-should-retry", "x-hearth-cold-start", "x-hearth-waited-seconds"),
+    *(f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")),
+)
+"""What of an answer's head a page may read, beside what every page may: SDKs go by it in a browser, too."""
+_EXPOSED = (b"access-control-expose-headers", ", ".join(EXPOSED).encode())
 _DEFAULT_PORTS = (b":80", b":443")
 
 
@@ -48,10 +54,10 @@ class Origins:
         if not self._known or (origin := fields.get(b"origin")) is None:
             return []
         if self._all:
-            return [(b"access-control-allow-origin", b"*")]
+            return [(b"access-control-allow-origin", b"*"), _EXPOSED]
         if origin not in self._known:
             return [(b"vary", b"Origin")]
-        return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+        return [(b"access-control-allow-origin", origin), (b"vary", b"Origin"), _EXPOSED]
 
 
 def _host(authority: bytes) -> bytes:

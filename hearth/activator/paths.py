@@ -9,7 +9,8 @@ import re
 from difflib import get_close_matches
 from typing import Final, Literal, NamedTuple
 
-Dialect = Literal["openai", "anthropic"]
+Dialect = Literal["openai", "responses", "anthropic"]
+"""Whose errors and events; of OpenAI's APIs, that of responses has events of its own."""
 
 POST: Final = ("POST",)
 GET: Final = ("GET", "HEAD")
@@ -18,7 +19,8 @@ GET: Final = ("GET", "HEAD")
 class Path(NamedTuple):
     """`document`: a whole successful answer is one JSON document, so that white space may come before it. `needs`: a
     body without any of these fields asks nothing; `form`: the body may be a form; `tokens`: a model reads or writes for
-    it, so that it counts for a key's tokens a minute; `wakes`: a POST may wake a sleeping model."""
+    it, so that it counts for a key's tokens a minute; `wakes`: a POST may wake a sleeping model; `streams`: its answer
+    is an event stream where the body says `stream`, which elsewhere is a word like any other."""
 
     methods: tuple[str, ...] = POST
     document: bool = True
@@ -27,22 +29,23 @@ class Path(NamedTuple):
     dialect: Dialect = "openai"
     tokens: bool = True
     wakes: bool = True
+    streams: bool = False
 
 
 _RERANK: Final = Path(needs=("query", "documents"))
 _SCORE: Final = Path(needs=("text_1", "queries", "query", "data_1"))
 _POOL: Final = Path(needs=("input", "messages"))
-_AUDIO: Final = Path(document=False, form=True, needs=("file",))
+_AUDIO: Final = Path(document=False, form=True, needs=("file",), streams=True)
 _IMAGE: Final = Path(document=False, form=True, needs=("image", "image[]"))
 _LOOK: Final = Path(methods=GET, document=False, tokens=False)
 
 PATHS: Final[dict[str, Path]] = {
-    "/v1/chat/completions": Path(needs=("messages",)),
-    "/v1/completions": Path(needs=("prompt", "prompt_embeds")),
-    "/v1/responses": Path(needs=("input", "prompt")),
+    "/v1/chat/completions": Path(needs=("messages",), streams=True),
+    "/v1/completions": Path(needs=("prompt", "prompt_embeds"), streams=True),
+    "/v1/responses": Path(needs=("input", "prompt"), dialect="responses", streams=True),
     "/v1/embeddings": _POOL,
     "/v1/moderations": Path(needs=("input",)),
-    "/v1/messages": Path(needs=("messages",), dialect="anthropic"),
+    "/v1/messages": Path(needs=("messages",), dialect="anthropic", streams=True),
     "/v1/messages/count_tokens": Path(needs=("messages",), dialect="anthropic", tokens=False),
     "/v1/audio/speech": Path(document=False, needs=("input",)),
     "/v1/audio/transcriptions": _AUDIO,
@@ -84,7 +87,7 @@ def path_of(path: str, *, more: bool = False) -> Path | None:
         return known
     if _RESPONSES.fullmatch(path):
         return _RESPONSE
-    return Path(document=False) if more else None
+    return Path(document=False, streams=True) if more else None
 
 
 def route_of(path: str, prefix: str) -> str:
@@ -118,7 +121,7 @@ def likely(path: str) -> str | None:
     while bare.startswith("/v1/v1/"):
         bare = bare[3:]
     for candidate in (bare, f"/v1{bare}", bare.removeprefix("/v1")):
-        if candidate != path and candidate in PATHS:
+        if candidate != path and (candidate in PATHS or candidate == _MODELS):
             return candidate
     # Of a path of any length only what a slip can be: the search grows with the square.
     return next(iter(get_close_matches(bare, PATHS, n=1, cutoff=0.85)), None) if len(bare) <= _LONGEST + 2 else None
@@ -138,12 +141,15 @@ def addressed_service(path: str) -> str | None:
 
 def dialect_of(path: str) -> Dialect:
     """Whose API a path speaks, however it ends."""
-    return "anthropic" if "/v1/messages" in path else "openai"
+    if "/v1/messages" in path:
+        return "anthropic"
+    return "responses" if path.endswith("/v1/responses") else "openai"
 
 
 PROBES: Final = frozenset(("/healthz", "/readyz"))
 """For who looks whether it is well, which needs no key."""
-_OWN: Final = frozenset((*PROBES, "/", "*", "/v1/models", "/v1/models/"))
+_MODELS: Final = "/v1/models"
+_OWN: Final = frozenset((*PROBES, "*", _MODELS, f"{_MODELS}/"))
 
 
 def is_own(path: str) -> bool:

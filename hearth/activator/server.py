@@ -186,8 +186,9 @@ async def run_activator(config: ActivatorConfig) -> None:
                 log.info("activator serving", extra=fields(services=len(list(door.directory))))
                 announce("activator", **clients.ports, demand=demand_port, operations=operations_port)
                 await _first(stop.wait(), asyncio.shield(serving))
-                # Not ready, and accepting still: until whoever sends requests here has heard it.
-                ready = False
+                # Not ready, and accepting still: until whoever sends requests here has heard it. A connection that is
+                # kept open hears it by its next answer alone.
+                ready, door.leaving = False, True
                 if not serving.done() and config.drain_delay_seconds:
                     await asyncio.wait({serving}, timeout=config.drain_delay_seconds)
             door.feed.close()  # who listens to it would hold the end

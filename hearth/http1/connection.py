@@ -51,8 +51,11 @@ class Handler(Protocol):
     `refused_by_head` says before a body is read why a request is not served, None where it is, and `body_limit` how
     many bytes the body may have. `take` is called with a whole request, `refuse` with one that can't be served; both
     answer through the response, now or later. `failed` is told of an exception that one of them raised (a fault of
-    ours), `turned_away` of a connection over the limit.
+    ours), `turned_away` of a connection over the limit. Where it is `leaving`, each answer is the last one of its
+    connection.
     """
+
+    leaving: bool
 
     def refused_by_head(self, request: Request) -> Refusal | None: ...
     def body_limit(self, request: Request) -> int: ...
@@ -182,6 +185,10 @@ class Connection(Carrier):
     @property
     def unread(self) -> bool:
         return self._unread_since != 0.0
+
+    @property
+    def leaving(self) -> bool:
+        return self._handler.leaving
 
     # uvicorn's
 

@@ -130,6 +130,11 @@ class Carrier:
         """Whether the client does not take what is written."""
         raise NotImplementedError
 
+    @property
+    def leaving(self) -> bool:
+        """Whether an answer that begins now is the last one here."""
+        raise NotImplementedError
+
     def leave(self, response: "TransportResponse") -> None:
         """This response is over."""
         raise NotImplementedError
@@ -185,7 +190,8 @@ class TransportResponse(Response):
             lines.append(b"transfer-encoding: chunked\r\n")
         else:
             self.keep_alive = False
-        if not self.keep_alive:
+        if not self.keep_alive or self._connection.leaving:
+            self.keep_alive = False
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
         if body and not self._bodiless:

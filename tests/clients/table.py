@@ -32,16 +32,16 @@ class Form:
 
 
 def _kind(title: str, kind: Kind) -> Form:
-    return Form(title, beat_chunk(kind, "qwen", "loading", 2.0, 8.0))
+    return Form(title, beat_chunk(kind, "loading", 2.0, 8.0))
 
 
 def _own_id(kind: Kind) -> bytes:
-    document = json.loads(beat_chunk(kind, "qwen", "loading", 2.0, None).removeprefix(b"data: "))
+    document = json.loads(beat_chunk(kind, "loading", 2.0, None).removeprefix(b"data: "))
     return f"data: {json.dumps({**document, 'id': 'chatcmpl-hearth'})}\n\n".encode()
 
 
 def _without_status(kind: Kind) -> bytes:
-    document: dict[str, Any] = json.loads(beat_chunk(kind, "qwen", "loading", 2.0, None).removeprefix(b"data: "))
+    document: dict[str, Any] = json.loads(beat_chunk(kind, "loading", 2.0, None).removeprefix(b"data: "))
     document.pop("hearth")
     return f"data: {json.dumps(document)}\n\n".encode()
 
@@ -59,14 +59,14 @@ FORMS: dict[str, list[Form]] = {
     ],
     "text": [
         _kind("`chunk`", "text-chunk"),
-        Form("a chat chunk", beat_chunk("chunk", "qwen", "loading", 2.0, None)),
+        Form("a chat chunk", beat_chunk("chunk", "loading", 2.0, None)),
         _kind("`event`", "text-event"),
         *_COMMENTS,
     ],
     "responses": [
         _kind("comment, no empty line behind it", "comment-line"),
         _kind("comment", "comment"),
-        Form("a chat chunk", beat_chunk("chunk", "qwen", "loading", 2.0, None)),
+        Form("a chat chunk", beat_chunk("chunk", "loading", 2.0, None)),
         _kind("named event", "event"),
         Form("event `keepalive`", b'event: keepalive\ndata: {"type": "keepalive", "sequence_number": 0}\n\n'),
     ],
@@ -74,7 +74,7 @@ FORMS: dict[str, list[Form]] = {
         _kind("`ping`", "ping"),
         _kind("comment", "comment"),
         _kind("named event", "event"),
-        Form("a chat chunk", beat_chunk("chunk", "qwen", "loading", 2.0, None)),
+        Form("a chat chunk", beat_chunk("chunk", "loading", 2.0, None)),
     ],
 }
 """By the API of the path."""

@@ -91,7 +91,7 @@ async def test_a_connection_serves_one_request_after_the_other(
         ("/ai/none/v1/chat/completions", b"", 404, "model_not_found", "'ai/none'"),
         ("/chat/completions", HELLO, 404, "unknown_path", "did you mean /v1/chat/completions?"),
         ("/v1/v1/chat/completions", HELLO, 404, "unknown_path", "did you mean /v1/chat/completions?"),
-        ("/ai/qwen/chat/completions", HELLO, 404, "unknown_path", "did you mean /v1/chat/completions?"),
+        ("/ai/qwen/chat/completions", HELLO, 404, "unknown_path", "did you mean /ai/qwen/v1/chat/completions?"),
         ("/v1/chat/completion", HELLO, 404, "unknown_path", "did you mean /v1/chat/completions?"),
         ("/v1/embedings", HELLO, 404, "unknown_path", "did you mean /v1/embeddings?"),
         ("/v1/sleep", HELLO, 404, "unknown_path", "the paths of inference are served"),

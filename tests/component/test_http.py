@@ -183,7 +183,7 @@ async def test_websocket_is_refused_in_words(activator: ActivatorHarness) -> Non
         b"GET /ai/qwen/v1/realtime HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
         b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n",
     )
-    assert (answer.status, answer.json["error"]["code"]) == (400, "websocket_not_supported")
+    assert (answer.status, answer.json["error"]["code"]) == (426, "websocket_not_supported")
 
 
 async def test_a_models_name_reaches_no_head(activator: ActivatorHarness, engine: ScriptedEngine) -> None:

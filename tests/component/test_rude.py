@@ -147,7 +147,7 @@ class TestUpgrades:
         await asyncio.sleep(0.02)
         await client.write(self.SMUGGLED, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         first, second = await client.message(), await client.message()
-        assert (first.status, first.json["error"]["code"]) == (400, "websocket_not_supported")
+        assert (first.status, first.json["error"]["code"]) == (426, "websocket_not_supported")
         assert second.body == b"ok\n"
 
 

@@ -22,7 +22,7 @@ from hearth.activator.lane.exchange import Exchange, answer_plainly
 from hearth.activator.lane.gate import Gate
 from hearth.activator.lane.heartbeat import Heartbeats
 from hearth.activator.lane.hold import Hold
-from hearth.activator.lane.inference import Inference
+from hearth.activator.lane.inference import Inference, given_id, id_fields, new_id
 from hearth.activator.lane.tally import Tally
 from hearth.activator.looks import Looks
 from hearth.activator.metrics import ActivatorMetrics
@@ -90,6 +90,8 @@ class Door:
         self.gates: dict[ServiceKey, Gate] = {}
         self.feed = Feed()
         self.app: asgi.App | None = None
+        self.leaving = False
+        """Set when this activator is told to end: clients' pools go elsewhere with each answer, before it does."""
         self.starting = False
         """Set until the directory is complete: what is not in it may be there all the same."""
         self._board = board
@@ -186,7 +188,7 @@ class Door:
             named = directory.by_model(asked.model) if asked.model is not None else None
             entry = named or directory.by_short_host(host)
         if entry is None:
-            raise errors.no_model() if asked.model is None else self.keyring.nobodys(asked.model, fields)
+            raise errors.no_model(asked.no_name) if asked.model is None else self.keyring.nobodys(asked.model, fields)
         if self.keyring.locked:
             self._unlock(entry, asked)
         if serves and path not in entry.paths:
@@ -244,11 +246,9 @@ class Door:
     def answer(self, request: Request, response: Response, error: ApiError) -> None:
         """Answer a request for no LLMService with an error."""
         self.count_unrouted(error)
-        given = request.fields.get(b"x-request-id")
-        headers = self.origins.headers(request.fields)
-        if given is not None:
-            headers = [*headers, (b"x-request-id", given)]
-        answer_plainly(response, error, dialect_of(request.path), headers)
+        named = given_id(request) or new_id().encode()
+        dialect = dialect_of(request.path)
+        answer_plainly(response, error, dialect, [*self.origins.headers(request.fields), *id_fields(named, dialect)])
 
     def count_unrouted(self, error: ApiError) -> None:
         """A request for no LLMService was answered with this."""
@@ -276,7 +276,8 @@ class Door:
                 raise errors.method_not_allowed(method, GET)
             if entry is None and (service := unknown_service(path)) is not None:
                 raise self.keyring.nobodys(service, request.fields)
-            raise errors.unknown_path(path, likely(path))
+            prefix, meant = request.path[: len(request.path) - len(path)], likely(path)
+            raise errors.unknown_path(request.path, f"{prefix}{meant}" if meant is not None else None)
         if method not in known.methods:
             raise errors.method_not_allowed(method, known.methods)
         return known
@@ -314,8 +315,8 @@ class Door:
             self.begin(entry, asked, response)
         except ApiError as error:
             origin = self.origins.headers(request.fields)
-            named = (b"x-request-id", asked.request_id.encode("latin-1"))
-            answer_plainly(response, error, asked.dialect, [*origin, named])
+            named = id_fields(asked.request_id.encode("latin-1"), asked.dialect)
+            answer_plainly(response, error, asked.dialect, [*origin, *named])
 
     async def _decode_and_enter(self, request: Request, response: Response) -> None:
         try:

@@ -12,7 +12,7 @@ from hearth.activator.errors import ApiError
 from hearth.activator.journeys import Journey, Journeys, Outcome
 from hearth.activator.keyring import Grant
 from hearth.activator.lane.gate import Gate, Held
-from hearth.activator.lane.inference import Inference
+from hearth.activator.lane.inference import Inference, id_fields
 from hearth.activator.lane.relay import Relay
 from hearth.activator.paths import Dialect
 from hearth.http1.headers import Headers, add_fields, for_upstream
@@ -255,7 +255,8 @@ class Exchange(Held):
 def answer_error(response: Response, error: ApiError, asked: Inference, origin: Headers, *, opened: bool) -> None:
     """Answer an error in the form that is still possible. `opened`: heartbeats have begun the response."""
     if not response.started:
-        answer_plainly(response, error, asked.dialect, [*origin, (b"x-request-id", asked.request_id.encode("latin-1"))])
+        named = id_fields(asked.request_id.encode("latin-1"), asked.dialect)
+        answer_plainly(response, error, asked.dialect, [*origin, *named])
     elif opened and asked.stream:
         response.write(error.event(asked.dialect))
         response.end()

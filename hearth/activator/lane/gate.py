@@ -15,7 +15,7 @@ from hearth.activator.errors import ApiError
 from hearth.activator.keyring import Grant
 from hearth.activator.lane.heartbeat import Heartbeats, Kind, beat_chunk, kind_for
 from hearth.activator.lane.hold import OTHER_REPLICA_SECONDS, Hold, QueueFull, Ticket
-from hearth.activator.lane.inference import Inference
+from hearth.activator.lane.inference import Inference, id_fields
 from hearth.activator.lane.tally import Tally
 from hearth.activator.lane.way import Event, State, after
 from hearth.activator.starts import AddressStarts, ServiceStarts
@@ -31,17 +31,21 @@ log = logging.getLogger(__name__)
 # A held streaming client gets its head within 100 ms; a warm request never needs one.
 OPENING_SECONDS: Final = 0.05
 _DEFAULT_RETRY_AFTER: Final = 30.0
+_BUSY_RETRY_AFTER: Final = 2.0
 _CHUNK_SECONDS: Final = 0.1
 _HELD_FROM: Final = 0.001  # seconds; who went on in the same turn of the event loop has not waited
 SWEEP_SECONDS = 1.0  # no Final, which the compiler would write into the code
 """How often a gate looks for requests that a replica has and does not answer, so that their clients hear something."""
 
+AS_IT_COMES: Final = (b"x-accel-buffering", b"no")
+"""nginx in front must not collect what comes piece by piece: http://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering"""
+
 _EVENT_STREAM: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # nginx in front must not collect events
+    AS_IT_COMES,
 ]
-_JSON: Final = [(b"content-type", b"application/json")]
+_JSON: Final = [(b"content-type", b"application/json"), AS_IT_COMES]
 
 
 class Held:
@@ -141,7 +145,7 @@ class Held:
 
     def own_headers(self, now: float) -> Headers:
         """What the answer says of its way: whose it is, and whether and how long it waited for a start."""
-        made = [(b"x-request-id", self.asked.request_id.encode("latin-1"))]
+        made = id_fields(self.asked.request_id.encode("latin-1"), self.asked.dialect)
         if self.asked.grant is not None:
             made += self.asked.grant.allowance.headers(now)
         if self.cold:
@@ -334,7 +338,10 @@ class Gate:
         return error
 
     def retry_after(self) -> float:
-        """Seconds after which a client should try again, from what earlier cold starts took."""
+        """Seconds after which a client should try again: an answer may be over then where a replica is ready; else
+        from what earlier cold starts took."""
+        if self.hold.ready:
+            return _BUSY_RETRY_AFTER
         remaining = self._remaining(self._loop.time())
         return _DEFAULT_RETRY_AFTER if remaining is None else max(1.0, remaining)
 
@@ -351,7 +358,6 @@ class Gate:
         ready = self.hold.ready
         data = beat_chunk(
             kind,
-            self.entry.key[1],
             "queued" if ready else starts.phase,
             starts.elapsed(now),
             self._remaining(now),

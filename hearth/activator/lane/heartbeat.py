@@ -117,9 +117,7 @@ def kind_for(progress: Progress, dialect: Dialect, path: str, fields: Mapping[by
     return "event" if named else "comment-line"
 
 
-def beat_chunk(
-    kind: Kind, model: str, phase: str, elapsed: float, remaining: float | None, trouble: str | None = None
-) -> bytes:
+def beat_chunk(kind: Kind, phase: str, elapsed: float, remaining: float | None, trouble: str | None = None) -> bytes:
     """One heartbeat of an event stream: what is going on, in seconds. `eta` is what is still to come, where known;
     `trouble` why no replica comes unless somebody acts, in words for clients.
 
@@ -145,20 +143,20 @@ def beat_chunk(
             return _event({"type": "hearth.status", **status})
         case "chat-event":
             # The SDKs read every event's data as a chunk, whatever the event's name: here it is one without choices.
-            return _event({**status, **_chunk("chat.completion.chunk", model)})
+            return _event({**status, **_chunk("chat.completion.chunk")})
         case "text-event":
-            return _event({**status, **_chunk("text_completion", model)})
+            return _event({**status, **_chunk("text_completion")})
         case "chunk":
             # With a choice, though it says nothing: there are clients that look at the first one without a check.
-            document = _chunk("chat.completion.chunk", model, {"index": 0, "delta": {}, "finish_reason": None})
+            document = _chunk("chat.completion.chunk", {"index": 0, "delta": {}, "finish_reason": None})
         case "text-chunk":
-            document = _chunk("text_completion", model, {"index": 0, "text": "", "finish_reason": None})
+            document = _chunk("text_completion", {"index": 0, "text": "", "finish_reason": None})
         case "reasoning":
             of = f" of about {elapsed + remaining:.0f} s" if remaining is not None else ""
             what = _WORDS.get(phase, phase) if trouble is None else f"Can't start yet: {trouble}"
             text = f"{what}, {elapsed:.0f} s{of}\n"
             delta = {"reasoning_content": text}
-            document = _chunk("chat.completion.chunk", model, {"index": 0, "delta": delta, "finish_reason": None})
+            document = _chunk("chat.completion.chunk", {"index": 0, "delta": delta, "finish_reason": None})
     # In front, where a person who reads the stream sees it.
     return f"data: {json.dumps({'hearth': status, **document})}\n\n".encode()
 
@@ -167,10 +165,11 @@ def _event(document: dict[str, object]) -> bytes:
     return f"event: hearth.status\ndata: {json.dumps(document)}\n\n".encode()
 
 
-def _chunk(kind: str, model: str, *choices: dict[str, object]) -> dict[str, object]:
+def _chunk(kind: str, *choices: dict[str, object]) -> dict[str, object]:
     """https://platform.openai.com/docs/api-reference/chat-streaming/streaming
 
     Its id is empty: openai-go's accumulator takes the first id that it sees for the answer's, and drops every chunk
-    that has another.
+    that has another. So is its model: where id, model and time say nothing, as in Azure's first chunk, the AI SDK waits
+    for the answer's own.
     """
-    return {"id": "", "object": kind, "created": 0, "model": model, "choices": list(choices)}
+    return {"id": "", "object": kind, "created": 0, "model": "", "choices": list(choices)}

@@ -9,17 +9,52 @@ from hearth.activator.keyring import Grant
 from hearth.activator.lane.skim import skim
 from hearth.activator.lane.tokens import TokenUsage, guessed
 from hearth.activator.paths import Dialect, Path
+from hearth.http1.headers import Headers
 from hearth.http1.message import Request
 
 _MAX_ID: Final = 1024  # bytes of a client's own request id; a longer one is another header field to us
+
+
+def given_id(request: Request) -> bytes:
+    """What a client calls its request; empty where it does not."""
+    given = request.fields.get(b"x-request-id", b"")
+    return given if len(given) <= _MAX_ID else b""
+
+
+def new_id() -> str:
+    """An id is to be told apart, not to be secret: no system call for it."""
+    return f"{random.getrandbits(128):032x}"
+
+
+ID_NAMES: Final = (b"x-request-id", b"request-id")
+
+
+def id_fields(request_id: bytes, dialect: Dialect) -> Headers:
+    """What an answer says of its request's id: to Anthropic's SDKs by the name that they read, too.
+    https://docs.anthropic.com/en/api/errors#request-id"""
+    fields = [(b"x-request-id", request_id)]
+    return [*fields, (b"request-id", request_id)] if dialect == "anthropic" else fields
 
 
 class Inference:
     """`path` is the engine's, still percent-encoded; `prefix` is what routing by path consumed in front of it."""
 
     __slots__ = (
-        *("asks", "form", "given_id", "grant", "known", "model", "path", "prefix", "prompt", "request", "request_id"),
-        *("stream", "usage"),
+        *(
+            "asks",
+            "binary",
+            "form",
+            "given_id",
+            "grant",
+            "known",
+            "model",
+            "path",
+            "prefix",
+            "prompt",
+            "request",
+            "request_id",
+        ),
+        *("no_name", "stream", "usage"),
     )
 
     def __init__(self, request: Request, path: str, prefix: str, known: Path) -> None:
@@ -30,14 +65,14 @@ class Inference:
         self.model: str | None = None
         self.stream = False
         self.form = False
+        self.no_name = ""  # what its body has where `model` should be a name
+        self.binary = False  # whether it asks for bytes in place of a document
         self.asks = True  # whether its body has what its path asks about
         self.prompt: bytes | None = None
         self.grant: Grant | None = None  # the API key that lets it in, where it needs one
         self.usage: TokenUsage | None = None  # what its answer says of tokens, where somebody counts them
-        given = request.fields.get(b"x-request-id", b"")
-        self.given_id = given if len(given) <= _MAX_ID else b""
-        # An id is to be told apart, not to be secret: no system call for it.
-        self.request_id = self.given_id.decode("latin-1") or f"{random.getrandbits(128):032x}"
+        self.given_id = given_id(request)
+        self.request_id = self.given_id.decode("latin-1") or new_id()
 
     @property
     def method(self) -> str:
@@ -56,7 +91,7 @@ class Inference:
     @property
     def answers_json(self) -> bool:
         """Whether a successful answer, when not streamed, is one JSON document."""
-        return self.known.document and not self.stream and self.request.method == "POST"
+        return self.known.document and not (self.stream or self.binary) and self.request.method == "POST"
 
     @property
     def dialect(self) -> Dialect:
@@ -90,7 +125,9 @@ class Inference:
         if not known.form and (body := in_utf8(request.body)) is not None:
             request.body = body
         words = self._words(request.body)
-        self.model, self.stream, self.form, self.asks = words.model, words.stream, words.form, words.asks
+        self.model, self.form, self.asks, self.binary = words.model, words.form, words.asks, words.binary
+        self.no_name = words.no_name
+        self.stream = words.stream and known.streams
         return words
 
     def _words(self, body: bytes) -> Words:

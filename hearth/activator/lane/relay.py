@@ -3,13 +3,15 @@
 Everything here runs in the event loop's callbacks.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Final, Literal
 
 from hearth.activator.errors import ApiError, engine_died, error_event, not_an_event_stream
 from hearth.activator.journeys import Journey
 from hearth.activator.lane import aborted
-from hearth.activator.lane.gate import Gate, Held
+from hearth.activator.lane.gate import AS_IT_COMES, Gate, Held
+from hearth.activator.lane.inference import ID_NAMES
 from hearth.activator.lane.tokens import TokenUsage
 from hearth.http1.chunked import chunks_data
 from hearth.http1.headers import Headers, end_to_end, get
@@ -30,6 +32,7 @@ _OF_ORIGIN: Final = frozenset(
     )
 )
 """Fields that a browser takes for its whole origin, which is the activator's and all tenants', or as the next two."""
+_OF_EVENTS: Final = [(b"cache-control", b"no-cache"), AS_IT_COMES]
 _NO_PAGE: Final = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"sandbox")]
 """What a link leads to is an engine's, and no page of this origin: no script of it asks in its name."""
 
@@ -129,8 +132,8 @@ class Relay:
             self._measured = length is not None
             self._pending = (status, self._passed_on(headers), length)
             return
-        # What heartbeats began is plain text: a coded answer can't go on with it.
-        self._coded = coded
+        # What heartbeats began is plain text: no coded answer goes on with it, and with white space only JSON does.
+        self._coded = coded or (self._opened == "white space" and not _may_be_json(content_type))
         if self._opened == "events" and (status != 200 or not self._events or self._coded):
             self._error_body = []
 
@@ -140,17 +143,19 @@ class Relay:
         for name, value in end_to_end(headers):
             if name == b"content-length" or name in _OF_ORIGIN or name.startswith(_OURS):
                 continue
-            if name == b"x-request-id" and asked.given_id:
+            if name in ID_NAMES and asked.given_id:
                 continue  # who named the request gets its own name back
             passed.append((name, self._our_location(value) if name == b"location" else value))
         own = held.own_headers(self._gate.now())
-        if not asked.given_id and get(passed, b"x-request-id") is not None:
-            own = [field for field in own if field[0] != b"x-request-id"]
+        if not asked.given_id:
+            own = [field for field in own if field[0] not in ID_NAMES or get(passed, field[0]) is None]
         if asked.grant is not None:  # an engine may have limits, too: of two values a client would take the first
             ours = {name for name, _ in own}
             passed = [field for field in passed if field[0] not in ours]
         if asked.method != "POST":
             own = [*own, *_NO_PAGE]
+        if self._events:  # as those that heartbeats begin have it
+            own = [*own, *(field for field in _OF_EVENTS if get(passed, field[0]) is None)]
         return [*passed, *own, *held.origin]
 
     def _our_location(self, location: bytes) -> bytes:
@@ -279,11 +284,17 @@ class Relay:
         text = body.strip()
         dialect = self._held.asked.dialect
         if self.status >= 400 and text.startswith(b"{") and b'"error"' in text:
-            return error_event(b" ".join(text.split(b"\n")), dialect)
+            with contextlib.suppress(ValueError):
+                return error_event(b" ".join(text.splitlines()), dialect)  # a lone \r ends a line, too
         kind = self._content_type[:200].decode("latin-1") or "without a content type"
         coded = ", in a content coding that nobody asked for" if self._coded else ""
         empty = "" if body else ", empty"
         return not_an_event_stream(self._gate.name, f"status {self.status}, {kind}{coded}{empty}").event(dialect)
+
+
+def _may_be_json(content_type: bytes) -> bool:
+    kind = content_type.partition(b";")[0].strip().lower()
+    return kind in (b"", b"application/json") or kind.endswith(b"+json")
 
 
 def _length(headers: Headers) -> int | None:

@@ -5,7 +5,6 @@ Starlette's test client, the inference route runs the same exchange.
 """
 
 import asyncio
-import random
 from collections.abc import Callable
 
 import msgspec
@@ -22,6 +21,8 @@ from hearth.activator import errors
 from hearth.activator.directory import Entry
 from hearth.activator.errors import ApiError
 from hearth.activator.lane.door import Door
+from hearth.activator.lane.inference import ID_NAMES, id_fields, new_id
+from hearth.activator.origins import EXPOSED
 from hearth.activator.paths import dialect_of
 from hearth.activator.web.inference import InferenceRoute
 from hearth.activator.web.models import model, model_list
@@ -58,9 +59,11 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
         if door.feed.full:
             raise errors.too_many_listeners()
         _seen(door, request)  # who sees nothing is told so
-        fields = header_fields(request.scope)
-        told = service_events(door, lambda: door.keyring.view(fields), asyncio.get_running_loop().time)
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        fields = header_fields(request.scope)
+        if request.method == "HEAD":
+            return Response(headers=headers, media_type="text/event-stream")
+        told = service_events(door, lambda: door.keyring.view(fields), asyncio.get_running_loop().time)
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
     async def api_error(request: Request, error: Exception) -> Response:
@@ -148,7 +151,8 @@ def _cross_origin(door: Door) -> list[Middleware]:
             allow_origins=allowed,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "x-hearth-cold-start", "x-hearth-waited-seconds"],
+            expose_headers=EXPOSED,
+            allow_private_network=True,  # older Chromiums ask, of a page that is let in by name
         )
     ]
 
@@ -163,9 +167,10 @@ class WithRequestId:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message.setdefault("headers", [])
-                if not any(name == b"x-request-id" for name, _ in headers):
-                    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-                    headers.append((b"x-request-id", given or b"%032x" % random.getrandbits(128)))
+                there = {name: value for name, value in headers if name in ID_NAMES}
+                given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+                named = there.get(b"x-request-id") or given or new_id().encode()
+                headers += [field for field in id_fields(named, dialect_of(scope["path"])) if field[0] not in there]
             await send(message)
 
         await self._app(scope, receive, send_with_id)

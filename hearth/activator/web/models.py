@@ -1,11 +1,14 @@
 """What /v1/models says: every LLMService that is listed, cold ones too.
 
-https://platform.openai.com/docs/api-reference/models ; `hearth` is ours: which models are loaded.
+https://platform.openai.com/docs/api-reference/models ; in the same document what Anthropic's SDKs read:
+https://docs.anthropic.com/en/api/models-list ; `hearth` is ours: which models are loaded.
 """
 
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+
+import msgspec
 
 from hearth.activator.directory import Directory, Entry
 from hearth.activator.errors import model_not_found
@@ -22,7 +25,10 @@ Seen = Callable[[ServiceKey], bool]
 async def model_list(directory: Directory, only: Entry | None, seen: Seen) -> bytes:
     """The list, as JSON; `only`: the LLMService that was addressed."""
     entries = _entries(directory, only, seen)
-    return b'{"object":"list","data":%b}' % await json_array(entries, lambda entry: _model(directory, entry))
+    ends = [directory.model_id(entries[0]), directory.model_id(entries[-1])] if entries else [None, None]
+    first, last = map(msgspec.json.encode, ends)
+    models = await json_array(entries, lambda entry: _model(directory, entry))
+    return b'{"object":"list","data":%b,"has_more":false,"first_id":%b,"last_id":%b}' % (models, first, last)
 
 
 def model(directory: Directory, only: Entry | None, seen: Seen, wanted: str) -> dict[str, object]:
@@ -40,11 +46,15 @@ def _entries(directory: Directory, only: Entry | None, seen: Seen) -> list[Entry
 
 def _model(directory: Directory, entry: Entry) -> dict[str, object]:
     namespace, name = entry.key
+    identity = directory.model_id(entry)
     return {
-        "id": directory.model_id(entry),
+        "id": identity,
         "object": "model",
         "created": _seconds(entry.created),
         "owned_by": namespace,
+        "type": "model",
+        "display_name": identity,
+        "created_at": entry.created or "1970-01-01T00:00:00Z",
         "hearth": {"namespace": namespace, "name": name, "phase": entry.phase, "ready_replicas": len(entry.ready)},
     }
 

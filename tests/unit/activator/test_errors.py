@@ -23,7 +23,7 @@ def test_no_client_is_told_to_wait_for_less_than_a_second_or_more_than_a_minute(
 
 
 def test_who_need_not_ask_again_is_not_told_when() -> None:
-    assert b"retry-after" not in dict(errors.no_model().headers)
+    assert b"retry-after" not in dict(errors.no_model("").headers)
 
 
 def test_every_code_has_its_series_from_the_start() -> None:

@@ -96,48 +96,48 @@ def data_of(beat: bytes) -> Any:
 
 
 def test_a_chunk_says_nothing_in_the_words_of_chat_completions() -> None:
-    assert data_of(beat_chunk("chunk", "qwen", "loading", 12.34, 47.66)) == {
+    assert data_of(beat_chunk("chunk", "loading", 12.34, 47.66)) == {
         "hearth": {"phase": "loading", "elapsed": 12.3, "eta": 47.7},
         "id": "",
         "object": "chat.completion.chunk",
         "created": 0,
-        "model": "qwen",
+        "model": "",
         "choices": [{"index": 0, "delta": {}, "finish_reason": None}],
     }
 
 
 def test_a_chunk_of_a_text_completion_is_one() -> None:
-    chunk = data_of(beat_chunk("text-chunk", "qwen", "loading", 1.0, None))
+    chunk = data_of(beat_chunk("text-chunk", "loading", 1.0, None))
     assert chunk["object"] == "text_completion"
     assert chunk["choices"] == [{"index": 0, "text": "", "finish_reason": None}]
 
 
 def test_a_comment_has_an_empty_line_behind_it_and_a_comment_line_has_none() -> None:
     line = b': hearth {"phase": "loading", "elapsed": 12.3, "eta": 47.7}\n'
-    assert beat_chunk("comment", "qwen", "loading", 12.34, 47.66) == line + b"\n"
-    assert beat_chunk("comment-line", "qwen", "loading", 12.34, 47.66) == line
+    assert beat_chunk("comment", "loading", 12.34, 47.66) == line + b"\n"
+    assert beat_chunk("comment-line", "loading", 12.34, 47.66) == line
 
 
 def test_what_is_in_the_way_is_told_in_every_kind_but_a_ping() -> None:
     for kind in KINDS:
-        beat = beat_chunk(kind, "qwen", "starting", 1.0, None, "its engine keeps exiting")
+        beat = beat_chunk(kind, "starting", 1.0, None, "its engine keeps exiting")
         assert (b"its engine keeps exiting" in beat) is (kind != "ping"), kind
-    text = data_of(beat_chunk("reasoning", "qwen", "starting", 7.0, None, "its engine keeps exiting"))
+    text = data_of(beat_chunk("reasoning", "starting", 7.0, None, "its engine keeps exiting"))
     assert text["choices"][0]["delta"]["reasoning_content"] == "Can't start yet: its engine keeps exiting, 7 s\n"
 
 
 def test_what_is_not_known_is_not_said() -> None:
     for kind in KINDS:
-        assert b"trouble" not in beat_chunk(kind, "qwen", "loading", 1.0, None)
-        assert b"eta" not in beat_chunk(kind, "qwen", "loading", 1.0, None)
-        assert b"about" not in beat_chunk(kind, "qwen", "loading", 1.0, None)
+        assert b"trouble" not in beat_chunk(kind, "loading", 1.0, None)
+        assert b"eta" not in beat_chunk(kind, "loading", 1.0, None)
+        assert b"about" not in beat_chunk(kind, "loading", 1.0, None)
 
 
 @pytest.mark.parametrize(
     ("kind", "object_"), [("chat-event", "chat.completion.chunk"), ("text-event", "text_completion")]
 )
 def test_a_named_event_is_a_chunk_without_choices(kind: Kind, object_: str) -> None:
-    event, data, *_ = beat_chunk(kind, "qwen", "starting", 1.0, None).decode().split("\n")
+    event, data, *_ = beat_chunk(kind, "starting", 1.0, None).decode().split("\n")
     assert event == "event: hearth.status"
     document = json.loads(data.removeprefix("data: "))
     assert (document["phase"], document["elapsed"]) == ("starting", 1.0)
@@ -145,7 +145,7 @@ def test_a_named_event_is_a_chunk_without_choices(kind: Kind, object_: str) -> N
 
 
 def test_an_event_of_no_api_has_no_chunk_in_it() -> None:
-    event, data, *_ = beat_chunk("event", "qwen", "starting", 1.0, None).decode().split("\n")
+    event, data, *_ = beat_chunk("event", "starting", 1.0, None).decode().split("\n")
     assert event == "event: hearth.status"
     assert json.loads(data.removeprefix("data: ")) == {"type": "hearth.status", "phase": "starting", "elapsed": 1.0}
 
@@ -154,15 +154,15 @@ def test_an_event_of_no_api_has_no_chunk_in_it() -> None:
     ("phase", "words"), [("loading", "Loading"), ("queued", "Waiting for a free replica"), ("x", "x")]
 )
 def test_reasoning_is_words(phase: str, words: str) -> None:
-    chunk = data_of(beat_chunk("reasoning", "qwen", phase, 12.0, 36.0))
+    chunk = data_of(beat_chunk("reasoning", phase, 12.0, 36.0))
     assert chunk["choices"][0]["delta"] == {"reasoning_content": f"{words}, 12 s of about 48 s\n"}
-    assert chunk["model"] == "qwen"
+    assert chunk["model"] == ""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_heartbeat_takes_the_place_of_the_answers_id(kind: Kind) -> None:
     """openai-go's accumulator takes the first id that is not empty for the answer's."""
-    for line in beat_chunk(kind, "qwen", "loading", 1.0, 2.0).decode().splitlines():
+    for line in beat_chunk(kind, "loading", 1.0, 2.0).decode().splitlines():
         if line.startswith("data: "):
             assert not json.loads(line.removeprefix("data: ")).get("id")
 

@@ -54,7 +54,7 @@ FIELDS = st.lists(
 BODIES = st.sampled_from([b"", b'{"model": "nobody"}', b"not json", b"\xff" * 40, b"x" * 600])
 
 
-DATE = re.compile(rb"date: [^\r]*\r\n")
+DATE = re.compile(rb"(?:date: [^\r]*|x-request-id: [0-9a-f]{32})\r\n")
 
 
 @st.composite

@@ -84,7 +84,7 @@ class Server:
         self.failures: list[str] = []
         self.away = 0
         self.refusal: Refusal | None = None
-        self.broken = False
+        self.broken = self.leaving = False
         self.clock = Clock()
 
     def refused_by_head(self, request: Request) -> Refusal | None:
