@@ -54,6 +54,7 @@ ReasonName = Literal[
     "KeysNotSeen",
     "KeysFound",
     "PredecessorLeaving",
+    "FinalizersKept",
     "NotSeen",
     "Pending",
     "ColdStart",
@@ -263,6 +264,13 @@ _ROWS = (
         "KeysUnreadable",
         True,
         "the message has the lines of its API keys that can't be read; the other keys are good",
+    ),
+    Reason(
+        "FinalizersKept",
+        True,
+        "an object of that name is being deleted and waits for the finalizers that the message names: whoever set them "
+        "must be running to take them off (finalizer.keda.sh is KEDA's operator's)",
+        "what stands in its place is still being deleted",
     ),
     Reason("KeysNotSeen", False),
     Reason("KeysFound", False),

@@ -72,6 +72,13 @@ class RuntimeChoiceStatus(StatusModel):
     next: NextRuntime | None = Field(None, description="What would be chosen now, where that is something else.")
 
 
+class PrewarmedStatus(StatusModel):
+    """The prewarm that is done: its Job may be cleaned away, and the cache stays filled."""
+
+    job: str | None = Field(None, max_length=253, description="The Job that has filled the cache.")
+    claim: str | None = Field(None, max_length=64, description="uid of the claim that it has filled.")
+
+
 class LLMServiceStatus(StatusModel):
     """What is."""
 
@@ -80,6 +87,7 @@ class LLMServiceStatus(StatusModel):
         None, max_length=253, description="The InferenceRuntime that serves the model."
     )
     choice: RuntimeChoiceStatus | None = Field(None, description="What the runtime was chosen for.")
+    prewarmed: PrewarmedStatus | None = Field(None, description="The prewarm that is done.")
     # No default: the API server would fill it in after each write, and the controller take it for somebody else's.
     engine_paths: list[Annotated[str, Field(max_length=128)]] | None = Field(
         None, max_length=32, description="What its runtime serves beside the paths of inference."

@@ -4,7 +4,13 @@ from collections import defaultdict
 
 from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL
-from hearth.kube.objects import KubeObject, ObjectKey, labels_of
+from hearth.kube.objects import KubeObject, ObjectKey, labels_of, uid_of, version_of
+
+
+def newer(one: str, other: str) -> bool:
+    """Whether a resourceVersion is of a later write than another. They are numbers that grow, of one kind of resource:
+    https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions"""
+    return one.isdecimal() and other.isdecimal() and int(one) > int(other)
 
 
 class Belongings:
@@ -15,10 +21,15 @@ class Belongings:
         self._objects: dict[ServiceKey, dict[tuple[str, str], KubeObject]] = defaultdict(dict)
 
     def put(self, kind: str, key: ObjectKey, item: KubeObject | None) -> set[ServiceKey]:
-        """Take an object as it is now, None: it is gone. Returns the LLMServices that this is about."""
+        """Take an object as it is now, None: it is gone. Returns the LLMServices that this is about: none where a newer
+        version is known already, of a write of our own that the informer has not come to yet."""
         namespace, name = key
         place = (kind, name)
-        about = set()
+        about: set[ServiceKey] = set()
+        if item is not None and (owner := self._owners.get((kind, key))) is not None:
+            known = self._objects[owner][place]
+            if uid_of(known) == uid_of(item) and newer(version_of(known), version_of(item)):
+                return about
         if (before := self._owners.pop((kind, key), None)) is not None:
             about.add(before)
             del self._objects[before][place]

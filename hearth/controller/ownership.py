@@ -8,6 +8,7 @@ Everything else is somebody's, and is not touched.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Literal
 
 from hearth.api.key import ServiceKey
@@ -16,6 +17,8 @@ from hearth.crd_translator.storage import ACCESS_MODES
 from hearth.group import API_VERSION
 from hearth.kube.objects import (
     KubeObject,
+    finalizers_of,
+    instant,
     is_leaving,
     is_owned,
     key_of,
@@ -48,7 +51,13 @@ class NameTaken(Exception):
 
 
 class PredecessorLeaving(Exception):
-    """Objects of an earlier LLMService of the same name have not gone yet."""
+    """Objects of an earlier LLMService of the same name have not gone yet. `since`: when the first of them was told to,
+    `kept`: whose finalizers they wait for."""
+
+    def __init__(self, named: str, since: datetime | None, kept: Sequence[str]) -> None:
+        waits = f", waiting for {', '.join(kept)}" if kept else ""
+        super().__init__(f"{named} belonged to an earlier LLMService of this name and is still there{waits}")
+        self.since, self.kept = since, kept
 
 
 def standing(found: KubeObject | None, key: ServiceKey, uid: str) -> Standing:
@@ -96,7 +105,10 @@ def check_names(found: Mapping[ObjectName, KubeObject | None], key: ServiceKey, 
         raise NameTaken(_taken(foreign, found, key))
     if leaving := [name for name in standings if standings[name] == "leaving"]:
         named = _listed([f"{kind} {key.namespace}/{name}" for kind, name in leaving])
-        raise PredecessorLeaving(f"{named} belonged to an earlier LLMService of this name and is still there")
+        objects = [item for name in leaving if (item := found[name]) is not None]
+        times = [when for item in objects if (when := instant(metadata(item).get("deletionTimestamp"))) is not None]
+        kept = sorted({finalizer for item in objects for finalizer in finalizers_of(item)})
+        raise PredecessorLeaving(named, min(times, default=None), kept)
 
 
 def needless(child: KubeObject, wanted: Collection[ObjectName], strategy: str) -> bool:

@@ -37,12 +37,10 @@ def outdated(job: KubeObject, wanted: Collection[str] | None, claims: Mapping[st
     """
     if wanted is not None and name_of(job) not in wanted:
         return True
-    for volume in mappings(job, "spec", "template", "spec", "volumes"):
-        claim = claims.get(text(volume, "persistentVolumeClaim", "claimName"))
-        if text(volume, "name") == CACHE_VOLUME and claim is not None:
-            made, since = (instant(metadata(item).get("creationTimestamp")) for item in (claim, job))
-            return is_leaving(claim) or (made is not None and since is not None and made > since)
-    return False
+    if (claim := claims.get(claim_of(job))) is None:
+        return False
+    made, since = (instant(metadata(item).get("creationTimestamp")) for item in (claim, job))
+    return is_leaving(claim) or (made is not None and since is not None and made > since)
 
 
 def at_work(pods: Sequence[KubeObject], jobs: Collection[str]) -> bool:
@@ -59,10 +57,10 @@ def cached_verdict(world: World) -> Verdict | None:
     """None where there is no Job to tell of."""
     job = world.prewarm
     if job is None:
-        return None
+        return Verdict("ModelCached", True, "Cached", _filled(world.cached)) if world.cached else None
     name = name_of(job)
     if condition(job, "Complete").get("status") == "True":
-        return Verdict("ModelCached", True, "Cached", f"Job {name} has filled the cache")
+        return Verdict("ModelCached", True, "Cached", _filled(name))
     if (failed := condition(job, "Failed")).get("status") == "True":
         said = next(filter(None, map(_ended, _latest_first(world.prewarm_pods))), "") or text(failed, "message")
         again = f"once it is mended, kubectl delete job {name} makes Hearth try again"
@@ -71,6 +69,31 @@ def cached_verdict(world: World) -> Verdict | None:
         return Verdict("ModelCached", False, trouble.reason, f"Job {name}{trouble.message}")
     have = "" if world.prewarm_bytes is None else f"; {world.prewarm_bytes} bytes ({_size(world.prewarm_bytes)}) so far"
     return Verdict("ModelCached", False, "Downloading", f"Job {name} is at it{have}")
+
+
+def _filled(job: str) -> str:
+    return f"Job {job} has filled the cache"
+
+
+def claim_of(job: KubeObject) -> str:
+    """The claim that a prewarm Job fills; "" where its cache is none."""
+    volumes = mappings(job, "spec", "template", "spec", "volumes")
+    cache = next((each for each in volumes if text(each, "name") == CACHE_VOLUME), None)
+    return text(cache, "persistentVolumeClaim", "claimName")
+
+
+def prewarmed(job: KubeObject | None, claims: Mapping[str, KubeObject]) -> KubeObject | None:
+    """status.prewarmed, of a Job that is whole: somebody may clean it away, and the cache stays filled. `claims` are
+    the LLMService's, by name."""
+    if job is None or condition(job, "Complete").get("status") != "True":
+        return None
+    return {"job": name_of(job), "claim": uid_of(claims.get(claim_of(job)))}
+
+
+def was_filled(job: KubeObject, claims: Mapping[str, KubeObject], status: KubeObject) -> bool:
+    """Whether this Job, which is rendered, has filled its cache already, as `status` remembers."""
+    told = mapping(status, "prewarmed")
+    return text(told, "job") == name_of(job) and text(told, "claim") == uid_of(claims.get(claim_of(job)))
 
 
 def filling(world: World) -> bool:

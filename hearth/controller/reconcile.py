@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 from hearth.api.base import MAX_INT32
@@ -39,7 +39,15 @@ from hearth.controller.ownership import (
     object_name,
     standing,
 )
-from hearth.controller.prewarm import at_work, bytes_told, downloading, filling, outdated
+from hearth.controller.prewarm import (
+    at_work,
+    bytes_told,
+    downloading,
+    filling,
+    outdated,
+    prewarmed,
+    was_filled,
+)
 from hearth.controller.rollout import with_room
 from hearth.controller.runtimes import Runtimes
 from hearth.controller.scaledobject import carried_over, given_up, hpa_name, kedas, metric_name, nudged
@@ -90,6 +98,7 @@ from hearth.kube.objects import (
     is_leaving,
     is_owned,
     is_replica_of,
+    key_of,
     labels_of,
     mapping,
     mappings,
@@ -112,6 +121,7 @@ log = logging.getLogger(__name__)
 KEDA_LOOK_SECONDS = 10.0  # how often to see whether KEDA is there by now
 NAME_LOOK_SECONDS = 10.0  # how often to see whether a name is free by now: a foreign object is in no watch of ours
 LEAVING_LOOK_SECONDS = 1.0  # the garbage collector is at it
+FINALIZERS_KEPT = timedelta(seconds=60)  # after that, whoever set them is asked to take them off
 UNSEEN_LOOK_SECONDS = 15.0  # how often to see whether KEDA has looked by now: its silence has no event
 NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
 # How often to look at a service that has replicas or a prewarm: its queue depth and how far it is have no event.
@@ -163,6 +173,7 @@ class Reconciler:
         self._keda_known = keda_known
         self._now = now
         self._nudged: dict[ServiceKey, float] = {}
+        self._cached: dict[ServiceKey, str] = {}  # prewarm Jobs that are done, and not there any more
         self._settled: dict[ServiceKey, tuple[str, tuple[KubeObject, ...], list[Mark]]] = {}
 
     async def reconcile(self, key: ServiceKey) -> float | None:
@@ -173,6 +184,7 @@ class Reconciler:
         item = self._services.get(ObjectKey(*key))
         if item is None or is_leaving(item):
             self._nudged.pop(key, None)
+            self._cached.pop(key, None)
             self._settled.pop(key, None)
             self._fleet.forget(key)
             if self._keys is not None:
@@ -197,7 +209,7 @@ class Reconciler:
             found = [Verdict("Ready", False, "NameTaken", str(error))]
         except PredecessorLeaving as error:
             world, again = self._world(key), LEAVING_LOOK_SECONDS
-            found = [Verdict("Ready", False, "PredecessorLeaving", str(error))]
+            found = predecessors(error, world)
         except PASSING:
             world = self._world(key)
             self._fleet.recount(key, wanted_replicas(world), ready_replicas(world), world.placed)
@@ -319,11 +331,17 @@ class Reconciler:
             else:
                 kept[name_of(job)] = uid_of(job)
         going = going or at_work(self._belongings.of(key, POD.name), kept.values())
-        return tuple(
-            each
-            for each in objects
-            if each["kind"] != JOB.name or name_of(each) in kept or not (going or outdated(each, None, claims))
-        )
+        made: list[KubeObject] = []
+        self._cached.pop(key, None)
+        for each in objects:
+            if each["kind"] == JOB.name and name_of(each) not in kept:
+                if was_filled(each, claims, mapping(item, "status")):
+                    self._cached[key] = name_of(each)  # somebody has cleaned it away; what it did stays done
+                    continue
+                if going or outdated(each, None, claims):
+                    continue
+            made.append(each)
+        return tuple(made)
 
     async def _write_all(
         self,
@@ -435,6 +453,7 @@ class Reconciler:
             keda_away=self._why_keda_is_away(ObjectKey(*key)),
             prewarm=max(jobs, key=lambda job: text(job, "metadata", "creationTimestamp"), default=None),
             prewarm_pods=[pod for pod in pods if any(is_owned(pod, uid_of(job)) for job in jobs)],
+            cached=self._cached.get(key, ""),
             now=self._now(),
         )
 
@@ -514,6 +533,7 @@ class Reconciler:
                 await self._kube.try_object(path_of(wanted), wanted, MANAGER)
             try:
                 found = await self._kube.create_object(collection, seed_of(wanted), CREATOR)
+                self._belongings.put(wanted["kind"], key_of(found), found)
             except UnknownApi as error:
                 if wanted["kind"] == SCALED_OBJECT.name:
                     raise KedaMissing from error
@@ -524,12 +544,13 @@ class Reconciler:
         only: KubeObject = {"uid": uid_of(found)}
         if standing(found, key, uid_of(item)) != "ours":
             only["resourceVersion"] = version_of(found)
-        await self._apply_only(wanted, only)
+        # What was written is known before the informer tells of it: a status of this generation is of what is there.
+        self._belongings.put(wanted["kind"], key_of(found), await self._apply_only(wanted, only))
 
-    async def _apply_only(self, wanted: KubeObject, only: KubeObject) -> None:
+    async def _apply_only(self, wanted: KubeObject, only: KubeObject) -> KubeObject:
         path = path_of(wanted)
         try:
-            await self._kube.apply_object(path, {**wanted, "metadata": {**wanted["metadata"], **only}}, MANAGER)
+            return await self._kube.apply_object(path, {**wanted, "metadata": {**wanted["metadata"], **only}}, MANAGER)
         except Refused as error:
             # Another uid is told as a field that can't change. The words of an API server are no interface: look.
             now = await self._kube.get_object(path)
@@ -566,6 +587,7 @@ class Reconciler:
             {**old, "coldStart": {}} if "coldStart" in strange else old,
             runtime=choice.name if choice is not None else None,
             choice=choice.status if choice is not None else None,
+            prewarmed=prewarmed(world.prewarm, {name_of(each): each for each in self._belongings.of(key, CLAIM.name)}),
             selector=f"{LLMSERVICE_LABEL}={key.name},{COMPONENT_LABEL}=engine",
             url=f"http://{key.name}.{key.namespace}.svc/v1",
             generation=number(item, "metadata", "generation"),
@@ -613,6 +635,15 @@ class Reconciler:
             pass  # told already
         except KubeError as error:
             log.warning("Event not written", extra=fields(reason=str(error)))
+
+
+def predecessors(error: PredecessorLeaving, world: World) -> list[Verdict]:
+    """The conditions of a service whose predecessor's objects are in its way; that KEDA is away may be the cause."""
+    away = world.keda_away
+    found = [] if away is None else [Verdict("ScaledObjectReady", False, "KedaNotRunning", away)]
+    since = None if world.now is None or error.since is None else world.now - error.since
+    lasts = error.kept and since is not None and since > FINALIZERS_KEPT
+    return [*found, Verdict("Ready", False, "FinalizersKept" if lasts else "PredecessorLeaving", str(error))]
 
 
 def sooner(one: float | None, other: float | None) -> float | None:

@@ -120,13 +120,14 @@ def llmservice_status(
     generation: int,
     now: str,
     choice: KubeObject | None = None,
+    prewarmed: KubeObject | None = None,
     paths: Sequence[str] | None = None,
     readiness_path: str | None = None,
 ) -> KubeObject:
     """The whole status; `old` is the one that stands, whose times are kept where nothing changed. `now`: RFC 3339.
 
-    Where `runtime`, `choice`, `paths` or `readiness_path` are None, nothing was decided in this look, and what stands
-    stays.
+    Where `runtime`, `choice`, `prewarmed`, `paths` or `readiness_path` are None, nothing was decided in this look, and
+    what stands stays.
     """
     before = {text(condition, "type"): condition for condition in conditions_of({"status": old})}
     conditions = []
@@ -155,6 +156,7 @@ def llmservice_status(
     kept = {
         "resolvedRuntime": text(old, "resolvedRuntime") if runtime is None else runtime,
         "choice": mapping(old, "choice") if choice is None else choice,
+        "prewarmed": mapping(old, "prewarmed") if prewarmed is None else prewarmed,
         "enginePaths": texts(old, "enginePaths") if paths is None else list(paths),
         "readinessPath": text(old, "readinessPath") if readiness_path is None else readiness_path,
     }

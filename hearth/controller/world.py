@@ -7,7 +7,18 @@ from datetime import datetime, timedelta
 from hearth.api.status import Phase
 from hearth.controller.scaledobject import ready_verdict
 from hearth.controller.verdict import Verdict
-from hearth.kube.objects import KubeObject, condition, instant, mapping, mappings, metadata, number, text
+from hearth.kube.objects import (
+    KubeObject,
+    condition,
+    finalizers_of,
+    instant,
+    is_leaving,
+    mapping,
+    mappings,
+    metadata,
+    number,
+    text,
+)
 from hearth.troubles import Trouble, deployment_troubles, is_over, pod_troubles, pods_troubles
 
 # What ends by itself more often than not: the start goes on beside it.
@@ -33,7 +44,8 @@ class World:
     `placed` counts the pods that have a node and have not ended, so that they hold a replica's devices: those that
     leave among them, and those of a prewarm that asks for devices. `prewarm` is the Job that fills the cache,
     `prewarm_bytes` what is in there, as far as its log says, `prewarm_events` those of the Job and its pods while none
-    runs. `now` is the time of the look."""
+    runs. `cached` is the Job that has filled the cache, where it is not there any more. `now` is the time of the
+    look."""
 
     deployment: KubeObject | None
     scaled_object: KubeObject | None
@@ -50,6 +62,7 @@ class World:
     prewarm_pods: Sequence[KubeObject] = ()
     prewarm_bytes: int | None = None
     prewarm_events: Sequence[KubeObject] = ()
+    cached: str = ""
 
 
 def replicas(world: World) -> int:
@@ -130,6 +143,16 @@ def scaling_verdict(world: World) -> Verdict:
         return Verdict("ScaledObjectReady", False, "KedaNotRunning", world.keda_away)
     if world.scaled_object is None:
         return Verdict("ScaledObjectReady", False, "NotSeen", "KEDA has not taken the ScaledObject yet")
+    if is_leaving(world.scaled_object):
+        kept = finalizers_of(world.scaled_object)
+        return Verdict(
+            "ScaledObjectReady",
+            False,
+            "FinalizersKept",
+            f"the ScaledObject is being deleted, and waits for {', '.join(kept)}: is KEDA's operator running?"
+            if kept
+            else "the ScaledObject is being deleted; another one is made then",
+        )
     if world.others:
         fight = f"found {', '.join(world.others)}, beside this LLMService's ScaledObject"
         return Verdict("ScaledObjectReady", False, "ScaledByOthers", f"{fight}: two scalers fight over its replicas")

@@ -123,6 +123,12 @@ def is_replica_of(pod: object, name: str, uid: str) -> bool:
     return bool(uid) and owner.get("uid") == uid
 
 
+def finalizers_of(item: KubeObject | None) -> list[str]:
+    """Whose finalizers a deleted object waits for.
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/finalizers/"""
+    return texts(item, "metadata", "finalizers")
+
+
 def is_leaving(item: object) -> bool:
     """Whether somebody has deleted it, and it waits for its end."""
     return bool(metadata(item).get("deletionTimestamp"))

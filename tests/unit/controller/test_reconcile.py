@@ -182,6 +182,76 @@ async def test_what_an_earlier_service_left_behind_is_waited_for() -> None:
     assert cluster.names("Deployment") == ["qwen"]
 
 
+async def test_finalizers_that_nobody_takes_off_are_told_after_a_while() -> None:
+    """KEDA's, while its operator is away: what was deleted and applied again waits for it for ever."""
+    cluster = Cluster()
+    await cluster.settle()
+    scaled = cluster.get("ScaledObject", "qwen")["metadata"]
+    scaled |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["finalizer.keda.sh"]}
+    await cluster.look()
+    assert cluster.reason("ScaledObjectReady") == "FinalizersKept"
+    assert "waits for finalizer.keda.sh" in cluster.message("ScaledObjectReady")
+    cluster.apply(uid="uid-again")
+    cluster.now += timedelta(seconds=50)
+    await cluster.look()
+    assert cluster.reason() == "PredecessorLeaving"
+    cluster.now += timedelta(seconds=20)
+    assert await cluster.look() == 1.0
+    assert cluster.reason() == "FinalizersKept"
+    assert "ScaledObject ai/qwen" in cluster.message()
+    assert "waiting for finalizer.keda.sh" in cluster.message()
+    told = [event["type"] for event in cluster.api.events if event["reason"] == "FinalizersKept"]
+    assert "Warning" in told
+
+
+async def test_a_status_is_of_what_was_just_written_whatever_the_informer_shows() -> None:
+    """kubectl wait and Flux go by observedGeneration: what is said of a generation was read of its objects."""
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.keda_says()
+    await cluster.settle()
+    assert cluster.reason() == "ScaledToZero"
+    cluster.apply("spec.scaling.min=1", generation=2)
+    await cluster.reconciler.reconcile(KEY)  # the informers have shown nothing of this look's own writes
+    assert cluster.status["observedGeneration"] == 2
+    assert cluster.reason() == "Pending"
+
+
+async def test_an_older_version_is_no_news() -> None:
+    """A watch comes to a write of ours later than the write's own answer."""
+    cluster = Cluster()
+    await cluster.settle()
+    old = copy.deepcopy(cluster.get("ScaledObject", "qwen"))
+    at = ObjectKey(*KEY)
+    new = {**old, "metadata": {**old["metadata"], "resourceVersion": "1000"}}
+    assert cluster.belongings.put("ScaledObject", at, new) == {KEY}
+    assert cluster.belongings.put("ScaledObject", at, old) == set()
+    found = cluster.belongings.get(KEY, "ScaledObject", "qwen")
+    assert found is not None
+    assert found["metadata"]["resourceVersion"] == "1000"
+    other = {**old, "metadata": {**old["metadata"], "uid": "another"}}
+    assert cluster.belongings.put("ScaledObject", at, other) == {KEY}, "one of the same name, made anew"
+
+
+async def test_a_prewarm_that_was_cleaned_away_is_not_run_again() -> None:
+    """By a TTL that a policy sets, or by hand: on the volume of a node each run would ask for the engine's devices."""
+    cluster = Cluster("spec.cache.prewarm=true")
+    await cluster.settle()
+    (job,) = cluster.names("Job")
+    cluster.get("Job", job)["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    await cluster.settle()
+    claim = cluster.get("PersistentVolumeClaim", cluster.names("PersistentVolumeClaim")[0])
+    assert cluster.status["prewarmed"] == {"job": job, "claim": claim["metadata"]["uid"]}
+    del cluster.api.objects[RENDERED["Job"].path(KEY.namespace, job)]
+    await cluster.settle()
+    assert cluster.names("Job") == []
+    assert cluster.reason("ModelCached") == "Cached"
+    # Another claim is filled anew, and so is one that another Job would fill.
+    claim["metadata"]["uid"] = "another"
+    await cluster.settle()
+    assert cluster.names("Job") == [job]
+
+
 async def test_one_that_is_quicker_than_our_create_keeps_its_object() -> None:
     cluster = Cluster()
     look = cluster.api.get_object
