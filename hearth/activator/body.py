@@ -84,6 +84,7 @@ class Words(NamedTuple):
 
 _MAX_WORD: Final = 1024  # bytes of `model` as they stand in a body
 _MAX_CONVERSATION: Final = 256 * 1024  # bytes of messages up to which the first two are looked for
+_MAX_TRANSCODED: Final = 2**20
 _MAX_FIELDS: Final = 50_000  # in a body whose model is renamed: each costs an object
 
 _NOTHING: Final = frozenset((b"", b"null", b"false", b"[]", b"{}", b'""'))
@@ -206,7 +207,8 @@ def with_model(body: bytes, content_type: bytes, name: str, *, form: bool) -> by
 
 def in_utf8(body: bytes) -> bytes | None:
     """A JSON text in UTF-8, where it is written otherwise or begins with a byte order mark; None where it is as it
-    should be (RFC 8259, 8.1). Raises ApiError 400 for one that is not what its beginning says."""
+    should be (RFC 8259, 8.1). Raises ApiError 400 for one that is not what its beginning says, or is longer than can be
+    changed while others' tokens go on."""
     if len(body) > 1 and 0 < body[0] < 0x80 and body[1]:
         return None  # neither a mark nor a zero: as it mostly is
     begin = body[:4]
@@ -224,6 +226,10 @@ def in_utf8(body: bytes) -> bytes | None:
                 encoding = "utf-16-le"
             case _:
                 return None
+    if encoding == "utf-8":
+        return body.removeprefix(codecs.BOM_UTF8)
+    if len(body) > _MAX_TRANSCODED:
+        raise bad_request(f"The request's body is {encoding}; one of more than {_MAX_TRANSCODED} bytes must be UTF-8.")
     try:
         text = codecs.decode(body, encoding).removeprefix("\ufeff")
     except UnicodeDecodeError:

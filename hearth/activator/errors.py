@@ -22,6 +22,7 @@ _ANTHROPIC_TYPES = {
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
+    504: "timeout_error",
 }
 
 
@@ -94,7 +95,8 @@ class ApiError(Exception):
 
     def body(self, dialect: Dialect = "openai") -> bytes:
         if dialect == "anthropic":
-            kind = _ANTHROPIC_TYPES.get(self.status, "api_error")
+            other = "invalid_request_error" if self.status < 500 else "api_error"
+            kind = _ANTHROPIC_TYPES.get(self.status, other)
             document: dict[str, object] = {"type": "error", "error": {"type": kind, "message": self.message}}
         else:
             document = {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
@@ -347,10 +349,11 @@ def starting(service: str, retry_after: float, trouble: str | None = None) -> Ap
     )
 
 
-def asleep(service: str, method: str) -> ApiError:
+def asleep(service: str, what: str) -> ApiError:
+    """`what` the request is, in words."""
     return ApiError(
         503,
-        f"LLMService {service} has no ready replica, and a {method} request does not start one; a POST does.",
+        f"LLMService {service} has no ready replica, and {what} does not start one; a request for inference does.",
         "server_error",
         "model_asleep",
     )

@@ -43,6 +43,8 @@ PATHS: Final[dict[str, Path]] = {
     "/v1/chat/completions": Path(needs=("messages",), streams=True),
     "/v1/completions": Path(needs=("prompt", "prompt_embeds"), streams=True),
     "/v1/responses": Path(needs=("input", "prompt"), dialect="responses", streams=True),
+    "/v1/responses/input_tokens": Path(needs=("input",), dialect="responses", tokens=False),
+    "/v1/responses/compact": Path(needs=("input",), dialect="responses"),
     "/v1/embeddings": _POOL,
     "/v1/moderations": Path(needs=("input",)),
     "/v1/messages": Path(needs=("messages",), dialect="anthropic", streams=True),

@@ -62,8 +62,11 @@ def activator(
         int, typer.Option(min=2**20, help="Bodies of all requests together that are held in memory.")
     ] = 512 * 2**20,
     keep_alive_seconds: Annotated[
-        float, typer.Option(min=1, help="How long a client's idle connection stays; longer than its pool keeps it.")
-    ] = 75.0,
+        float,
+        typer.Option(
+            min=1, help="How long a client's idle connection stays; longer than its pool or load balancer keeps it."
+        ),
+    ] = 620.0,
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(

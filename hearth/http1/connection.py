@@ -136,7 +136,7 @@ class Connection(Carrier):
         if transport.get_extra_info("sslcontext") is not None:
             self._scheme = "https"
             cast("asyncio.Transport", transport).set_write_buffer_limits(_UNREAD_OVER_TLS)
-        self._wait_for("request")
+        self._wait_for("first")
 
     def data_received(self, data: bytes) -> None:
         if self._reading == "no more":
@@ -562,6 +562,8 @@ class Connection(Carrier):
         match self._waited_for:
             case "end":
                 return self._since + limits.linger_seconds
+            case "first":
+                return self._since + limits.silent_seconds
             case "request":
                 return self._since + limits.keep_alive_seconds
             case "head":
@@ -593,7 +595,7 @@ class Connection(Carrier):
         due = self._due()
         if due is not None and now < due:
             self._look_at(due)
-        elif self._waited_for == "request":
+        elif self._waited_for in ("first", "request"):
             self.finish()
         else:
             what = "head" if self._waited_for == "head" else "body"

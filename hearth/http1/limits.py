@@ -11,8 +11,10 @@ from typing import Final
 class Limits:
     """Of one server's connections. Bytes, counts, seconds.
 
-    A body must come at `body_rate` bytes a second in each `body_seconds`; a client that
-    does not read what is written to it is cut off after `write_seconds`.
+    A connection that asks nothing is closed after `silent_seconds`, one that has asked after `keep_alive_seconds`:
+    longer than pools and load balancers keep theirs, since what they send to one that closes is lost. A body must come
+    at `body_rate` bytes a second in each `body_seconds`; a client that does not read what is written to it is cut off
+    after `write_seconds`.
     """
 
     body_bytes: int = 64 * 2**20
@@ -23,7 +25,8 @@ class Limits:
     head_seconds: float = 30.0
     body_seconds: float = 30.0
     body_rate: float = 1024.0
-    keep_alive_seconds: float = 75.0
+    silent_seconds: float = 75.0
+    keep_alive_seconds: float = 620.0
     write_seconds: float = 300.0
     linger_seconds: float = 3.0
 

@@ -334,7 +334,14 @@ async def _ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 class TestSilence:
     """A client that is silent is let go, and hears why where it has begun."""
 
-    LIMITS = Limits(head_seconds=0.2, body_seconds=0.2, body_rate=1e9, keep_alive_seconds=0.3, linger_seconds=0.2)
+    LIMITS = Limits(
+        head_seconds=0.2,
+        body_seconds=0.2,
+        body_rate=1e9,
+        silent_seconds=0.3,
+        keep_alive_seconds=0.3,
+        linger_seconds=0.2,
+    )
 
     @pytest.mark.parametrize(
         ("begin", "status"),
@@ -1119,7 +1126,7 @@ class TestWhatAnAttackFound:
             await go_on.wait()
             await answer_ok(request, stream)
 
-        limits = Limits(body_seconds=0.3, keep_alive_seconds=0.3, linger_seconds=0.1)
+        limits = Limits(body_seconds=0.3, silent_seconds=0.3, keep_alive_seconds=0.3, linger_seconds=0.1)
         async with ActivatorHarness(limits=limits) as activator, ScriptedEngine(slow) as engine:
             activator.service("spec.endpoint.coldStart.whitespaceAfter=0s")
             activator.ready(engine)

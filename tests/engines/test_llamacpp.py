@@ -34,7 +34,7 @@ CHAT: Any = [{"role": "user", "content": FRANCE}]
 # It would say a short sentence and stop.
 LONG: dict[str, Any] = {"ignore_eos": True}
 SLOTS = 2
-PHASES = ("requested", *get_args(StartPhase), "queued")
+PHASES = ("requested", *get_args(StartPhase), "queued", "answering")
 
 
 def example(*assignments: str) -> LLMService:

@@ -59,7 +59,8 @@ PROMISES: list[tuple[str, Any, Any]] = [
         (LIMITS.body_seconds, LIMITS.body_rate),
         (30.0, 1024.0),
     ),
-    ("A silent connection is kept for 75 s.", LIMITS.keep_alive_seconds, 75.0),
+    ("A silent connection is kept for 75 s.", LIMITS.silent_seconds, 75.0),
+    ("One that has asked is kept for 620 s, longer than load balancers keep theirs.", LIMITS.keep_alive_seconds, 620.0),
     ("A client that does not read is cut off after 5 min.", LIMITS.write_seconds, 300.0),
     ("What a refused client still sends is read for 3 s.", LIMITS.linger_seconds, 3.0),
     (

@@ -132,7 +132,7 @@ class Held:
                 self.beating = due is not None
                 return due
         if self.asked.stream:
-            chunk, headers = self._gate.chunk(self._kind, now), _EVENT_STREAM
+            chunk, headers = self._gate.chunk(self._kind, now, asked=self.state != "waiting"), _EVENT_STREAM
         else:
             chunk, headers = b" ", _JSON
         if response.started:
@@ -191,7 +191,7 @@ class Gate:
         self._retry: asyncio.Handle | None = None
         self._sweep: asyncio.Handle | None = None
         self._lease: asyncio.Handle | None = None
-        self._chunks: dict[Kind, tuple[float, bytes]] = {}
+        self._chunks: dict[tuple[Kind, bool], tuple[float, bytes]] = {}
 
     def update(self, entry: Entry) -> None:
         """Take the LLMService as it is now: its policy, its phase, its ready replicas."""
@@ -225,7 +225,8 @@ class Gate:
         if not self.hold.ready:
             held.cold = True
             if not asked.starts_models:
-                raise self.rejected(errors.asleep(self.name, asked.method))
+                what = "this one" if asked.method == "POST" else f"a {asked.method} request"
+                raise self.rejected(errors.asleep(self.name, what))
             # Replicas that are listed, and not ready for a moment, are there: nobody starts anything for this request.
             if self.hold.cold_since is None and self.entry.cold_start_phase is None and not self.entry.starting:
                 self._ask_for_a_start(asked, now)
@@ -349,21 +350,21 @@ class Gate:
         """Seconds until ready, as far as earlier starts tell; of what is in its way they tell nothing."""
         return None if self.entry.trouble is not None else self.cold_starts.remaining(now)
 
-    def chunk(self, kind: Kind, now: float) -> bytes:
-        """The heartbeat for every client that is due about now."""
-        made = self._chunks.get(kind)
+    def chunk(self, kind: Kind, now: float, *, asked: bool = False) -> bytes:
+        """The heartbeat for every client that is due about now. `asked`: a replica has its request."""
+        made = self._chunks.get((kind, asked))
         if made is not None and now - made[0] < _CHUNK_SECONDS:
             return made[1]
         starts = self.cold_starts
         ready = self.hold.ready
         data = beat_chunk(
             kind,
-            "queued" if ready else starts.phase,
+            "answering" if asked else "queued" if ready else starts.phase,
             starts.elapsed(now),
             self._remaining(now),
             None if ready else self.entry.trouble,
         )
-        self._chunks[kind] = (now, data)
+        self._chunks[kind, asked] = (now, data)
         return data
 
     def _cold_start(self, now: float) -> None:

@@ -29,6 +29,7 @@ _WORDS = {
     "starting": "Starting",
     "loading": "Loading",
     "queued": "Waiting for a free replica",
+    "answering": "Working on it",
 }
 
 

@@ -342,6 +342,7 @@ class TestHeartbeats:
         assert b'"phase": "requested"' in made
         lane.ready(E1)
         assert b'"phase": "queued"' in lane.gate.chunk("chunk", now)
+        assert b'"phase": "answering"' in lane.gate.chunk("chunk", now, asked=True)
 
 
 class TestEnds:

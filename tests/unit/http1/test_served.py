@@ -383,15 +383,15 @@ class TestExpectation:
 
 class TestDeadlines:
     def test_a_silent_connection_is_closed_without_a_word(self) -> None:
-        peer = Server(keep_alive_seconds=75.0).connect().later(74.9)
+        peer = Server(silent_seconds=75.0).connect().later(74.9)
         assert not peer.wire.closing
         peer.later(0.2)
         assert (peer.wire.closing, peer.wire.data) == (True, b"")
 
     def test_silence_counts_from_the_last_answer(self) -> None:
-        peer = Server(keep_alive_seconds=75.0).connect().later(70).send(GET).later(70)
+        peer = Server(silent_seconds=75.0, keep_alive_seconds=620.0).connect().later(70).send(GET).later(600)
         assert not peer.wire.closing
-        assert peer.send(GET).later(76).wire.closing
+        assert peer.send(GET).later(621).wire.closing
         assert peer.statuses == [200, 200]
 
     def test_half_a_head_is_told_after_its_time(self) -> None:
