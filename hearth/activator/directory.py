@@ -7,24 +7,26 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from hearth.activator.keyring import KeySource
 from hearth.activator.paths import RESERVED
 from hearth.api.key import ServiceKey
 from hearth.api.labels import LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService, Progress
-from hearth.api.manifest import ManifestError, parse_llmservice
+from hearth.api.manifest import ManifestError, read_llmservice
 from hearth.api.names import engine_service
 from hearth.api.reasons import told_to_clients
 from hearth.api.status import LLMServiceStatus
 from hearth.coldstart import Took
 from hearth.kube.endpoints import Endpoint, endpoints, listed
-from hearth.kube.objects import KubeObject, labels_of, owners_of
+from hearth.kube.objects import KubeObject, is_leaving, labels_of, mapping, owners_of
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
 
+_SOME_MODEL: Final = {"model": {"source": {"uri": "hf://some/model"}}, "runtime": {"name": "some"}}
+"""What an LLMService must have, in place of what can't be read."""
 _MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 
 
@@ -99,6 +101,17 @@ def policy_of(service: LLMService) -> Policy:
     )
 
 
+def _partly(item: dict[str, Any]) -> LLMService | None:
+    """An LLMService of which only what is about its requests is read; None where that can't be, either: who may ask is
+    among it."""
+    spec = mapping(item, "spec")
+    asked = {name: spec[name] for name in ("endpoint", "scaling") if name in spec}
+    try:
+        return read_llmservice({**item, "spec": {**_SOME_MODEL, **asked}})
+    except ManifestError:
+        return None
+
+
 class Directory:
     """`on_change(key, entry)` is called with the new entry, or None where the LLMService is gone."""
 
@@ -119,9 +132,11 @@ class Directory:
         return self._entries.get(ServiceKey(*key))
 
     def put_service(self, at: tuple[str, str], item: dict[str, Any] | None) -> None:
-        """Take an LLMService as it is now; None: it is gone. One that can't be read is kept as it was."""
+        """Take an LLMService as it is now; None: it is gone, and one that is being deleted is as good as that. One that
+        can't be read is kept as it was; of one that was never read, what is about its requests is: it may have replicas
+        that were started before it became so."""
         key = ServiceKey(*at)
-        if item is None:
+        if item is None or is_leaving(item):
             self._answered.pop(key, None)
             if (gone := self._entries.pop(key, None)) is not None:
                 self._more_paths -= Counter(gone.paths)
@@ -130,10 +145,12 @@ class Directory:
                 self._on_change(key, None)
             return
         try:
-            service = parse_llmservice(item, "API server")
+            service = read_llmservice(item)
         except ManifestError as error:
             log.error("LLMService cannot be read", extra=fields(service="/".join(key), reason=str(error)))
-            return
+            if key in self._entries or (partly := _partly(item)) is None:
+                return
+            service = partly
         status = service.status or LLMServiceStatus()
         ready, starting = self._replicas(key)
         entry = Entry(

@@ -22,6 +22,8 @@ from hearth.api.base import API_VERSION, Resource
 from hearth.api.inferenceruntime import InferenceRuntime
 from hearth.api.llmservice import NOT_BUILT, LLMService
 
+_API_SERVER = "API server"
+
 R = TypeVar("R", bound=Resource)
 
 _MAX_BITS = 256
@@ -158,9 +160,20 @@ def parse_runtime(document: object, file: str = "<object>") -> InferenceRuntime:
     return _parse(InferenceRuntime, file, 1, document)
 
 
+def read_llmservice(item: dict[str, Any]) -> LLMService:
+    """One as the API server has it. Raises ManifestError.
+
+    Fields that are not known here are passed over: the API server has taken them, so that its CRD is a newer one than
+    this program, as in each upgrade and after each rollback. Of a file nobody has looked at them (`parse_llmservice`).
+    """
+    return _parse(LLMService, _API_SERVER, 1, item, newer=True)
+
+
 def read_runtime(item: dict[str, Any]) -> InferenceRuntime:
-    """One as the API server has it, whatever its status says, which is ours. Raises ManifestError."""
-    return parse_runtime({name: part for name, part in item.items() if name != "status"}, "API server")
+    """One as the API server has it, whatever its status says, which is ours; of newer fields as `read_llmservice`.
+    Raises ManifestError."""
+    known = {name: part for name, part in item.items() if name != "status"}
+    return _parse(InferenceRuntime, _API_SERVER, 1, known, newer=True)
 
 
 def set_fields(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
@@ -241,7 +254,8 @@ def _subject(document: object) -> str:
     return f"{kind} {name}".strip() if isinstance(kind, str) else ""
 
 
-def _parse(model: type[R], file: str, number: int, document: object) -> R:
+def _parse(model: type[R], file: str, number: int, document: object, *, newer: bool = False) -> R:
+    """`newer`: fields that are not known are passed over."""
     expected = model.model_fields["kind"].default
     if not isinstance(document, dict):
         message = f"found {_brief(document)}; expected an object with apiVersion, kind, metadata and spec"
@@ -257,8 +271,35 @@ def _parse(model: type[R], file: str, number: int, document: object) -> R:
     try:
         return model.model_validate(document)
     except ValidationError as error:
+        if newer and (known := _without_unknown(document, error)) is not None:
+            return _parse(model, file, number, known, newer=True)
         problems = [Problem(file, number, subject, *_path_and_message(model, details)) for details in error.errors()]
         raise ManifestError(problems) from error
+
+
+def _without_unknown(document: dict[str, Any], error: ValidationError) -> dict[str, Any] | None:
+    """The document without the fields that are not known here; None where there are none."""
+    known: Any = document
+    for details in error.errors(include_url=False, include_context=False, include_input=False):
+        if details["type"] == "extra_forbidden" and ".".join(map(str, details["loc"])) not in NOT_BUILT:
+            known = _without(known, details["loc"])
+    return known if known is not document else None
+
+
+def _without(part: Any, path: Sequence[int | str]) -> Any:
+    """A copy, as far as it differs, without what stands at this path; the same where nothing does."""
+    step, *rest = path
+    there = step in part if isinstance(part, dict) else isinstance(part, list) and isinstance(step, int)
+    if not there:
+        return part
+    if not rest:
+        return {name: value for name, value in part.items() if name != step} if isinstance(part, dict) else part
+    changed = _without(part[step], rest)
+    if changed is part[step]:
+        return part
+    copied = part.copy()
+    copied[step] = changed
+    return copied
 
 
 def _path_and_message(model: type[BaseModel], details: ErrorDetails) -> tuple[str, str]:

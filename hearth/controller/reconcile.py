@@ -15,7 +15,7 @@ from hearth.api.base import MAX_INT32
 from hearth.api.key import ServiceKey
 from hearth.api.labels import COMPONENT_LABEL, LLMSERVICE_LABEL
 from hearth.api.llmservice import LLMService
-from hearth.api.manifest import ManifestError, parse_llmservice
+from hearth.api.manifest import ManifestError, read_llmservice
 from hearth.api.quantity import amount
 from hearth.api.reasons import must_act
 from hearth.api.status import ConditionType
@@ -25,6 +25,7 @@ from hearth.controller.belongings import Belongings
 from hearth.controller.choosing import Choice, choose, recorded
 from hearth.controller.coldstart import by_others, ended
 from hearth.controller.events import transitions
+from hearth.controller.fights import Fights
 from hearth.controller.keyaccess import Keys
 from hearth.controller.keys import with_keys
 from hearth.controller.ownership import (
@@ -173,6 +174,7 @@ class Reconciler:
         self._keda_known = keda_known
         self._now = now
         self._nudged: dict[ServiceKey, float] = {}
+        self._fights = Fights()
         self._cached: dict[ServiceKey, str] = {}  # prewarm Jobs that are done, and not there any more
         self._settled: dict[ServiceKey, tuple[str, tuple[KubeObject, ...], list[Mark]]] = {}
 
@@ -185,6 +187,7 @@ class Reconciler:
         if item is None or is_leaving(item):
             self._nudged.pop(key, None)
             self._cached.pop(key, None)
+            self._fights.forget(key)
             self._settled.pop(key, None)
             self._fleet.forget(key)
             if self._keys is not None:
@@ -195,7 +198,7 @@ class Reconciler:
         again: float | None = None
         keys = await self._keys.look(key) if self._keys is not None else None
         try:
-            service = parse_llmservice(item, "API server")
+            service = read_llmservice(item)
             choice = self._choose(service, item)
             world, found, again = await self._serve(service, item, choice)
         except ManifestError as error:
@@ -303,6 +306,8 @@ class Reconciler:
         await self._write_all(key, item, objects, found)
         if whole:
             await self._prune(service, item, objects)
+        if (rests := self._fights.rests(key, asyncio.get_running_loop().time())) is not None:
+            return rests
         # What was seen before: where our own writes changed something, there is one more round.
         self._settled[key] = now
         return NUDGE_SECONDS if nudge_due else None
@@ -540,6 +545,8 @@ class Reconciler:
                 raise
         if is_applied(found, wanted, MANAGER):
             return
+        if not self._fights.may(key, object_name(wanted), wanted, asyncio.get_running_loop().time()):
+            return  # the next look of the clock's does
         # Only what was looked at: its uid, and of one that is not ours yet its version too, for who owns it may change.
         only: KubeObject = {"uid": uid_of(found)}
         if standing(found, key, uid_of(item)) != "ours":

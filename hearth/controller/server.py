@@ -59,7 +59,9 @@ from hearth.tls.names import KEDA_AUTHENTICATION
 
 log = logging.getLogger(__name__)
 
-WORKERS = 8
+WORKERS = 16
+WORKERS_OF_ONE = 8
+"""Of one namespace at a time: an admission webhook there may take ten seconds for each write."""
 KEDA_SECONDS = 10.0
 """How often to look at KEDA's Lease: that nothing happens has no event."""
 DEVICES_SECONDS = 10.0
@@ -98,7 +100,7 @@ class Controller:
         self._keda = KedaLease()
         self._keda_away: str | None = None
         self._keda_known = False
-        self.queue: WorkQueue[ServiceKey] = WorkQueue()
+        self.queue: WorkQueue[ServiceKey] = WorkQueue(lambda key: key.namespace, WORKERS_OF_ONE)
         services = self._informers(LLMSERVICE, self._service_changed)
         self._services = ChainMap(*(informer.objects for informer in services))
         self._runtimes = Informer(kube, INFERENCE_RUNTIME.everywhere, self._runtime_changed)

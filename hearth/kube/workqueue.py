@@ -4,7 +4,8 @@ The habit of controller-runtime: a key says where to look, never what happened.
 """
 
 import asyncio
-from collections.abc import Hashable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from hearth.backoff import backoff
@@ -15,9 +16,13 @@ _FIRST_RETRY, _LAST_RETRY = 0.2, 60.0  # seconds
 
 
 class WorkQueue(Generic[K]):
-    """`add` from anywhere in the event loop; workers `take` a key and say `done` with it."""
+    """`add` from anywhere in the event loop; workers `take` a key and say `done` with it. No more than `each` keys of
+    one `group` are taken at a time, where it is given: what one waits for is not what all wait for."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: Callable[[K], Hashable] | None = None, each: int = 0) -> None:
+        self._group, self._each = group, each
+        self._at_work: Counter[Hashable] = Counter()
+        self._parked: dict[Hashable, deque[K]] = defaultdict(deque)
         self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._waiting: set[K] = set()
         self._taken: set[K] = set()
@@ -50,15 +55,24 @@ class WorkQueue(Generic[K]):
 
     async def take(self) -> K:
         """The next key."""
-        key = await self._ready.get()
-        self._waiting.discard(key)
-        self._taken.add(key)
-        return key
+        while True:
+            key = await self._ready.get()
+            if self._group is not None:
+                group = self._group(key)
+                if self._at_work[group] >= self._each:
+                    self._parked[group].append(key)
+                    continue
+                self._at_work[group] += 1
+            self._waiting.discard(key)
+            self._taken.add(key)
+            return key
 
     def done(self, key: K, *, failed: bool = False, again: float | None = None) -> None:
         """The look at `key` is over; a failed one is repeated after a jittered, growing while, another `again` seconds
         later where it says so."""
         self._taken.discard(key)
+        if self._group is not None:
+            self._free(self._group(key))
         if failed:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             self.add_after(key, backoff(failures, _FIRST_RETRY, _LAST_RETRY))
@@ -69,6 +83,15 @@ class WorkQueue(Generic[K]):
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+
+    def _free(self, group: Hashable) -> None:
+        self._at_work[group] -= 1
+        if not self._at_work[group]:
+            del self._at_work[group]
+        if parked := self._parked.get(group):
+            self._ready.put_nowait(parked.popleft())
+            if not parked:
+                del self._parked[group]
 
     def _due(self, key: K) -> None:
         self._timers.pop(key, None)

@@ -456,7 +456,7 @@ async def test_a_runtime_that_is_lost_for_a_moment_ends_nothing_and_scaling_goes
     if gone == "another vendor's":
         cluster.runtimes.put("nvidia-vllm", set_fields(runtime.to_manifest(), ["spec.vendor=nvidai"]))
     elif gone == "unreadable":
-        cluster.runtimes.put("nvidia-vllm", set_fields(runtime.to_manifest(), ["spec.pirority=1"]))
+        cluster.runtimes.put("nvidia-vllm", set_fields(runtime.to_manifest(), ["spec.priority=high"]))
     else:
         cluster.runtimes.put("nvidia-vllm", None)
     cluster.apply(choice, "spec.scaling={min: 1, max: 3}")
@@ -467,7 +467,7 @@ async def test_a_runtime_that_is_lost_for_a_moment_ends_nothing_and_scaling_goes
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (1, 3)
     if gone == "unreadable":
         assert cluster.reason("RuntimeResolved") == "RuntimeInvalid"
-        assert "spec.pirority" in cluster.message("RuntimeResolved")
+        assert "spec.priority" in cluster.message("RuntimeResolved")
     elif gone == "deleted":
         assert cluster.reason("RuntimeResolved") == "RuntimeNotFound"
         assert "what runs stays" in cluster.message("RuntimeResolved")

@@ -113,3 +113,25 @@ async def test_a_look_may_ask_for_another_one() -> None:
     assert await taken(queue) == "a"
     queue.done("a")
     assert queue._timers == {}
+
+
+async def test_of_one_group_no_more_are_taken_at_a_time() -> None:
+    """What one namespace waits for is not what all wait for."""
+    queue: WorkQueue[tuple[str, int]] = WorkQueue(lambda key: key[0], 2)
+    for number in range(4):
+        queue.add(("slow", number))
+    queue.add(("other", 0))
+    assert [await queue.take() for _ in range(3)] == [("slow", 0), ("slow", 1), ("other", 0)]
+    assert len(queue) == 2
+    waiting = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    queue.done(("slow", 0))
+    assert await waiting == ("slow", 2)
+    queue.done(("slow", 1), failed=True)
+    assert await queue.take() == ("slow", 3)
+    for number in (2, 3):
+        queue.done(("slow", number))
+    queue.done(("other", 0))
+    queue.add(("slow", 0))
+    assert await queue.take() == ("slow", 0)
