@@ -595,7 +595,15 @@ def _schema(runtimes: list[str]) -> Document:
         ),
         "global": anything,  # what helm itself adds for charts that are parts of others
     }
-    return {"$schema": "http://json-schema.org/draft-07/schema#", **_object(top), "required": ["apiKeySecrets"]}
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **_object(top), "required": _READ}
+
+
+_READ = [
+    *("image", "apiKeySecrets", "tls", "networkPolicy", "podMonitor", "prometheusRule", "dashboards"),
+    *("activator", "controller", "scaler"),
+]
+"""What templates read into: with --reuse-values from a chart that had none of it, Helm would say no more than "nil
+pointer"."""
 
 
 def _object(properties: Document) -> Document:

@@ -15,10 +15,10 @@ from hearth.kube.objects import KubeObject, mapping, mappings, metadata, text
 _COMPARED = ("metadata", "spec")
 _EMPTY: tuple[object, ...] = (None, "", {}, [])
 """What the API server leaves out when it keeps an object."""
-_QUANTITIES = frozenset({"limits", "requests", "sizeLimit"})
+_QUANTITIES = frozenset({"limits", "requests", "sizeLimit", "divisor"})
 """Where the API server writes a quantity its own way: 1024Mi is 1Gi."""
-_NOT_SAID = frozenset({"paused"})
-"""Fields that the API server leaves out where they are false. Of most others false is told from nothing."""
+_NOT_SAID = frozenset({"paused", "readOnly", "initialDelaySeconds"})
+"""Fields that the API server leaves out where they are false or zero. Of most others that is told from nothing."""
 
 
 def is_applied(found: KubeObject, wanted: KubeObject, manager: str) -> bool:
@@ -41,7 +41,7 @@ def _has(found: object, wanted: object, *, quantity: bool = False) -> bool:
         return all(
             _has(found[name], value, quantity=quantity or name in _QUANTITIES)
             if name in found
-            else value in _EMPTY or (name in _NOT_SAID and value is False)
+            else value in _EMPTY or (name in _NOT_SAID and not value)
             for name, value in wanted.items()
         )
     if isinstance(wanted, list | tuple):

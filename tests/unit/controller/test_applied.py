@@ -155,3 +155,17 @@ def test_a_member_of_a_set_is_known_by_its_value() -> None:
 @pytest.mark.parametrize("strange", ["", None, 7, [], {"metadata": 7, "spec": "x"}, {"metadata": {"managedFields": 7}}])
 def test_a_strange_object_is_not_as_wanted(strange: Any) -> None:
     assert not is_applied(strange, WANTED, MANAGER)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [
+        ({"volumeMounts": [{"name": "a", "readOnly": False}]}, {"volumeMounts": [{"name": "a"}]}),
+        ({"livenessProbe": {"initialDelaySeconds": 0}}, {"livenessProbe": {}}),
+        ({"resourceFieldRef": {"divisor": "1024Ki"}}, {"resourceFieldRef": {"divisor": "1Mi"}}),
+    ],
+)
+def test_what_an_api_server_leaves_out_or_writes_its_own_way_stands(wanted: Any, kept: Any) -> None:
+    assert is_applied({"spec": kept}, {"spec": wanted}, MANAGER)
+    assert not is_applied({"spec": {"hostNetwork": True}}, {"spec": {"hostNetwork": False}}, MANAGER)
+    assert not is_applied({"spec": {}}, {"spec": {"enableServiceLinks": False}}, MANAGER)
