@@ -37,7 +37,7 @@ def test_its_webhook_is_asked(hearth: Deployed) -> None:
     """Else what follows would say nothing: its failure policy is Ignore."""
     hearth.cluster.apply(name=NAME)
     hearth.cluster.until(lambda: hearth.cluster.asleep(NAME), "asleep")
-    with pytest.raises(CommandFailed, match="denied the request.*already managed by the ScaledObject"):
+    with pytest.raises(CommandFailed, match="denied the request.*already managed by the (ScaledObject|hpa)"):
         hearth.plane.kubectl("apply", "-f", "-", stdin=scaled_object("second", NAME))
     hearth.plane.kubectl("delete", "llmservice", NAME, "-n", NAMESPACE)
 

@@ -55,7 +55,11 @@ async def test_nothing_is_lost_while_it_takes_another_release(hearth: Deployed, 
     """First back to the release before, as somebody whose upgrade went wrong does it, then forward."""
     cluster, node = hearth.cluster, hearth.nodes[NODES[0].name]
     hearth.engines(**{HELD: SLOW_START, WARM: ["--tokens-per-second=20", "--slots=64"]})
-    services = {WARM: ("spec.scaling.min=1",), HELD: (), **dict.fromkeys(COLD, ())}
+    services = {
+        WARM: ("spec.scaling.min=1",),
+        HELD: (),
+        **dict.fromkeys(COLD, ("spec.scaling.scaleDownStabilization=5s",)),
+    }
     await asyncio.to_thread(cluster.apply_all, services)
     await asyncio.to_thread(cluster.until, lambda: cluster.all_asleep((HELD, *COLD)), "asleep", 120.0)
     async with new_client() as client:
