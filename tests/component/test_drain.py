@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -60,10 +59,10 @@ def pod_of(vendor: str, drain: str, log: Path, changed: asyncio.Event) -> Pod:
 @pytest.mark.parametrize(
     ("vendor", "drain", "whole"),
     [
-        ("nvidia", "20s", True),
-        ("cpu", "20s", True),
-        ("no-metric", "20s", True),
-        ("unread", "20s", True),
+        ("nvidia", "120s", True),
+        ("cpu", "120s", True),
+        ("no-metric", "120s", True),
+        ("unread", "120s", True),
         ("nvidia", "1s", False),
         ("no-metric", "1s", False),
     ],
@@ -88,15 +87,13 @@ async def test_a_stream_is_finished_within_the_drain_and_ended_behind_it(
             lines = answer.aiter_lines()
             await anext(lines)
             pod.stop()
-            stopped = time.monotonic()
             text = "\n".join([line async for line in lines])
         assert ('"finish_reason": "length"' in text) is whole
         assert ("EngineCore encountered an issue" in text) is not whole
         assert text.rstrip().endswith("data: [DONE]")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE):  # a drain of two minutes ends with the answers, not with its time
             await running
         assert pod.last_exit == 0
-        assert time.monotonic() - stopped < 15, "a drain ends with the answers, not with its time"
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
