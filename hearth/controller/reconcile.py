@@ -99,7 +99,6 @@ from hearth.kube.objects import (
     is_leaving,
     is_owned,
     is_replica_of,
-    key_of,
     labels_of,
     mapping,
     mappings,
@@ -538,7 +537,7 @@ class Reconciler:
                 await self._kube.try_object(path_of(wanted), wanted, MANAGER)
             try:
                 found = await self._kube.create_object(collection, seed_of(wanted), CREATOR)
-                self._belongings.put(wanted["kind"], key_of(found), found)
+                self._belongings.wrote(key, *object_name(wanted), found)
             except UnknownApi as error:
                 if wanted["kind"] == SCALED_OBJECT.name:
                     raise KedaMissing from error
@@ -552,7 +551,7 @@ class Reconciler:
         if standing(found, key, uid_of(item)) != "ours":
             only["resourceVersion"] = version_of(found)
         # What was written is known before the informer tells of it: a status of this generation is of what is there.
-        self._belongings.put(wanted["kind"], key_of(found), await self._apply_only(wanted, only))
+        self._belongings.wrote(key, *object_name(wanted), await self._apply_only(wanted, only))
 
     async def _apply_only(self, wanted: KubeObject, only: KubeObject) -> KubeObject:
         path = path_of(wanted)

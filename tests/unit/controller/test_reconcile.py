@@ -217,22 +217,6 @@ async def test_a_status_is_of_what_was_just_written_whatever_the_informer_shows(
     assert cluster.reason() == "Pending"
 
 
-async def test_an_older_version_is_no_news() -> None:
-    """A watch comes to a write of ours later than the write's own answer."""
-    cluster = Cluster()
-    await cluster.settle()
-    old = copy.deepcopy(cluster.get("ScaledObject", "qwen"))
-    at = ObjectKey(*KEY)
-    new = {**old, "metadata": {**old["metadata"], "resourceVersion": "1000"}}
-    assert cluster.belongings.put("ScaledObject", at, new) == {KEY}
-    assert cluster.belongings.put("ScaledObject", at, old) == set()
-    found = cluster.belongings.get(KEY, "ScaledObject", "qwen")
-    assert found is not None
-    assert found["metadata"]["resourceVersion"] == "1000"
-    other = {**old, "metadata": {**old["metadata"], "uid": "another"}}
-    assert cluster.belongings.put("ScaledObject", at, other) == {KEY}, "one of the same name, made anew"
-
-
 async def test_a_prewarm_that_was_cleaned_away_is_not_run_again() -> None:
     """By a TTL that a policy sets, or by hand: on the volume of a node each run would ask for the engine's devices."""
     cluster = Cluster("spec.cache.prewarm=true")
