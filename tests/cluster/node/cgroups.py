@@ -56,9 +56,24 @@ def sweep() -> None:
 
 def processes(name: str, containing: str) -> list[int]:
     """The processes of the groups below `name` whose own name has `containing` in it."""
-    hierarchy = ROOT / "pids" if (ROOT / "pids").is_dir() else ROOT
-    found = [folder for folder, _, _ in os.walk(hierarchy / name) if containing in Path(folder).name]
-    return [int(line) for folder in found for line in (Path(folder) / "cgroup.procs").read_text().split()]
+    found = _containing("pids", name, containing)
+    return [int(line) for folder in found for line in (folder / "cgroup.procs").read_text().split()]
+
+
+def throttled(name: str, containing: str) -> float:
+    """Seconds for which these groups had to wait, having used up the CPU that they may.
+    https://docs.kernel.org/scheduler/sched-bwc.html#statistics"""
+    seconds = 0.0
+    for folder in _containing("cpu", name, containing):
+        said = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+        seconds += int(said.get("throttled_usec", 0)) / 1e6 + int(said.get("throttled_time", 0)) / 1e9
+    return seconds
+
+
+def _containing(controller: str, name: str, containing: str) -> list[Path]:
+    """The groups below `name` whose own name has `containing` in it, in the hierarchy of a controller."""
+    hierarchy = ROOT / controller if (ROOT / controller).is_dir() else ROOT
+    return [Path(folder) for folder, _, _ in os.walk(hierarchy / name) if containing in Path(folder).name]
 
 
 def remove(name: str) -> None:

@@ -132,6 +132,10 @@ class Node:
         """Standard output of a command on the node. Raises CommandFailed."""
         return run(*self._enter(), *command)
 
+    def throttled(self, container: str) -> float:
+        """Seconds for which a container had to wait for its limit of CPU, by the id that its status has."""
+        return cgroups.throttled(self.cgroup, container.rpartition("/")[2])
+
     def kill_container(self, container: str) -> None:
         """End the first process of a container, by the id that its status has, as a crash would."""
         for pid in cgroups.processes(self.cgroup, container.rpartition("/")[2]):
