@@ -1,7 +1,6 @@
 """The demand that this activator tells the scalers: figures of every LLMService, and who has not heard them yet."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 
 from grpc.aio import ServicerContext
 
+from hearth.activator.beat import Beat
 from hearth.activator.lane.hold import Hold
 from hearth.api.key import ServiceKey
 from hearth.logs import fields
@@ -75,16 +75,11 @@ class DemandBoard:
         self._watchers.add(watcher)
         try:
             yield self._update(self._holds, snapshot=True)
-            loop = asyncio.get_running_loop()
-            beat = loop.time() + BEAT_SECONDS
+            beat = Beat(BEAT_SECONDS)
             while not self._closing:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(beat):
-                        await watcher.wake.wait()
-                if loop.time() >= beat:
+                if await beat.wait(watcher.wake):
                     # Leases end by the clock alone; a beat tells of those that did, whatever news there is of others.
                     self._mark_ended_leases()
-                    beat = loop.time() + BEAT_SECONDS
                 watcher.wake.clear()
                 dirty, watcher.dirty = watcher.dirty, set()
                 yield self._update(dirty, snapshot=False)

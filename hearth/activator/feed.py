@@ -1,9 +1,9 @@
 """Who wants to hear of every change of an LLMService: pages and `hearth top`, which wake nothing."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 
+from hearth.activator.beat import Beat
 from hearth.api.key import ServiceKey
 
 COALESCE_SECONDS = 0.2
@@ -50,14 +50,9 @@ class Feed:
         self._listeners.add(listener)
         self.watched = True
         try:
-            loop = asyncio.get_running_loop()
-            beat = loop.time() + BEAT_SECONDS
+            beat = Beat(BEAT_SECONDS)
             while not self._closing:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(beat):
-                        await listener.wake.wait()
-                if loop.time() >= beat:
-                    beat = loop.time() + BEAT_SECONDS
+                if await beat.wait(listener.wake):
                     yield frozenset()
                 if not listener.wake.is_set():
                     continue

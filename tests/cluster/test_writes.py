@@ -20,9 +20,10 @@ from hearth.kube.client import KubeClient
 from hearth.kube.informer import Informer
 from hearth.kube.kinds import LLMSERVICE, SCALED_OBJECT
 from hearth.kube.objects import KubeObject, ObjectKey, condition
-from tests.builders import ROOT, llmservice_manifest
+from tests.builders import ROOT
 from tests.cluster.installed import SCALER, Installed
 from tests.cluster.kubectl import NAMESPACE, Cluster
+from tests.cluster.many import make
 
 MANY = int(os.environ.get("MANY", "20"))
 REST_SECONDS = 60.0 if "MANY" in os.environ else 1.0
@@ -47,7 +48,7 @@ async def test_a_controller_that_starts_again_writes_nothing_that_stands(heard: 
         await asyncio.to_thread(cluster.until, lambda: told("hearth_controller_keda_running") == 1, "it knows of KEDA")
         began, before = time.monotonic(), len(written(heard))
         before_making = heard.plane.cpu_seconds()
-        await make(heard.plane.kubeconfig)
+        await make(heard.plane.kubeconfig, NAMESPACE, MANY, AT_A_TIME)
         rendered = await watched(heard.plane.kubeconfig, SCALED_OBJECT.everywhere, lambda item: True) - began
         slept = await watched(heard.plane.kubeconfig, LLMSERVICE.everywhere, asleep) - began
         making = used_since(before_making, heard) | {"hearth-controller": told("process_cpu_seconds_total")}
@@ -145,21 +146,6 @@ def looked_at_all() -> bool:
 
 def asleep(item: KubeObject) -> bool:
     return condition(item, "Ready").get("reason") == "ScaledToZero"
-
-
-async def make(kubeconfig: Path) -> None:
-    kube = await KubeClient.connect(kubeconfig)
-    free = asyncio.Semaphore(AT_A_TIME)
-
-    async def one(number: int) -> None:
-        async with free:
-            item = llmservice_manifest(f"many-{number:04}", NAMESPACE)
-            await kube.create_object(LLMSERVICE.within(NAMESPACE), item, "kubectl")
-
-    try:
-        await asyncio.gather(*map(one, range(MANY)))
-    finally:
-        await kube.close()
 
 
 async def watched(kubeconfig: Path, path: str, content: Callable[[KubeObject], bool]) -> float:

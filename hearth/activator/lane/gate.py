@@ -40,11 +40,9 @@ SWEEP_SECONDS = 1.0  # no Final, which the compiler would write into the code
 AS_IT_COMES: Final = (b"x-accel-buffering", b"no")
 """nginx in front must not collect what comes piece by piece: http://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering"""
 
-_EVENT_STREAM: Final = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    AS_IT_COMES,
-]
+OF_EVENTS: Final = [(b"cache-control", b"no-cache"), AS_IT_COMES]
+"""What every event stream says to those on its way, whoever has begun it."""
+_EVENT_STREAM: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), *OF_EVENTS]
 _JSON: Final = [(b"content-type", b"application/json"), AS_IT_COMES]
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from hearth.activator.errors import ApiError, engine_died, error_event, not_an_event_stream
 from hearth.activator.journeys import Journey
 from hearth.activator.lane import aborted
-from hearth.activator.lane.gate import AS_IT_COMES, Gate, Held
+from hearth.activator.lane.gate import OF_EVENTS, Gate, Held
 from hearth.activator.lane.inference import ID_NAMES
 from hearth.activator.lane.tokens import TokenUsage
 from hearth.http1.chunked import chunks_data
@@ -32,7 +32,6 @@ _OF_ORIGIN: Final = frozenset(
     )
 )
 """Fields that a browser takes for its whole origin, which is the activator's and all tenants', or as the next two."""
-_OF_EVENTS: Final = [(b"cache-control", b"no-cache"), AS_IT_COMES]
 _NO_PAGE: Final = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"sandbox")]
 """What a link leads to is an engine's, and no page of this origin: no script of it asks in its name."""
 
@@ -155,7 +154,7 @@ class Relay:
         if asked.method != "POST":
             own = [*own, *_NO_PAGE]
         if self._events:  # as those that heartbeats begin have it
-            own = [*own, *(field for field in _OF_EVENTS if get(passed, field[0]) is None)]
+            own = [*own, *(field for field in OF_EVENTS if get(passed, field[0]) is None)]
         return [*passed, *own, *held.origin]
 
     def _our_location(self, location: bytes) -> bytes:

@@ -21,6 +21,7 @@ from hearth.activator import errors
 from hearth.activator.directory import Entry
 from hearth.activator.errors import ApiError
 from hearth.activator.lane.door import Door
+from hearth.activator.lane.gate import OF_EVENTS
 from hearth.activator.lane.inference import ID_NAMES, id_fields, new_id
 from hearth.activator.origins import EXPOSED
 from hearth.activator.paths import dialect_of
@@ -59,7 +60,7 @@ def create_app(door: Door, ready: Callable[[], bool]) -> Starlette:
         if door.feed.full:
             raise errors.too_many_listeners()
         _seen(door, request)  # who sees nothing is told so
-        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        headers = {name.decode(): value.decode() for name, value in OF_EVENTS}
         fields = header_fields(request.scope)
         if request.method == "HEAD":
             return Response(headers=headers, media_type="text/event-stream")

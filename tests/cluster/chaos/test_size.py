@@ -7,15 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from hearth.kube.client import KubeClient
-from hearth.kube.kinds import LLMSERVICE
-from tests.builders import llmservice_manifest
 from tests.cluster.chaos import report
 from tests.cluster.chaos.world import World
 from tests.cluster.deployed import ROLES, Deployed
 from tests.cluster.e2e.conversation import Conversation
 from tests.cluster.installed import SYSTEM
 from tests.cluster.kubectl import Cluster
+from tests.cluster.many import make
 
 MANY = int(os.environ.get("MANY") or 50)
 SLEEPING = "chaos-size"
@@ -29,27 +27,12 @@ AT_A_TIME = 8
 def many(hearth: Deployed) -> Iterator[Cluster]:
     """So many LLMServices, each asleep."""
     hearth.plane.kubectl("create", "namespace", SLEEPING)
-    asyncio.run(make(hearth))
+    asyncio.run(make(hearth.plane.kubeconfig, SLEEPING, MANY, AT_A_TIME))
     cluster = Cluster(hearth.plane, SLEEPING)
     names = [item["metadata"]["name"] for item in cluster.items("llmservice")]
     cluster.until(lambda: cluster.all_asleep(names), f"{MANY} LLMServices asleep", 3 * MANY)
     yield cluster
     hearth.plane.kubectl("delete", "namespace", SLEEPING, "--wait=false")
-
-
-async def make(hearth: Deployed) -> None:
-    kube = await KubeClient.connect(hearth.plane.kubeconfig)
-    free = asyncio.Semaphore(AT_A_TIME)
-
-    async def one(number: int) -> None:
-        async with free:
-            item = llmservice_manifest(f"sleeps-{number:04}", SLEEPING)
-            await kube.create_object(LLMSERVICE.within(SLEEPING), item, "kubectl")
-
-    try:
-        await asyncio.gather(*map(one, range(MANY)))
-    finally:
-        await kube.close()
 
 
 @pytest.mark.timeout(6 * MANY + 600)
