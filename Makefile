@@ -12,7 +12,7 @@ TEST_BED = export HEARTH_CONTROLPLANE HEARTH_HELM HEARTH_ACTIONLINT HEARTH_IMAGE
   HEARTH_IMAGES=$$(tests/cluster/images/build.sh $(BIN)/python) && HEARTH_IMAGE=$$($(BIN)/python -m tests.cluster.agent.image)
 # Nodes that are real: kubelet, containerd, runc.
 NODES = export HEARTH_CONTROLPLANE HEARTH_NODE HEARTH_IMAGES && HEARTH_CONTROLPLANE=$$(tests/cluster/controlplane/build.sh) && \
-  HEARTH_NODE=$$(tests/cluster/node/build.sh) && HEARTH_IMAGES=$$(tests/cluster/images/build.sh $(BIN)/python)
+  HEARTH_NODE=$$(tests/cluster/node/build.sh) && HEARTH_IMAGES=$$(tests/cluster/images/build.sh $(BIN)/python $(IMAGES))
 # Puts the package whose hot path is compiled before the sources: $(call compiled,FOLDER)
 compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
 # What is measured runs on a Python that is built with optimisation, as the image's is. A distribution's is; the first on
@@ -20,7 +20,7 @@ compiled = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(1):$(CURDIR)
 BENCH_PYTHON ?= $(or $(firstword $(foreach python,/usr/bin/python3 $(PYTHON),$(shell \
   $(python) -c 'import ensurepip, os, sys, sysconfig as s; sys.exit(sys.version_info < (3, 11) or not os.path.exists(s.get_path("include") + "/Python.h"))' 2>/dev/null && echo $(python)))),$(PYTHON))
 
-.PHONY: help up demo test e2e e2e-nodes chaos cluster cluster-down image image-twice sbom lint format generate pictures bench bench-engine fuzz mutants constraints clean
+.PHONY: help up demo test e2e e2e-nodes e2e-vllm chaos cluster cluster-down image image-twice sbom lint format generate pictures bench bench-engine fuzz mutants constraints clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,11 +76,16 @@ test: .venv/installed ## Unit, component and local end-to-end tests, some module
 e2e: build/compiled ## The compiled hot path; foreign clients; llama.cpp; Prometheus; the image; a real control plane with a real KEDA (as root; the first run builds them: 18 to 31 minutes)
 	@$(if $(TESTS),,$(call compiled,build/compiled) $(BIN)/python -m pytest -n logical --dist loadfile --import-mode=append tests/component)
 	@$(TEST_BED) && export HEARTH_CLIENTS HEARTH_LLAMACPP && HEARTH_CLIENTS=$$(tests/clients/install.sh $(BIN)/python) && HEARTH_LLAMACPP=$$($(LLAMACPP)) && \
-	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/engines tests/monitoring tests/cluster --ignore=tests/cluster/real --ignore=tests/cluster/installation) --timeout=300 --durations=15
+	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest $(or $(TESTS),tests/clients tests/engines tests/monitoring tests/cluster $(addprefix --ignore=tests/cluster/,real installation vllm)) --timeout=300 --durations=15
 
 e2e-nodes: .venv/installed ## Pods on real nodes: kubelet, containerd, runc, CNI; KEDA by its own manifests, NetworkPolicies enforced (as root; the first run builds them)
 	@$(NODES) && export HEARTH_INSTALLATION && HEARTH_INSTALLATION=$$(tests/cluster/installation/build.sh) && \
 	  for bed in real installation; do tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/$$bed --timeout=300 || exit; done
+
+e2e-vllm: IMAGES = --vllm
+e2e-vllm: .venv/installed ## vLLM itself on the CPU of a real node (as root; AVX2 or AVX-512, 16 GB of memory; the first run builds an image of 7 GB)
+	@$(NODES) && \
+	  tests/cluster/controlplane/isolated $(BIN)/python -m pytest tests/cluster/vllm --timeout=300 -v -s
 
 chaos: .venv/installed ## Strike each part with each fault, in every phase (as root; about two hours, the soak of 30 minutes among them); CELLS="kill-activator or loss" chooses, MINUTES=30 is the soak; writes docs/reliability.md
 	@$(if $(CELLS),,rm -rf build/chaos; HEARTH_STEPS=100000 $(BIN)/python -m pytest -n $(WORKERS) --timeout=3000 tests/unit tests/component/test_protobufs.py -k 'runTest or protobufs')

@@ -18,6 +18,8 @@ from hearth.emulators.engine_core import Prompt
 from hearth.emulators.engine_speech import tokenize
 
 DONE = b"data: [DONE]\n\n"
+# Of which version an answer is, and of which configuration.
+FINGERPRINT = {"system_fingerprint": "vllm-0.32.0-47a3b862"}
 
 
 def request_id(request: Request, prefix: str) -> str:

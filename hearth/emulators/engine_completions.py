@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hearth.emulators.engine_answers import DONE, event
+from hearth.emulators.engine_answers import DONE, FINGERPRINT, event
 from hearth.emulators.engine_core import EngineCore, EngineDead, Prompt, Spoken
 from hearth.emulators.engine_requests import EmbeddingRequest, dead
 from hearth.emulators.engine_speech import Speech, embedding
@@ -48,7 +48,7 @@ class Completion:
             texts, tokens = [""] * len(texts), 0
             ends = [Spoken(number, "", "abort") for number in range(len(self.speeches))]
         choices = [self._choice(text, end) for text, end in zip(texts, ends, strict=True)]
-        unused = {"system_fingerprint": None, "prompt_logprobs": None, "kv_transfer_params": None}
+        unused: dict[str, Any] = {**FINGERPRINT, "prompt_logprobs": None, "kv_transfer_params": None}
         return {**self._envelope("chat.completion"), "choices": choices, "usage": self._usage(tokens), **unused}
 
     async def events(self, core: EngineCore, faults: frozenset[str], *, usage: bool) -> AsyncIterator[bytes]:
@@ -62,9 +62,11 @@ class Completion:
                         for number in range(len(self.speeches)):
                             yield event(self._chunk(number, {"role": "assistant", "content": ""}))
                     tokens += bool(spoken.text)
-                    yield event(self._spoken(spoken))
+                    last = spoken.finish is not None and not usage
+                    yield event({**self._spoken(spoken), **(FINGERPRINT if last else {})})
             if usage:
-                yield event({**self._envelope("chat.completion.chunk"), "choices": [], "usage": self._usage(tokens)})
+                counted = {"choices": [], "usage": self._usage(tokens), **FINGERPRINT}
+                yield event({**self._envelope("chat.completion.chunk"), **counted})
         except EngineDead as error:
             yield event(dead(error).body)
         yield DONE
@@ -89,7 +91,7 @@ class Completion:
             "annotations": None,
             "audio": None,
         }
-        message |= {"function_call": None, "tool_calls": [], "reasoning": None}
+        message |= {"function_call": None, "reasoning": None}
         return {"index": end.choice, "message": message, **ending}
 
     def _spoken(self, spoken: Spoken) -> dict[str, Any]:

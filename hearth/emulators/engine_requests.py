@@ -52,6 +52,8 @@ class Generation(Asked):
     max_tokens: int | None = None
     n: int | None = 1
     stop: str | list[str] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
 

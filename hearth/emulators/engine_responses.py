@@ -56,7 +56,7 @@ class ModelResponse:
             async for spoken in said:
                 if tokens == 0:
                     yield told("response.output_item.added", output_index=0, item=self._message("", "in_progress"))
-                    yield told("response.content_part.added", **place, part=_part(""))
+                    yield told("response.content_part.added", **place, part={**_part(""), "logprobs": []})
                 text += spoken.text
                 tokens += bool(spoken.text)
                 if spoken.text:
@@ -76,9 +76,19 @@ class ModelResponse:
         asked = self.prompt.tokens
         usage = {
             "input_tokens": asked,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {
+                "cached_tokens": 0,
+                "cache_write_tokens": 0,
+                "input_tokens_per_turn": [],
+                "cached_tokens_per_turn": [],
+            },
             "output_tokens": tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {
+                "reasoning_tokens": 0,
+                "tool_output_tokens": 0,
+                "output_tokens_per_turn": [],
+                "tool_output_tokens_per_turn": [],
+            },
             "total_tokens": asked + tokens,
         }
         return {
@@ -95,6 +105,8 @@ class ModelResponse:
             "tool_choice": "auto",
             "tools": [],
             "top_p": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
             "background": False,
             "max_output_tokens": self.asked.max_output_tokens,
             "service_tier": "auto",
@@ -104,4 +116,4 @@ class ModelResponse:
 
 
 def _part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": None}

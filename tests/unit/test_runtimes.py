@@ -60,6 +60,7 @@ WHOLE: dict[str, list[str]] = {
     "intel-vllm": ["gpu.intel.com/xe", "gpu.intel.com/i915"],
     "gaudi-vllm": ["habana.ai/gaudi"],
     "cpu-llamacpp": [],
+    "cpu-vllm": [],
 }
 
 MOUNTED = {

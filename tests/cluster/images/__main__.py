@@ -1,4 +1,7 @@
-"""`python -m tests.cluster.images`: build what is not built yet; prints the folder."""
+"""`python -m tests.cluster.images`: build what is not built yet; prints the folder.
+
+`--vllm`: an image of vLLM for CPUs is among them, of 7 GB.
+"""
 
 import contextlib
 import fcntl
@@ -9,18 +12,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hearth.api.manifest import ManifestError
 from tests.builders import ROOT
 from tests.cluster.images.buildah import Buildah, require_root
 from tests.cluster.images.oci import Layout, serve
-from tests.cluster.images.recipes import HERE, Base, NotBuildable, Recipe, base, recipes
+from tests.cluster.images.recipes import HERE, Base, NotBuildable, Recipe, base, engines_for_real, recipes
 
 
-def build(cache: Path) -> Path:
-    """The folder of images and registry. Raises NotBuildable, ManifestError, CalledProcessError."""
+def build(cache: Path, more: Sequence[Recipe] = ()) -> Path:
+    """The folder of images and registry; `more` are images that not everybody wants. Raises NotBuildable, ManifestError, CalledProcessError."""
     work = cache / "images-work"
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
@@ -30,7 +33,7 @@ def build(cache: Path) -> Path:
         layout = Layout(work / "oci")
         on = base((ROOT / "Dockerfile").read_text())
         served: dict[str, tuple[str, ...]] = {built_base(buildah, layout, on): ("local/base:1",)}
-        for recipe in recipes(pause):
+        for recipe in (*recipes(pause), *more):
             served[_image(buildah, layout, recipe)] = recipe.references
         layout.prune()
         key = hashlib.sha256(registry.parent.name.encode() + repr(sorted(served.items())).encode())
@@ -126,7 +129,7 @@ def main() -> None:
     require_root()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hearth"
     try:
-        print(build(cache))
+        print(build(cache, engines_for_real() if sys.argv[1:] == ["--vllm"] else ()))
     except (NotBuildable, ManifestError) as error:
         sys.exit(str(error))
     except subprocess.CalledProcessError as error:

@@ -70,6 +70,12 @@ def recipes(pause: Path) -> list[Recipe]:
     ]
 
 
+def engines_for_real() -> list[Recipe]:
+    """What is built where it is asked for: gigabytes. Raises ManifestError."""
+    (runtime,) = [each for each in load_runtimes(ROOT / "runtimes/vendors") if each.metadata.name == "cpu-vllm"]
+    return [Recipe((repository(runtime.spec.container.image),), HERE / "vllm/Containerfile", context=HERE / "vllm")]
+
+
 def images_of(runtime: InferenceRuntime) -> Iterable[str]:
     """The images of a runtime's pods."""
     yield runtime.spec.container.image

@@ -13,7 +13,8 @@ build() { # name package folder-of-its-module [C? 0 or 1] [argument …]
   [ -x "$cache/$1" ] && return
   local began=$SECONDS
   echo "building $1 ($2) …" >&2
-  (cd "$3" && CGO_ENABLED=${4:-0} go build -trimpath -ldflags="$flags" "${@:5}" -o "$cache/.$1.new" "$2") && mv "$cache/.$1.new" "$cache/$1"
+  CGO_ENABLED=${4:-0} go build -C "$3" -trimpath -ldflags="$flags" "${@:5}" -o "$cache/.$1.new" "$2"
+  mv "$cache/.$1.new" "$cache/$1"
   echo "built $1 in $((SECONDS - began)) s" >&2
 }
 if [ ! -e "$cache/complete" ]; then
