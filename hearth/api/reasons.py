@@ -38,6 +38,7 @@ ReasonName = Literal[
     "ContainerCrashing",
     "ContainerNotCreated",
     "ImageNotPulled",
+    "ChangedBack",
     "RollingOut",
     "UpToDate",
     "VolumeNotMounted",
@@ -271,6 +272,12 @@ _ROWS = (
         "an object of that name is being deleted and waits for the finalizers that the message names: whoever set them "
         "must be running to take them off (finalizer.keda.sh is KEDA's operator's)",
         "what stands in its place is still being deleted",
+    ),
+    Reason(
+        "ChangedBack",
+        True,
+        "somebody else writes what Hearth applies: the message names the object, the field and, where it is known, the "
+        "field manager. Stop that one: a GitOps tool that has the object too, a second Hearth, a webhook",
     ),
     Reason("KeysNotSeen", False),
     Reason("KeysFound", False),

@@ -27,11 +27,29 @@ def is_applied(found: KubeObject, wanted: KubeObject, manager: str) -> bool:
 
     managedFields: https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
     """
-    return all(_has(mapping(found, part), mapping(wanted, part)) for part in _COMPARED) and all(
+    return differs(found, wanted) is None and all(
         _says(wanted, mapping(entry, "fieldsV1"))
         for entry in mappings(metadata(found), "managedFields")
         if (entry.get("manager"), entry.get("operation")) == (manager, "Apply") and not text(entry, "subresource")
     )
+
+
+def differs(found: KubeObject, wanted: KubeObject) -> tuple[str, ...] | None:
+    """Where `found` first says something else than `wanted` does, by the names of fields down to a list or a value;
+    None where it says all of it."""
+    for part in _COMPARED:
+        if not _has(mapping(found, part), mapping(wanted, part)):
+            return (part, *_differing(mapping(found, part), mapping(wanted, part)))
+    return None
+
+
+def _differing(found: Any, wanted: Mapping[str, Any]) -> tuple[str, ...]:
+    for name, value in wanted.items():
+        if not _has(found, {name: value}, quantity=name in _QUANTITIES):
+            inner = found.get(name)
+            both = isinstance(value, Mapping) and isinstance(inner, Mapping)
+            return (name, *(_differing(inner, value) if both else ()))
+    return ()
 
 
 def _has(found: object, wanted: object, *, quantity: bool = False) -> bool:

@@ -1,16 +1,19 @@
 """Objects that somebody else changes back: an admission that stamps one of our fields, a second installation.
 
 Who writes last would never be settled, and both would write as fast as the API server lets them. The same object is
-applied so many times a minute, then once in a while, and the log says so.
+applied so many times a minute, then once in a while; the log and the condition UpToDate say so.
 """
 
 import logging
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from hearth.api.key import ServiceKey
+from hearth.controller.applied import differs
 from hearth.controller.ownership import ObjectName
-from hearth.kube.objects import KubeObject
+from hearth.controller.verdict import Verdict
+from hearth.kube.objects import KubeObject, mapping, mappings, metadata, text
 from hearth.logs import fields
 
 log = logging.getLogger(__name__)
@@ -24,7 +27,8 @@ REST_SECONDS = 30.0
 class _Fight:
     wanted: KubeObject
     times: list[float] = field(default_factory=list)
-    rests_until: float = 0.0
+    rests_until: float | None = None
+    said: str = ""
 
 
 class Fights:
@@ -33,13 +37,15 @@ class Fights:
     def __init__(self) -> None:
         self._of: dict[ServiceKey, dict[ObjectName, _Fight]] = defaultdict(dict)
 
-    def may(self, key: ServiceKey, name: ObjectName, wanted: KubeObject, now: float) -> bool:
-        """Whether to apply it now; it is counted then. What is wanted anew may be applied at once."""
+    def may(self, key: ServiceKey, name: ObjectName, wanted: KubeObject, now: float, said: str = "") -> bool:
+        """Whether to apply it now; it is counted then. What is wanted anew may be applied at once. `said` is what of it
+        was found changed, in words."""
         fight = self._of[key].get(name)
         if fight is None or fight.wanted != wanted:
             self._of[key][name] = _Fight(wanted, [now])
             return True
-        if now < fight.rests_until:
+        fight.said = said
+        if fight.rests_until is not None and now < fight.rests_until:
             return False
         fight.times = [at for at in fight.times if now - at < WITHIN_SECONDS]
         if len(fight.times) >= TIMES:
@@ -54,9 +60,45 @@ class Fights:
 
     def rests(self, key: ServiceKey, now: float) -> float | None:
         """Seconds until something of it may be applied again; None where nothing rests."""
-        waits = [fight.rests_until - now for fight in self._of.get(key, {}).values() if fight.rests_until > now]
-        return min(waits, default=None)
+        return min(
+            (wait for fight in self._of.get(key, {}).values() if (wait := _until(fight) - now) > 0), default=None
+        )
+
+    def verdict(self, key: ServiceKey, now: float) -> tuple[Verdict, float] | None:
+        """The condition UpToDate of one that somebody fights about, or did in the last minute, and the seconds after
+        which that may be over."""
+        told = {name: fight for name, fight in self._of.get(key, {}).items() if _over(fight) > now}
+        if not told:
+            return None
+        words = [f"{kind} {name}: {fight.said}" for (kind, name), fight in sorted(told.items())]
+        message = f"changed back each time, and applied {TIMES} times a minute at most: {'; '.join(words)}"
+        return Verdict("UpToDate", False, "ChangedBack", message), max(map(_over, told.values())) - now
 
     def forget(self, key: ServiceKey) -> None:
         """The LLMService is gone."""
         self._of.pop(key, None)
+
+
+def other(found: KubeObject, wanted: KubeObject, ours: Collection[str]) -> str:
+    """What is changed back, and by which field manager: the one that wrote it last and is none of `ours`. An admission
+    webhook has no name of its own: it changes what others write."""
+    path = differs(found, wanted)
+    if path is None:
+        return ""
+    owned = [f"f:{name}" for name in path]
+    times = {
+        text(entry, "manager"): text(entry, "time")
+        for entry in mappings(metadata(found), "managedFields")
+        if text(entry, "manager") not in ours and mapping(entry, "fieldsV1", *owned[:-1]).get(owned[-1]) is not None
+    }
+    by = max(times, key=lambda name: times[name], default="")
+    return f"{'.'.join(path)} is not what Hearth applied" + (f" but what {by} wrote" if by else "")
+
+
+def _until(fight: _Fight) -> float:
+    return float("-inf") if fight.rests_until is None else fight.rests_until
+
+
+def _over(fight: _Fight) -> float:
+    """When nothing more is told of it: one that goes on rests again before that."""
+    return _until(fight) + WITHIN_SECONDS

@@ -23,9 +23,10 @@ from hearth.api.template import DOWNLOAD
 from hearth.controller.applied import is_applied
 from hearth.controller.belongings import Belongings
 from hearth.controller.choosing import Choice, choose, recorded
+from hearth.controller.claims import with_classes
 from hearth.controller.coldstart import by_others, ended
 from hearth.controller.events import transitions
-from hearth.controller.fights import Fights
+from hearth.controller.fights import Fights, other
 from hearth.controller.keyaccess import Keys
 from hearth.controller.keys import with_keys
 from hearth.controller.ownership import (
@@ -267,6 +268,10 @@ class Reconciler:
         if wanted_replicas(world) > 0 or filling(world):
             again = sooner(again, LOOK_SECONDS)
         found = verdicts(world, choice.verdict)
+        if (fought := self._fights.verdict(key, asyncio.get_running_loop().time())) is not None:
+            told, until = fought
+            found = [told if verdict.type == told.type else verdict for verdict in found]
+            again = sooner(again, until)
         if any(verdict.reason == "NotSeen" for verdict in found):
             again = sooner(again, UNSEEN_LOOK_SECONDS)
         return world, found, again
@@ -294,6 +299,7 @@ class Reconciler:
         """
         key = service.key
         objects = with_room(await self._cleared(key, item, objects, whole=whole), self._world(key))
+        objects = with_classes(objects, self._claims(key))
         now = (uid_of(item), objects, self._marks(key))
         scaled = self._belongings.get(key, SCALED_OBJECT.name, key.name)
         nudge_due = scaled is not None and given_up(scaled)
@@ -311,6 +317,10 @@ class Reconciler:
         self._settled[key] = now
         return NUDGE_SECONDS if nudge_due else None
 
+    def _claims(self, key: ServiceKey) -> dict[str, KubeObject]:
+        """The LLMService's claims, by name."""
+        return {name_of(claim): claim for claim in self._belongings.of(key, CLAIM.name)}
+
     async def _cleared(
         self, key: ServiceKey, item: KubeObject, objects: tuple[KubeObject, ...], *, whole: bool
     ) -> tuple[KubeObject, ...]:
@@ -320,7 +330,7 @@ class Reconciler:
         Raises KubeError.
         """
         wanted = {name_of(each) for each in objects if each["kind"] == JOB.name} if whole else None
-        claims = {name_of(claim): claim for claim in self._belongings.of(key, CLAIM.name)}
+        claims = self._claims(key)
         kept: dict[str, str] = {}
         going = False
         for job in self._belongings.of(key, JOB.name):
@@ -544,7 +554,8 @@ class Reconciler:
                 raise
         if is_applied(found, wanted, MANAGER):
             return
-        if not self._fights.may(key, object_name(wanted), wanted, asyncio.get_running_loop().time()):
+        now, said = asyncio.get_running_loop().time(), other(found, wanted, {MANAGER, CREATOR})
+        if not self._fights.may(key, object_name(wanted), wanted, now, said):
             return  # the next look of the clock's does
         # Only what was looked at: its uid, and of one that is not ours yet its version too, for who owns it may change.
         only: KubeObject = {"uid": uid_of(found)}
@@ -593,7 +604,7 @@ class Reconciler:
             {**old, "coldStart": {}} if "coldStart" in strange else old,
             runtime=choice.name if choice is not None else None,
             choice=choice.status if choice is not None else None,
-            prewarmed=prewarmed(world.prewarm, {name_of(each): each for each in self._belongings.of(key, CLAIM.name)}),
+            prewarmed=prewarmed(world.prewarm, self._claims(key)),
             selector=f"{LLMSERVICE_LABEL}={key.name},{COMPONENT_LABEL}=engine",
             url=f"http://{key.name}.{key.namespace}.svc/v1",
             generation=number(item, "metadata", "generation"),

@@ -19,7 +19,7 @@ def test_every_reason_has_one_row_and_what_to_do_where_somebody_has_to() -> None
 def test_clients_are_told_why_in_words_that_name_nothing_of_the_cluster() -> None:
     # With these a first replica comes all the same.
     unsaid = [row.name for row in REASONS.values() if row.act and not row.client]
-    assert unsaid == ["ScaledByOthers", "HPANotScaling", "KeysUnreadable", "PrewarmFailed"]
+    assert unsaid == ["ScaledByOthers", "HPANotScaling", "KeysUnreadable", "ChangedBack", "PrewarmFailed"]
     assert [row.name for row in REASONS.values() if not row.act and (row.client or row.stalled)] == []
 
 

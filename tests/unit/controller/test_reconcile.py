@@ -712,6 +712,22 @@ async def test_one_refused_object_stops_no_other_and_is_told_by_name() -> None:
     assert cluster.message() == "PersistentVolumeClaim qwen-cache-nvidia: 422: spec is immutable after creation"
 
 
+async def test_a_class_that_nobody_names_any_more_stays_what_the_claim_has() -> None:
+    """The API server lets nobody take it away, and any class will do now. Another one is refused by it, and told."""
+    cluster = Cluster()
+    cluster.apply("spec.cache.storageClassName=fast")
+    await cluster.settle()
+    cluster.apply("spec.scaling.max=7")
+    await cluster.settle()
+    claim = cluster.get("PersistentVolumeClaim", "qwen-cache-nvidia")
+    assert claim["spec"]["storageClassName"] == "fast"
+    assert cluster.get("ScaledObject", "qwen")["spec"]["maxReplicaCount"] == 7
+    cluster.apply("spec.cache.storageClassName=slow")
+    await cluster.settle()
+    claim = cluster.get("PersistentVolumeClaim", "qwen-cache-nvidia")
+    assert claim["spec"]["storageClassName"] == "slow", "asked for as it is said; the API server has its word"
+
+
 async def test_a_template_that_the_api_server_refuses_leaves_nothing_that_keda_could_start() -> None:
     """A seed's pod has no securityContext, no probes and no limits: with a ScaledObject beside it, it would run."""
     cluster = Cluster()
