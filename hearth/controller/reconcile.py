@@ -94,9 +94,11 @@ from hearth.kube.kinds import (
     path_of,
 )
 from hearth.kube.objects import (
+    GARBAGE_COLLECTORS,
     KubeObject,
     ObjectKey,
     condition,
+    finalizers_of,
     is_leaving,
     is_owned,
     is_replica_of,
@@ -185,14 +187,8 @@ class Reconciler:
         """
         item = self._services.get(ObjectKey(*key))
         if item is None or is_leaving(item):
-            self._nudged.pop(key, None)
-            self._cached.pop(key, None)
-            self._fights.forget(key)
-            self._settled.pop(key, None)
-            self._fleet.forget(key)
-            if self._keys is not None:
-                await self._keys.settle(key.namespace)
-            return None  # what it owned goes with it: the garbage collector follows the owner references
+            await self._leave(key, item)
+            return None
         service: LLMService | None = None
         choice: Choice | None = None
         again: float | None = None
@@ -232,6 +228,23 @@ class Reconciler:
             again = sooner(again, NAME_LOOK_SECONDS)
         await self._write_status(key, item, world, found, choice)
         return again
+
+    async def _leave(self, key: ServiceKey, item: KubeObject | None) -> None:
+        """Forget it. What it owned goes with it: the garbage collector follows the owner references. One that
+        somebody's finalizers hold says so."""
+        self._nudged.pop(key, None)
+        self._cached.pop(key, None)
+        self._settled.pop(key, None)
+        self._fights.forget(key)
+        self._fleet.forget(key)
+        if self._keys is not None:
+            await self._keys.settle(key.namespace)
+        if item is not None and (kept := set(finalizers_of(item)) - GARBAGE_COLLECTORS):
+            message = (
+                f"it is being deleted, and waits for the finalizers {', '.join(sorted(kept))}; so does what it owns"
+            )
+            held = [Verdict("Ready", False, "FinalizersKept", message)]
+            await self._write_status(key, item, self._world(key), held, None)
 
     def _see(self, key: ServiceKey, service: LLMService | None, world: World, found: Sequence[Verdict]) -> None:
         """Tell the fleet. `service` is None where it can't be read."""

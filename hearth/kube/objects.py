@@ -123,6 +123,10 @@ def is_replica_of(pod: object, name: str, uid: str) -> bool:
     return bool(uid) and owner.get("uid") == uid
 
 
+GARBAGE_COLLECTORS = frozenset({"foregroundDeletion", "orphan"})
+"""The finalizers that the garbage collector of Kubernetes takes off itself."""
+
+
 def finalizers_of(item: KubeObject | None) -> list[str]:
     """Whose finalizers a deleted object waits for.
     https://kubernetes.io/docs/concepts/overview/working-with-objects/finalizers/"""

@@ -688,6 +688,18 @@ async def test_conditions_of_others_that_leave_no_room_for_ours_go() -> None:
     assert cluster.status["phase"] == "ScaledToZero"
 
 
+@pytest.mark.parametrize(
+    ("finalizers", "held"), [(["example.com/backup"], True), (["foregroundDeletion"], False), ([], False)]
+)
+async def test_one_that_is_deleted_and_held_says_by_whom(finalizers: list[str], held: bool) -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    cluster.apply(deletionTimestamp="2026-01-01T00:00:00Z", finalizers=finalizers)
+    assert await cluster.look() is None
+    assert (cluster.reason() == "FinalizersKept") is held
+    assert ("example.com/backup" in cluster.message()) is held
+
+
 def refuse_claims(cluster: Cluster) -> None:
     """Refuse whatever is applied to a claim, as the API server does where it may not change."""
     apply = cluster.api.apply_object
