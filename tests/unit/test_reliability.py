@@ -47,6 +47,19 @@ def test_rollouts_at_size_have_a_table_where_they_were_seen() -> None:
     assert "rolled out" not in table({})
 
 
+def test_what_another_machine_saw_stays_on_the_page() -> None:
+    case = {"saw": "so", "seconds": 3.0, "broken": [], "date": "2026-11-29"}
+    rollout = {"services": 1000, "seconds": 31.6, "asked": 300, "lost": 0, "broken": [], "date": "2026-11-28"}
+    everything = {**{str(strike): seen() for strike in STRIKES}, str(CASES[0]): case, "rollout-of-scaler": rollout}
+    page = f"{BEGIN}\n\n{table(everything)}\n\n{END}"
+    assert table({}, page) == table(everything)
+    again = table({str(KILL): seen(seconds=45.0, date="2026-12-01")}, page)
+    assert again.count("| 45 s |") == 1
+    assert again.count("| yes |") == table(everything).count("| yes |")
+    assert "2026-11-29 to 2026-12-01" in again
+    assert table({}, PAGE.read_text()) in PAGE.read_text(), "what stands there is written as it stands"
+
+
 def test_the_page_has_a_place_for_it() -> None:
     page = with_table(PAGE.read_text(), "| x |")
     assert f"{BEGIN}\n\n| x |\n\n{END}" in page

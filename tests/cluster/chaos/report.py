@@ -1,6 +1,7 @@
 """What the suite saw, kept by strike in build/chaos, and docs/reliability.md made of it.
 
-`python -m tests.cluster.chaos.report` writes the page's table anew, of what is kept.
+`python -m tests.cluster.chaos.report` writes the page's tables anew: of what is kept, and of the page's own rows where another
+machine saw them.
 """
 
 import json
@@ -8,6 +9,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +23,9 @@ SOAK = "soak"
 ROLLOUT = "rollout-of-"
 KEPT = ROOT / "build" / "chaos"
 PAGE = ROOT / "docs" / "reliability.md"
+ROLLED, MIXED = "A role rolled out anew", "Mixed load"
+"""How the paragraphs of rollouts and of the soak begin."""
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
 BEGIN, END = "<!-- written by: make chaos -->", "<!-- end of what is written -->"
 
 
@@ -83,7 +88,7 @@ def rollout_table(kept: Mapping[str, dict[str, Any]]) -> list[str]:
         return []
     return [
         "",
-        "A role rolled out anew while 200 requests stream and 100 are held for one that loads. Promised: nothing lost.",
+        f"{ROLLED} while 200 requests stream and 100 are held for one that loads. Promised: nothing lost.",
         "",
         "| rolled out | LLMServices | asked | lost | until its pods are ready | held |",
         "|---|---|---|---|---|---|",
@@ -99,7 +104,7 @@ def soak_table(seen: dict[str, Any]) -> list[str]:
     asked = ", ".join(f"{what} {count}" for what, count in seen["counts"].items())
     return [
         "",
-        f"Mixed load for {seen['minutes']:g} minutes ({seen['date']}): {asked}. The slope is that of least squares over the last two "
+        f"{MIXED} for {seen['minutes']:g} minutes ({seen['date']}): {asked}. The slope is that of least squares over the last two "
         f"thirds. Promised: every request is answered, and no process grows by more than a descriptor or 256 KiB a minute; held: {held(seen)}.",
         "",
         "| process | MiB when warm | MiB at the end | KiB a minute | descriptors | descriptors a minute |",
@@ -137,34 +142,75 @@ def row(strike: Strike, found: dict[str, Any]) -> str:
     return f"| {' | '.join(columns)} |"
 
 
-def held(found: dict[str, Any]) -> str:
+def case_row(case: Case, seen: Mapping[str, Any]) -> str:
+    """A line of the table of cases."""
+    return f"| {case.what} | {case.promise} | {seen['saw']} | {seen['seconds']:.0f} s | {held(seen)} |"
+
+
+def held(found: Mapping[str, Any]) -> str:
     """Whether the promise held, and where not, the first thing that was broken."""
     return f"**no**: {found['broken'][0].replace('|', '/')[:160]}" if found["broken"] else "yes"
 
 
-def table(kept: dict[str, dict[str, Any]]) -> str:
-    """The generated part of the page."""
-    found = [(strike, kept[str(strike)]) for strike in STRIKES if str(strike) in kept]
-    cases = [(case, kept[str(case)]) for case in CASES if str(case) in kept]
-    dates = sorted({seen["date"] for _, seen in (*found, *cases)})
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a page has already: its tables' lines by their first two cells, paragraphs by how they begin, dates."""
+
+    rows: Mapping[tuple[str, str], str]
+    sections: Mapping[str, list[str]]
+    dates: frozenset[str]
+
+    @classmethod
+    def of(cls, page: str) -> "Written":
+        lines = page.partition(BEGIN)[2].partition(END)[0].splitlines()
+        rows = {(cells[1].strip(), cells[2].strip()): line for line in lines if len(cells := line.split("|")) > 2}
+        begins = [number for number, line in enumerate(lines) if line.startswith((ROLLED, MIXED))]
+        ends = [*begins[1:], len(lines)]
+        sections = {lines[first].split()[0]: ["", *lines[first:end]] for first, end in zip(begins, ends, strict=False)}
+        head = next((line for line in lines if line.startswith("Written by")), "")
+        return cls(rows, {name: _trimmed(found) for name, found in sections.items()}, frozenset(DATE.findall(head)))
+
+
+def _trimmed(lines: list[str]) -> list[str]:
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def table(kept: Mapping[str, dict[str, Any]], page: str = "") -> str:
+    """The generated part of the page; `page` is what stands there."""
+    old = Written.of(page)
+    seen = {str(each): kept[str(each)] for each in (*STRIKES, *CASES) if str(each) in kept}
+    strikes = {
+        strike: line
+        for strike in STRIKES
+        if (
+            line := row(strike, seen[str(strike)])
+            if str(strike) in seen
+            else old.rows.get((strike.fault.words, strike.part.value))
+        )
+    }
+    cases = [
+        line
+        for case in CASES
+        if (line := case_row(case, seen[str(case)]) if str(case) in seen else old.rows.get((case.what, case.promise)))
+    ]
+    dates = sorted({each["date"] for each in seen.values()} | old.dates)
     heads = [f"{phase.words} (of {phase.requests})" for phase in Phase]
-    cells = sum(strike.touches(phase) for strike, _ in found for phase in Phase)
+    cells = sum(strike.touches(phase) for strike in strikes for phase in Phase)
     lines = [
         f"Written by `make chaos` on {' to '.join(dates[:: max(1, len(dates) - 1)])}: {os.cpu_count()} cores, {platform.system()} "
-        f"{platform.release().split('-')[0]}, Python {platform.python_version()}; {len(found)} of {len(STRIKES)} strikes, in {cells} cells, and {len(cases)} of {len(CASES)} cases beside them.",
+        f"{platform.release().split('-')[0]}, Python {platform.python_version()}; {len(strikes)} of {len(STRIKES)} strikes, in {cells} cells, and {len(cases)} of {len(CASES)} cases beside them.",
         "",
         f"| fault | of | promised | {' | '.join(heads)} | whole again after | held |",
         "|" + "---|" * (len(heads) + 5),
-        *(row(strike, seen) for strike, seen in found),
+        *strikes.values(),
         "",
         "| case | promised | seen | whole again after | held |",
         "|---|---|---|---|---|",
-        *(
-            f"| {case.what} | {case.promise} | {seen['saw']} | {seen['seconds']:.0f} s | {held(seen)} |"
-            for case, seen in cases
-        ),
-        *rollout_table(kept),
-        *(soak_table(kept[SOAK]) if SOAK in kept else ()),
+        *cases,
+        *(rollout_table(kept) or old.sections.get(ROLLED.split(maxsplit=1)[0], ())),
+        *(soak_table(kept[SOAK]) if SOAK in kept else old.sections.get(MIXED.split(maxsplit=1)[0], ())),
     ]
     return "\n".join(lines)
 
@@ -179,7 +225,8 @@ def with_table(page: str, made: str) -> str:
 
 def main() -> None:
     kept = {file.stem: json.loads(file.read_text()) for file in sorted(KEPT.glob("*.json"))}
-    PAGE.write_text(with_table(PAGE.read_text(), table(kept)))
+    page = PAGE.read_text()
+    PAGE.write_text(with_table(page, table(kept, page)))
 
 
 if __name__ == "__main__":
