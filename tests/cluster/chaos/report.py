@@ -209,8 +209,8 @@ def table(kept: Mapping[str, dict[str, Any]], page: str = "") -> str:
         "| case | promised | seen | whole again after | held |",
         "|---|---|---|---|---|",
         *cases,
-        *(rollout_table(kept) or old.sections.get(ROLLED.split(maxsplit=1)[0], ())),
-        *(soak_table(kept[SOAK]) if SOAK in kept else old.sections.get(MIXED.split(maxsplit=1)[0], ())),
+        *(rollout_table(kept) or old.sections.get(ROLLED.split(maxsplit=1)[0], [])),
+        *(soak_table(kept[SOAK]) if SOAK in kept else old.sections.get(MIXED.split(maxsplit=1)[0], [])),
     ]
     return "\n".join(lines)
 
