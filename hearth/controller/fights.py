@@ -1,4 +1,4 @@
-"""Objects that somebody else changes back: an admission that stamps one of our fields, a second installation.
+"""Objects that somebody else changes back: a GitOps tool, a second installation, a webhook that never writes the same.
 
 Who writes last would never be settled, and both would write as fast as the API server lets them. The same object is
 applied so many times a minute, then once in a while; the log and the condition UpToDate say so.
@@ -6,8 +6,8 @@ applied so many times a minute, then once in a while; the log and the condition 
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 from hearth.api.key import ServiceKey
 from hearth.controller.applied import differs
@@ -25,7 +25,7 @@ REST_SECONDS = 30.0
 
 @dataclass(slots=True)
 class _Fight:
-    wanted: KubeObject
+    meant: KubeObject
     times: list[float] = field(default_factory=list)
     rests_until: float | None = None
     said: str = ""
@@ -36,13 +36,13 @@ class Fights:
 
     def __init__(self) -> None:
         self._of: dict[ServiceKey, dict[ObjectName, _Fight]] = defaultdict(dict)
+        self._stamped: dict[ServiceKey, dict[ObjectName, str]] = defaultdict(dict)
 
-    def may(self, key: ServiceKey, name: ObjectName, wanted: KubeObject, now: float, said: str = "") -> bool:
-        """Whether to apply it now; it is counted then. What is wanted anew may be applied at once. `said` is what of it
-        was found changed, in words."""
+    def may(self, key: ServiceKey, name: ObjectName, meant: KubeObject, now: float, said: str) -> bool:
+        """Whether to write it now. `meant` is what it is to be: what is meant anew may be written at once. `said` is
+        what of it was found changed, in words."""
         fight = self._of[key].get(name)
-        if fight is None or fight.wanted != wanted:
-            self._of[key][name] = _Fight(wanted, [now])
+        if fight is None or fight.meant != meant:
             return True
         fight.said = said
         if fight.rests_until is not None and now < fight.rests_until:
@@ -53,10 +53,21 @@ class Fights:
             fight.times.clear()
             kind, named = name
             about = fields(service=str(key), kind=kind, name=named, seconds=REST_SECONDS)
-            log.warning("somebody else changes it back each time, resting", extra=about)
+            log.warning("somebody else changes it back each time, resting", extra={**about, "reason": said})
             return False
-        fight.times.append(now)
         return True
+
+    def wrote(self, key: ServiceKey, name: ObjectName, meant: KubeObject, now: float) -> None:
+        """It was written, and the API server took it: what it refuses is nobody's fight."""
+        fight = self._of[key].get(name)
+        if fight is None or fight.meant != meant:
+            self._of[key][name] = _Fight(meant, [now])
+            return
+        kind, named = name
+        log.info(
+            "undid what somebody changed", extra=fields(service=str(key), kind=kind, name=named, reason=fight.said)
+        )
+        fight.times.append(now)
 
     def rests(self, key: ServiceKey, now: float) -> float | None:
         """Seconds until something of it may be applied again; None where nothing rests."""
@@ -64,24 +75,40 @@ class Fights:
             (wait for fight in self._of.get(key, {}).values() if (wait := _until(fight) - now) > 0), default=None
         )
 
-    def verdict(self, key: ServiceKey, now: float) -> tuple[Verdict, float] | None:
-        """The condition UpToDate of one that somebody fights about, or did in the last minute, and the seconds after
-        which that may be over."""
+    def stands(self, key: ServiceKey, name: ObjectName, but: tuple[str, ...] | None = None) -> None:
+        """It is as it was written, `but` for the field at this path: a webhook has its own mind about that one."""
+        if but is None:
+            self._stamped[key].pop(name, None)
+        else:
+            self._stamped[key][name] = ".".join(but)
+
+    def told(self, key: ServiceKey, found: Sequence[Verdict], now: float) -> tuple[list[Verdict], float | None]:
+        """The verdicts with what UpToDate says of one that somebody fights about, or did in the last minute, or that a
+        webhook writes otherwise; and the seconds after which a fight may be over."""
         told = {name: fight for name, fight in self._of.get(key, {}).items() if _over(fight) > now}
-        if not told:
-            return None
-        words = [f"{kind} {name}: {fight.said}" for (kind, name), fight in sorted(told.items())]
-        message = f"changed back each time, and applied {TIMES} times a minute at most: {'; '.join(words)}"
-        return Verdict("UpToDate", False, "ChangedBack", message), max(map(_over, told.values())) - now
+        if told:
+            words = [f"{kind} {name}: {fight.said}" for (kind, name), fight in sorted(told.items())]
+            message = f"changed back each time, and written {TIMES} times a minute at most: {'; '.join(words)}"
+            changed = Verdict("UpToDate", False, "ChangedBack", message)
+            others = [each for each in found if each.type != "UpToDate"]
+            return [changed, *others], max(map(_over, told.values())) - now
+        stamped = "".join(
+            f"; {kind} {name}: a webhook wrote {path} otherwise than Hearth"
+            for (kind, name), path in sorted(self._stamped[key].items())
+        )
+        return [
+            replace(each, message=each.message + stamped) if each.type == "UpToDate" else each for each in found
+        ], None
 
     def forget(self, key: ServiceKey) -> None:
         """The LLMService is gone."""
         self._of.pop(key, None)
+        self._stamped.pop(key, None)
 
 
 def other(found: KubeObject, wanted: KubeObject, ours: Collection[str]) -> str:
     """What is changed back, and by which field manager: the one that wrote it last and is none of `ours`. An admission
-    webhook has no name of its own: it changes what others write."""
+    webhook has no name of its own, but that of whose request it changes; a second Hearth has ours."""
     path = differs(found, wanted)
     if path is None:
         return ""
@@ -91,8 +118,8 @@ def other(found: KubeObject, wanted: KubeObject, ours: Collection[str]) -> str:
         for entry in mappings(metadata(found), "managedFields")
         if text(entry, "manager") not in ours and mapping(entry, "fieldsV1", *owned[:-1]).get(owned[-1]) is not None
     }
-    by = max(times, key=lambda name: times[name], default="")
-    return f"{'.'.join(path)} is not what Hearth applied" + (f" but what {by} wrote" if by else "")
+    by = max(times, key=lambda name: times[name], default="a webhook or a second Hearth")
+    return f"{'.'.join(path)} is not what Hearth applied but what {by} wrote"
 
 
 def _until(fight: _Fight) -> float:

@@ -20,7 +20,7 @@ from hearth.api.quantity import amount
 from hearth.api.reasons import must_act
 from hearth.api.status import ConditionType
 from hearth.api.template import DOWNLOAD
-from hearth.controller.applied import is_applied
+from hearth.controller.applied import differs, is_applied
 from hearth.controller.belongings import Belongings
 from hearth.controller.choosing import Choice, choose, recorded
 from hearth.controller.claims import with_classes
@@ -41,6 +41,7 @@ from hearth.controller.ownership import (
     object_name,
     standing,
 )
+from hearth.controller.pace import Pace
 from hearth.controller.prewarm import (
     at_work,
     bytes_told,
@@ -99,6 +100,7 @@ from hearth.kube.objects import (
     ObjectKey,
     condition,
     finalizers_of,
+    instant,
     is_leaving,
     is_owned,
     is_replica_of,
@@ -124,6 +126,7 @@ log = logging.getLogger(__name__)
 KEDA_LOOK_SECONDS = 10.0  # how often to see whether KEDA is there by now
 NAME_LOOK_SECONDS = 10.0  # how often to see whether a name is free by now: a foreign object is in no watch of ours
 LEAVING_LOOK_SECONDS = 1.0  # the garbage collector is at it
+GOES_WITHIN = timedelta(seconds=10)  # what is deleted is mostly gone by then
 FINALIZERS_KEPT = timedelta(seconds=60)  # after that, whoever set them is asked to take them off
 UNSEEN_LOOK_SECONDS = 15.0  # how often to see whether KEDA has looked by now: its silence has no event
 NUDGE_SECONDS = 15.0  # what KEDA gets to act on a nudge, before the next
@@ -177,6 +180,7 @@ class Reconciler:
         self._now = now
         self._nudged: dict[ServiceKey, float] = {}
         self._fights = Fights()
+        self._paces: Pace[ServiceKey] = Pace()
         self._cached: dict[ServiceKey, str] = {}  # prewarm Jobs that are done, and not there any more
         self._settled: dict[ServiceKey, tuple[str, tuple[KubeObject, ...], list[Mark]]] = {}
 
@@ -187,8 +191,7 @@ class Reconciler:
         """
         item = self._services.get(ObjectKey(*key))
         if item is None or is_leaving(item):
-            await self._leave(key, item)
-            return None
+            return await self._leave(key, item)
         service: LLMService | None = None
         choice: Choice | None = None
         again: float | None = None
@@ -226,12 +229,11 @@ class Reconciler:
         self._see(key, service, world, found)
         if keys is not None and keys.reason == "KeysNotAllowed":
             again = sooner(again, NAME_LOOK_SECONDS)
-        await self._write_status(key, item, world, found, choice)
-        return again
+        return sooner(again, await self._write_status(key, item, world, found, choice))
 
-    async def _leave(self, key: ServiceKey, item: KubeObject | None) -> None:
+    async def _leave(self, key: ServiceKey, item: KubeObject | None) -> float | None:
         """Forget it. What it owned goes with it: the garbage collector follows the owner references. One that
-        somebody's finalizers hold says so."""
+        somebody's finalizers hold, or those of what it owns, says so."""
         self._nudged.pop(key, None)
         self._cached.pop(key, None)
         self._settled.pop(key, None)
@@ -239,12 +241,21 @@ class Reconciler:
         self._fleet.forget(key)
         if self._keys is not None:
             await self._keys.settle(key.namespace)
-        if item is not None and (kept := set(finalizers_of(item)) - GARBAGE_COLLECTORS):
-            message = (
-                f"it is being deleted, and waits for the finalizers {', '.join(sorted(kept))}; so does what it owns"
-            )
+        self._paces.forget(key)
+        if item is None:
+            return None
+        since = instant(metadata(item).get("deletionTimestamp"))
+        if since is not None and (left := (since + GOES_WITHIN - self._now()).total_seconds()) > 0:
+            return left
+        kept = [f for f in finalizers_of(item) if f not in GARBAGE_COLLECTORS]
+        for child in self._belongings.of(key, *RENDERED):
+            if is_leaving(child) and is_owned(child, uid_of(item)):
+                kept += [f"{finalizer} of {child['kind']} {name_of(child)}" for finalizer in finalizers_of(child)]
+        if kept:
+            message = f"it is being deleted, and waits for the finalizers {', '.join(sorted(kept))}"
             held = [Verdict("Ready", False, "FinalizersKept", message)]
             await self._write_status(key, item, self._world(key), held, None)
+        return None
 
     def _see(self, key: ServiceKey, service: LLMService | None, world: World, found: Sequence[Verdict]) -> None:
         """Tell the fleet. `service` is None where it can't be read."""
@@ -280,11 +291,8 @@ class Reconciler:
         again = sooner(again, choice.again)
         if wanted_replicas(world) > 0 or filling(world):
             again = sooner(again, LOOK_SECONDS)
-        found = verdicts(world, choice.verdict)
-        if (fought := self._fights.verdict(key, asyncio.get_running_loop().time())) is not None:
-            told, until = fought
-            found = [told if verdict.type == told.type else verdict for verdict in found]
-            again = sooner(again, until)
+        found, until = self._fights.told(key, verdicts(world, choice.verdict), asyncio.get_running_loop().time())
+        again = sooner(again, until)
         if any(verdict.reason == "NotSeen" for verdict in found):
             again = sooner(again, UNSEEN_LOOK_SECONDS)
         return world, found, again
@@ -326,8 +334,8 @@ class Reconciler:
             await self._prune(service, item, objects)
         if (rests := self._fights.rests(key, asyncio.get_running_loop().time())) is not None:
             return rests
-        # What was seen before: where our own writes changed something, there is one more round.
-        self._settled[key] = now
+        # What is there now, our own writes too: what is deleted or changed behind them is news.
+        self._settled[key] = (uid_of(item), objects, self._marks(key))
         return NUDGE_SECONDS if nudge_due else None
 
     def _claims(self, key: ServiceKey) -> dict[str, KubeObject]:
@@ -553,29 +561,44 @@ class Reconciler:
         wanted = {**rendered, "metadata": {**rendered["metadata"], "ownerReferences": [owner]}}
         if wanted["kind"] == SCALED_OBJECT.name and found is not None:
             wanted = self._nudged_if_due(key, wanted, found)
+        name, now = object_name(wanted), asyncio.get_running_loop().time()
         if found is None:
+            if not self._fights.may(key, name, rendered, now, "it was deleted"):
+                return  # the next look of the clock's makes it; half of it would be worse than none
             collection = RENDERED[wanted["kind"]].within(key.namespace)
             if wanted["kind"] == DEPLOYMENT.name:
                 # Its seed could run pods: none is sown that would not be made whole.
                 await self._kube.try_object(path_of(wanted), wanted, MANAGER)
             try:
                 found = await self._kube.create_object(collection, seed_of(wanted), CREATOR)
-                self._belongings.wrote(key, *object_name(wanted), found)
+                self._belongings.wrote(key, *name, found)
             except UnknownApi as error:
                 if wanted["kind"] == SCALED_OBJECT.name:
                     raise KedaMissing from error
                 raise
-        if is_applied(found, wanted, MANAGER):
+        elif is_applied(found, wanted, MANAGER):
+            self._fights.stands(key, name)
             return
-        now, said = asyncio.get_running_loop().time(), other(found, wanted, {MANAGER, CREATOR})
-        if not self._fights.may(key, object_name(wanted), wanted, now, said):
+        # A seed is made whole, whoever sowed it.
+        elif not is_seed(found) and not self._fights.may(
+            key, name, rendered, now, other(found, wanted, {MANAGER, CREATOR})
+        ):
             return  # the next look of the clock's does
+        if not is_applied(found, wanted, MANAGER):
+            found = await self._apply(key, item, wanted, found)
+        self._fights.wrote(key, name, rendered, now)
+        self._fights.stands(key, name, differs(found, wanted))
+
+    async def _apply(self, key: ServiceKey, item: KubeObject, wanted: KubeObject, found: KubeObject) -> KubeObject:
+        """Returns what it is then."""
         # Only what was looked at: its uid, and of one that is not ours yet its version too, for who owns it may change.
         only: KubeObject = {"uid": uid_of(found)}
         if standing(found, key, uid_of(item)) != "ours":
             only["resourceVersion"] = version_of(found)
         # What was written is known before the informer tells of it: a status of this generation is of what is there.
-        self._belongings.wrote(key, *object_name(wanted), await self._apply_only(wanted, only))
+        applied = await self._apply_only(wanted, only)
+        self._belongings.wrote(key, *object_name(wanted), applied)
+        return applied
 
     async def _apply_only(self, wanted: KubeObject, only: KubeObject) -> KubeObject:
         path = path_of(wanted)
@@ -606,7 +629,8 @@ class Reconciler:
 
     async def _write_status(
         self, key: ServiceKey, item: KubeObject, world: World, found: list[Verdict], choice: Choice | None
-    ) -> None:
+    ) -> float | None:
+        """Seconds after which it may be written, where it was written too often; None where it is."""
         old = mapping(item, "status")
         strange = [part for part in ("coldStart", "choice") if by_others(item, part, MANAGER)]
         now = self._now()
@@ -626,7 +650,9 @@ class Reconciler:
             readiness_path=(readiness_path(runtime) or "") if runtime is not None else None,
         )
         if status == _without_others(old):
-            return
+            return None
+        if (wait := self._paces.wait(key, asyncio.get_running_loop().time())) > 0:
+            return wait
         start_ended = ended(world, {} if "coldStart" in strange else old, written(now))
         about = {"name": key.name, "namespace": key.namespace, "uid": uid_of(item)}
         document = {**LLMSERVICE.names, "metadata": about, "status": status}
@@ -635,6 +661,13 @@ class Reconciler:
             await self._clear(path, item, strange)
         try:
             applied = await self._kube.apply_object(path, document, MANAGER)
+        except InternalError as error:
+            # An API server whose CRD is older does not know a field, and takes none of them. What it does not know it
+            # leaves out of a merge.
+            log.warning("status not applied, merging it", extra=fields(service=str(key), reason=str(error)))
+            gone = dict.fromkeys(old.keys() - status.keys())
+            patch = {"metadata": {"uid": uid_of(item)}, "status": {**gone, **status}}
+            applied = await self._kube.merge_object(path, patch, MANAGER)
         except Refused:
             # Conditions of others may leave no room for ours. A status that can't be written helps nobody: theirs go.
             if _without_others(old) == old:
@@ -650,6 +683,7 @@ class Reconciler:
             await self._tell(event)
         if status["phase"] != old.get("phase"):
             log.info("phase", extra=fields(service=str(key), phase=status["phase"], before=old.get("phase")))
+        return None
 
     async def _clear(self, path: str, item: KubeObject, names: Sequence[str]) -> None:
         """Remove fields of a status, whoever wrote them."""

@@ -32,6 +32,7 @@ class FakeApi(KubeClient):
         self.objects: dict[str, KubeObject] = {}
         self.writes: list[tuple[str, str]] = []
         self.statuses: dict[str, KubeObject] = {}
+        self.applied_statuses = 0
         self.merges: list[KubeObject] = []
         self.events: list[KubeObject] = []
         self.logs: dict[str, str] = {}  # by path
@@ -73,6 +74,9 @@ class FakeApi(KubeClient):
 
     async def apply_object(self, path: str, item: KubeObject, manager: str) -> KubeObject:
         if path.endswith("/status"):
+            if path in self.refused:
+                raise self.refused[path]
+            self.applied_statuses += 1
             self.statuses[path] = item["status"]
             return item
         self._check_known(item)

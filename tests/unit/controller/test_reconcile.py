@@ -10,7 +10,9 @@ from prometheus_client import CollectorRegistry
 from hearth.api.key import ServiceKey
 from hearth.api.manifest import set_fields
 from hearth.controller.choosing import Unreadable
+from hearth.controller.fights import TIMES
 from hearth.controller.keyaccess import Keys
+from hearth.controller.pace import BURST, EACH_SECONDS
 from hearth.controller.reconcile import (
     KEDA_LOOK_SECONDS,
     LOOK_SECONDS,
@@ -31,7 +33,7 @@ from hearth.kube.errors import (
     Unanswered,
     Unavailable,
 )
-from hearth.kube.kinds import RENDERED
+from hearth.kube.kinds import LLMSERVICE, RENDERED
 from hearth.kube.objects import KubeObject, ObjectKey
 from tests.unit.controller.cluster import KEY, LABEL, Cluster
 
@@ -695,9 +697,71 @@ async def test_one_that_is_deleted_and_held_says_by_whom(finalizers: list[str], 
     cluster = Cluster()
     await cluster.settle()
     cluster.apply(deletionTimestamp="2026-01-01T00:00:00Z", finalizers=finalizers)
+    assert await cluster.look() == 10.0, "most are gone by then"
+    cluster.apply(deletionTimestamp="2025-12-31T23:59:00Z", finalizers=finalizers)
     assert await cluster.look() is None
     assert (cluster.reason() == "FinalizersKept") is held
     assert ("example.com/backup" in cluster.message()) is held
+
+
+async def test_one_whose_parts_are_held_says_by_whom() -> None:
+    """Deleted in the foreground, with KEDA away."""
+    cluster = Cluster()
+    await cluster.settle()
+    scaled = cluster.get("ScaledObject", "qwen")
+    scaled["metadata"] |= {"deletionTimestamp": "2025-12-31T23:59:00Z", "finalizers": ["finalizer.keda.sh"]}
+    cluster.api.put(scaled)
+    await cluster.settle()
+    cluster.apply(deletionTimestamp="2025-12-31T23:59:00Z", finalizers=["foregroundDeletion"])
+    await cluster.look()
+    assert cluster.reason() == "FinalizersKept"
+    assert "finalizer.keda.sh of ScaledObject qwen" in cluster.message()
+
+
+async def test_what_is_deleted_each_time_is_not_made_half() -> None:
+    """A seed that is not made whole is a Deployment that KEDA could start."""
+    cluster = Cluster()
+    await cluster.settle()
+    for _ in range(3 * TIMES):
+        cluster.api.objects.pop(RENDERED["Deployment"].path(*KEY), None)
+        await cluster.look()
+        if "qwen" in cluster.names("Deployment"):
+            assert cluster.get("Deployment", "qwen")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert cluster.names("Deployment") == []
+    (told,) = [each for each in cluster.status["conditions"] if each["type"] == "UpToDate"]
+    assert told["reason"] == "ChangedBack"
+    assert "Deployment qwen: it was deleted" in told["message"]
+
+
+async def test_what_is_refused_each_time_stays_refused() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    refuse_claims(cluster)
+    cluster.apply("spec.cache.size=20Gi")
+    for _ in range(3 * TIMES):
+        with pytest.raises(Refused):
+            await cluster.look()
+        assert cluster.reason() == "Refused"
+
+
+async def test_a_status_that_two_write_is_written_now_and_then() -> None:
+    cluster = Cluster()
+    await cluster.settle()
+    before, again = cluster.api.applied_statuses, None
+    for number in range(5 * BURST):
+        cluster.services[ObjectKey(*KEY)]["status"] = {**cluster.status, "phase": f"of another {number}"}
+        again = await cluster.look()
+    assert BURST // 2 < cluster.api.applied_statuses - before <= BURST
+    assert again is not None
+    assert 0 < again <= EACH_SECONDS
+
+
+async def test_a_crd_that_does_not_know_a_field_gets_what_it_knows() -> None:
+    cluster = Cluster()
+    cluster.api.refused[LLMSERVICE.path(*KEY, "status")] = InternalError("500: field not declared in schema", 500)
+    await cluster.settle()
+    (merged,) = cluster.api.merges[-1:]
+    assert merged["status"]["phase"] == "ScaledToZero"
 
 
 def refuse_claims(cluster: Cluster) -> None:
