@@ -28,6 +28,8 @@ BEAT_SECONDS = 1.0
 class _Watcher:
     dirty: set[ServiceKey] = field(default_factory=set)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    active: set[ServiceKey] = field(default_factory=set)
+    """Which were active when this one was told of them last."""
 
 
 class DemandBoard:
@@ -37,7 +39,6 @@ class DemandBoard:
         self._clock = clock
         self._instance = f"{os.environ.get('HOSTNAME') or os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._holds: dict[ServiceKey, Hold] = {}
-        self._told_active: set[ServiceKey] = set()
         self._watchers: set[_Watcher] = set()
         self._coalescing: asyncio.TimerHandle | None = None
         self._closing = False
@@ -53,7 +54,6 @@ class DemandBoard:
     def remove(self, key: ServiceKey) -> None:
         """The LLMService is gone, and its demand with it."""
         self._holds.pop(key, None)
-        self._told_active.discard(key)
         self._mark(key, at_once=True)
 
     def changed(self, key: ServiceKey) -> None:
@@ -62,7 +62,8 @@ class DemandBoard:
         hold = self._holds.get(key)
         if hold is None:
             return  # the last answers of a deleted LLMService
-        self._mark(key, at_once=key not in self._told_active and self._is_active(hold))
+        news = any(key not in watcher.active for watcher in self._watchers)
+        self._mark(key, at_once=news and self._is_active(hold))
 
     def close(self) -> None:
         """End every stream with OK."""
@@ -74,29 +75,26 @@ class DemandBoard:
         watcher = _Watcher()
         self._watchers.add(watcher)
         try:
-            yield self._update(self._holds, snapshot=True)
+            yield self._update(watcher, self._holds, snapshot=True)
             beat = Beat(BEAT_SECONDS)
             while not self._closing:
                 if await beat.wait(watcher.wake):
                     # Leases end by the clock alone; a beat tells of those that did, whatever news there is of others.
-                    self._mark_ended_leases()
+                    watcher.dirty |= {key for key in watcher.active if not self._is_active(self._holds.get(key))}
                 watcher.wake.clear()
                 dirty, watcher.dirty = watcher.dirty, set()
-                yield self._update(dirty, snapshot=False)
+                yield self._update(watcher, dirty, snapshot=False)
         finally:
             self._watchers.discard(watcher)
 
-    def _mark_ended_leases(self) -> None:
-        """Tell every watcher of those that were told to be active and are not, though nothing happened."""
-        for key in [key for key in self._told_active if not self._is_active(self._holds[key])]:
-            self._told_active.discard(key)
-            self._mark(key, at_once=False)
+    def _is_active(self, hold: Hold | None) -> bool:
+        return hold is not None and (any(hold.asking) or hold.lease(self._clock()))
 
-    def _is_active(self, hold: Hold) -> bool:
-        return any(hold.asking) or hold.lease(self._clock())
-
-    def _update(self, keys: Iterable[ServiceKey], *, snapshot: bool) -> pb.DemandUpdate:
+    def _update(self, watcher: _Watcher, keys: Iterable[ServiceKey], *, snapshot: bool) -> pb.DemandUpdate:
+        """What this watcher is told now. What it was told is its own: another one may have heard less, or more."""
         now = self._clock()
+        for key in keys:
+            (watcher.active.add if self._is_active(self._holds.get(key)) else watcher.active.discard)(key)
         return pb.DemandUpdate(
             activator=self._instance,
             snapshot=snapshot,
@@ -107,10 +105,6 @@ class DemandBoard:
         hold = self._holds.get(key)
         if hold is None:
             return pb.ServiceDemand(namespace=key[0], name=key[1], gone=True)
-        if self._is_active(hold):
-            self._told_active.add(key)
-        else:
-            self._told_active.discard(key)
         waiting, in_flight = hold.asking
         return pb.ServiceDemand(
             namespace=key[0],

@@ -42,6 +42,24 @@ def error_event(body: bytes, dialect: Dialect) -> bytes:
             return b"data: " + body + b"\n\n"
 
 
+def error_document(body: bytes) -> bytes | None:
+    """An engine's error as a document with `error`, on one line; None where it is none.
+
+    SGLang says OpenAI's error without it: https://github.com/sgl-project/sglang, entrypoints/openai/protocol.py,
+    ErrorResponse.
+    """
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    match said:
+        case {"error": _}:
+            return b" ".join(body.splitlines())  # a lone \r ends a line, too
+        case {"object": "error", "message": str()}:
+            return msgspec.json.encode({"error": {name: said[name] for name in said if name != "object"}})
+    return None
+
+
 class _Said(msgspec.Struct):
     error: dict[str, Any] | str
 

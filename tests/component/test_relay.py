@@ -188,6 +188,67 @@ class TestBeforeTheFirstByte:
             assert len(engine.requests) > 2
 
 
+class TestAHeadAlone:
+    """What Starlette's StreamingResponse sends, and so vLLM, before there is a token."""
+
+    async def test_it_is_passed_on_and_is_no_answer_yet(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        go_on = asyncio.Event()
+
+        async def think(request: Message, stream: Stream) -> None:
+            await stream.write(EVENTS_HEAD)
+            await go_on.wait()
+            await stream.write(chunked(b"data: 1\n\n"), b"0\r\n\r\n")
+
+        engine.handler = think
+        activator.service("spec.endpoint.timeouts.firstByte=0s", "spec.endpoint.timeouts.idle=100ms")
+        activator.ready(engine)
+        client = await activator.client()
+        await client.chat(stream=True)
+        assert (await client.head()).status == 200
+        await asyncio.sleep(0.5)  # longer than its idle time, which has not begun
+        go_on.set()
+        assert [chunk async for chunk in client.chunks()] == [b"data: 1\n\n"]
+
+    async def test_who_hangs_behind_it_is_out_of_time(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        async def hang(request: Message, stream: Stream) -> None:
+            await stream.write(EVENTS_HEAD)
+            await stream.reader.read()
+
+        engine.handler = hang
+        activator.service("spec.endpoint.timeouts.firstByte=200ms", "spec.endpoint.timeouts.idle=1h")
+        activator.ready(engine)
+        client = await activator.client()
+        await client.chat(stream=True)
+        assert (await client.head()).status == 200
+        (error,) = [chunk async for chunk in client.chunks()]
+        assert "endpoint.timeouts.firstByte" in json.loads(error.removeprefix(b"data: "))["error"]["message"]
+
+    async def test_who_ends_behind_it_gives_way_to_another(
+        self, activator: ActivatorHarness, engine: ScriptedEngine
+    ) -> None:
+        async def die(request: Message, stream: Stream) -> None:
+            await stream.write(EVENTS_HEAD)
+            await stream.close()
+
+        async def answer(request: Message, stream: Stream) -> None:
+            await stream.write(EVENTS_HEAD, chunked(b"data: 1\n\n"), b"0\r\n\r\n")
+
+        engine.handler = die
+        async with ScriptedEngine(answer) as other:
+            activator.service()
+            activator.ready(engine, other)
+            for _ in range(2):
+                client = await activator.client()
+                await client.chat(stream=True)
+                assert (await client.head()).status == 200
+                assert [chunk async for chunk in client.chunks()] == [b"data: 1\n\n"]
+            assert len(engine.requests) >= 1
+
+
 class TestAfterTheFirstByte:
     async def test_a_stream_ends_with_an_error_event(self, warm: ActivatorHarness, engine: ScriptedEngine) -> None:
         async def die_after_one(request: Message, stream: Stream) -> None:

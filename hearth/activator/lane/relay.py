@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Final, Literal
 
-from hearth.activator.errors import ApiError, engine_died, error_event, not_an_event_stream
+from hearth.activator.errors import ApiError, engine_died, error_document, error_event, not_an_event_stream
 from hearth.activator.journeys import Journey
 from hearth.activator.lane import aborted
 from hearth.activator.lane.gate import OF_EVENTS, Gate, Held
@@ -180,10 +180,7 @@ class Relay:
                 self._aborted = True  # whole, and not passed on: another replica may be asked
                 return
         if self._pending is not None:
-            status, headers, length = self._pending
-            self._pending = None
-            self._first_byte()
-            held.response.start(status, headers, data, length=length)
+            self._begin(data)
         elif self._error_body is not None:
             if sum(map(len, self._error_body)) < _MAX_ERROR_BODY:
                 self._error_body.append(data)
@@ -201,6 +198,19 @@ class Relay:
                 self._tally.events += data.count(b"\n\n")
                 self._between_events = data.endswith((b"\n\n", b"\r\n\r\n"))
                 self._write = held.response.takes_chunks()
+
+    def _begin(self, data: bytes) -> None:
+        """Pass the head on, and what has come of the body."""
+        assert self._pending is not None
+        status, headers, length = self._pending
+        self._pending = None
+        if data or not (status == 200 and self._events and self._open and self._held.asked.stream):
+            self._first_byte()
+        else:
+            # A head alone is no word: vLLM sends it before it has read the prompt. Who hangs behind it has not
+            # answered, and another replica may be asked; the client's stream is open as if heartbeats had opened it.
+            self._opened, self._held.opened = "events", True
+        self._held.response.start(status, headers, data, length=length)
 
     def chunks(self, raw: bytes, size: int) -> None:
         # In front of every token: as few steps as there can be.
@@ -282,9 +292,9 @@ class Relay:
         """The engine's error as the event that the SDKs raise on."""
         text = body.strip()
         dialect = self._held.asked.dialect
-        if self.status >= 400 and text.startswith(b"{") and b'"error"' in text:
+        if self.status >= 400 and (said := error_document(text)) is not None:
             with contextlib.suppress(ValueError):
-                return error_event(b" ".join(text.splitlines()), dialect)  # a lone \r ends a line, too
+                return error_event(said, dialect)
         kind = self._content_type[:200].decode("latin-1") or "without a content type"
         coded = ", in a content coding that nobody asked for" if self._coded else ""
         empty = "" if body else ", empty"

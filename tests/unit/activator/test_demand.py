@@ -113,6 +113,19 @@ async def test_every_scaler_hears_the_end_of_a_lease(wall: Board) -> None:
             assert not update.services[0].lease
 
 
+async def test_one_who_comes_between_the_end_and_the_beat_takes_it_from_nobody(wall: Board) -> None:
+    wall.hold.leave(wall.hold.arrive(wall.now))
+    wall.hold.set_ready(["10.0.0.1:8000"], wall.now)
+    async with watching(wall) as first, watching(wall) as second:
+        assert (await anext(first)).services[0].lease
+        wall.now += LEASE_AFTER_READY + 1
+        assert not (await anext(second)).services[0].lease
+        async with asyncio.timeout(5):
+            while not (update := await anext(first)).services:
+                pass
+        assert not update.services[0].lease
+
+
 async def test_a_warm_models_next_request_is_no_news_until_idle_was_told(wall: Board) -> None:
     loop = asyncio.get_running_loop()
     wall.hold.set_ready(["10.0.0.1:8000"], wall.now)
