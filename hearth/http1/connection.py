@@ -35,6 +35,7 @@ _SHORT_HEAD: Final = 8 * 1024
 _PIECE: Final = 16 * 1024  # what is parsed at a time: a head, or chunks of a few bytes, are work for each
 _PIECES: Final = 4  # of one read in one turn of the event loop, where they are chunks
 
+_LINGERS: Final = 9  # times `linger_seconds` that what a client goes on sending is dropped, at most
 _UNREAD_OVER_TLS: Final = 64 * 1024  # as in plain text; asyncio's own limit over TLS is eight times that
 
 _TOO_MANY: Final = (
@@ -114,6 +115,7 @@ class Connection(Carrier):
         # What the timer looks at:
         self._timer: asyncio.Handle | None = None
         self._since = 0.0  # when what is being waited for began
+        self._lingers_since = 0.0
         self._waited_for: str = ""
         self._mark = 0  # bytes of the body that had come when its time began anew
         self._unread_since = 0.0  # since when the client does not read; 0 where it does
@@ -140,6 +142,10 @@ class Connection(Carrier):
 
     def data_received(self, data: bytes) -> None:
         if self._reading == "no more":
+            if (
+                self._waited_for == "end"
+            ):  # it is sending still: an upload that was refused is not broken off, for a while
+                self._since = min(self._loop.time(), self._lingers_since + _LINGERS * self._limits.linger_seconds)
             return
         if self._backlog:
             self._backlog += data
@@ -215,7 +221,7 @@ class Connection(Carrier):
             if not self._serving:
                 self._loop.call_soon(self._serve)
         elif self._reading != "no more":
-            self._wait_for("request")
+            self._wait_for("head" if self._reading == "head" else "request")  # some of it may have come already
 
     def finish(self) -> None:
         """Close, after what was written; what the client may still be sending is read and dropped for a while, so that
@@ -234,12 +240,16 @@ class Connection(Carrier):
             if transport.can_write_eof():  # TLS has no half of a close; the answer's own framing tells its end
                 transport.write_eof()
             self._waited_for = "end"
-            self._since = self._loop.time()
+            self._since = self._lingers_since = self._loop.time()
             self._look_at(self._since + self._limits.linger_seconds)
         else:
-            transport.close()
-            self._unread_since = self._unread_since or self._loop.time()
-            self._look_at(self._unread_since + self._limits.write_seconds)
+            self._close()
+
+    def _close(self) -> None:
+        """Close when what was written is read; a client that does not read has its time for it."""
+        self.transport.close()
+        self._unread_since = self._unread_since or self._loop.time()
+        self._look_at(self._unread_since + self._limits.write_seconds)
 
     # reading
 
@@ -376,6 +386,12 @@ class Connection(Carrier):
             refusal = self._handler.refused_by_head(request)
         response.fault = refusal
         self._step("head is whole")
+        if self._line or self.current is not None:
+            # It waits for its turn with all its fields: they are held like a body.
+            if self.budget.take(self._head_bytes, response.held):
+                response.held += self._head_bytes
+            else:
+                refusal = response.fault = OVERLOADED
         self._line.append(response)
         if refusal is not None:
             self._step("refused")
@@ -586,7 +602,10 @@ class Connection(Carrier):
             self.transport.abort()
             return
         if self._waited_for == "end":
-            self.transport.close()
+            if now < (over := self._since + self._limits.linger_seconds):
+                self._look_at(over)
+            else:
+                self._close()
             return
         if self.transport.is_closing() or (self.current is not None and self._reading not in {"head", "body"}):
             if self._unread_since:
@@ -601,6 +620,8 @@ class Connection(Carrier):
             what = "head" if self._waited_for == "head" else "body"
             self._refuse_what_is_read(Refusal(408, "request_timeout", f"The request's {what} did not come in time."))
             self._serve()
+            if self._unread_since and self._timer is None:  # it waits behind an answer that nobody reads
+                self._look_at(self._unread_since + self._limits.write_seconds)
 
 
 def keep_alive(transport: asyncio.BaseTransport) -> None:

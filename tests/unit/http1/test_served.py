@@ -350,6 +350,35 @@ class TestRefusals:
         peer.later(0.2)
         assert peer.wire.closing
 
+    def test_who_sends_on_is_heard_longer_and_not_for_ever(self) -> None:
+        """An upload over the limit that takes a while: it reads the 413 when it has sent all."""
+        server = Server(body_bytes=10, linger_seconds=3.0)
+        peer = server.connect().send(post(b"x" * 11))
+        for _ in range(12):
+            peer.send(b"x" * 1000).later(2.0)
+            assert not peer.wire.closing
+        for _ in range(6):
+            peer.send(b"x" * 1000).later(2.0)
+        assert peer.wire.closing
+
+    def test_the_refused_who_does_not_read_is_cut_off(self) -> None:
+        server = Server(body_bytes=10, linger_seconds=3.0, write_seconds=10.0)
+        peer = server.connect().send(post(b"x" * 11)).later(3.1)
+        assert (peer.wire.closing, peer.wire.aborted) == (True, False)
+        peer.later(10.1)
+        assert peer.wire.aborted
+
+    def test_heads_that_wait_for_their_turn_are_in_the_budget(self) -> None:
+        server = Server(budget=2_000, answers=False)
+        long = b"GET /a HTTP/1.1\r\nhost: x\r\nx-long: " + b"y" * 900 + b"\r\n\r\n"
+        peer = server.connect().send(GET + long + long + long)
+        assert 1_800 < server.budget.used <= 2_000
+        for _ in range(3):
+            server.asked[-1][1].answer(200, [], b"")
+            peer.later(0.001)
+        assert peer.statuses == [200, 200, 200, 503]
+        assert server.budget.used == 0
+
     def test_one_too_many_is_turned_away_at_the_door(self) -> None:
         server = Server(connections=1)
         server.connect()
@@ -444,6 +473,23 @@ class TestDeadlines:
         peer.later(0.2)
         assert peer.wire.aborted
 
+    @pytest.mark.parametrize("begun", [b"", post(b"", length=10), GET[:-2]])
+    def test_so_is_one_who_has_begun_another_request(self, begun: bytes) -> None:
+        server = Server(answers=False, write_seconds=300.0, body_seconds=30.0, head_seconds=30.0)
+        peer = server.connect().send(GET + begun)
+        peer.connection.pause_writing()
+        peer.later(299.9)
+        assert not peer.wire.aborted
+        peer.later(0.2)
+        assert peer.wire.aborted
+
+    def test_half_a_head_behind_a_request_has_a_heads_time(self) -> None:
+        server = Server(answers=False, head_seconds=30.0, keep_alive_seconds=620.0)
+        peer = server.connect().send(GET + GET[:10])
+        server.asked[0][1].answer(200, [], b"")
+        peer.later(30.1)
+        assert peer.statuses == [200, 408]
+
     def test_who_reads_again_is_not(self) -> None:
         server = Server(answers=False, write_seconds=300.0)
         peer = server.connect().send(GET)
@@ -460,7 +506,7 @@ class TestEnds:
         peer = server.connect().send(post(b"x" * 10) + post(b"y" * 10))
         gone: list[int] = []
         server.asked[0][1].attach(lambda: gone.append(1))
-        assert server.budget.used == 20
+        assert 20 < server.budget.used < 20 + len(post(b"")), "and the head of the one that waits"
         peer.connection.connection_lost(None)
         assert (gone, server.budget.used, server.connections) == ([1], 0, set())
         peer.send(GET).later(1000)
