@@ -270,8 +270,8 @@ _ROWS = (
         "FinalizersKept",
         True,
         "an object of that name is being deleted and waits for the finalizers that the message names: whoever set them "
-        "must be running to take them off (finalizer.keda.sh is KEDA's operator's; kubernetes.io/pvc-protection goes with the "
-        "last pod that mounts the claim)",
+        "must be running to take them off (finalizer.keda.sh is KEDA's operator's; kubernetes.io/pvc-protection goes "
+        "with the last pod that mounts the claim)",
         "what stands in its place is still being deleted",
     ),
     Reason(
