@@ -13,8 +13,8 @@ from tests.cluster.kubectl import NAMESPACE
 from tests.cluster.real.deployed import ACTIVATOR, Deployed
 
 NAME = "limited"
-LIMITS = (None, "1", "200m")
-CLIENTS, REQUESTS = 8, 1_000
+LIMITS = (None, "500m", "50m")
+CLIENTS, REQUESTS = 32, 2_000
 
 
 async def asked(client: httpx.AsyncClient) -> list[float]:
@@ -66,7 +66,7 @@ async def test_what_a_limit_costs(hearth: Deployed) -> None:
     write(figures, ROOT / "build" / "cpu-limit.json")
     print(*(f"{figure.name} = {figure.value:.1f} {figure.unit}" for figure in figures), sep="\n")
     assert waits[None] == 0
-    assert waits["200m"] > 0, "the smallest limit is in force"
+    assert waits["50m"] > 0, "the smallest limit is in force"
     hearth.plane.kubectl("delete", "llmservice", NAME, "-n", NAMESPACE)
     await asyncio.to_thread(
         hearth.plane.kubectl, "apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "deploy")
