@@ -1,11 +1,9 @@
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from tests.builders import ROOT
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.e2e.conversation import new_client
 from tests.cluster.kubectl import NAMESPACE
 from tests.cluster.node.settings import NODES
 from tests.cluster.real.deployed import Deployed, deployed, nodes_of
@@ -37,10 +35,7 @@ def hearth(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 async def awake(served: Served) -> Served:
     """The same with its engine ready."""
-    async with new_client() as client:
-        client.timeout = httpx.Timeout(600)
-        talk = await served.conversation().run(client)
-    assert (talk.status, talk.done, talk.error) == (200, True, ""), talk
+    await served.ask()
     return served
 
 

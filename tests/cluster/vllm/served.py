@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.cluster.e2e.conversation import Conversation
+from tests.cluster.e2e.conversation import Conversation, new_client
 from tests.cluster.kubectl import NAMESPACE
 from tests.cluster.real.deployed import ACTIVATOR, Deployed
 
@@ -26,6 +26,15 @@ class Served:
         """A streaming chat of so many tokens that `run` begins. A model of random weights may end whenever it likes."""
         asks = {"messages": [{"role": "user", "content": "hi"}], "temperature": 0, "ignore_eos": True}
         return Conversation(NAME, ACTIVATOR, tokens, asks=asks)
+
+    async def ask(self) -> Conversation:
+        """One short answer, however long its engine takes to come up."""
+        async with new_client() as client:
+            client.timeout = httpx.Timeout(PATIENCE)
+            talk = await self.conversation().run(client)
+        assert (talk.status, talk.done, talk.error) == (200, True, ""), talk
+        assert talk.text
+        return talk
 
     def pods(self) -> list[Any]:
         return self.cluster.items("pods", f"serving.hearth.dev/llmservice={NAME}")

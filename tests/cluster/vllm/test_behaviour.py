@@ -8,7 +8,6 @@ import re
 import time
 from typing import Any, get_args
 
-import httpx
 import pytest
 
 from benchmarks.figures import Figure, write
@@ -48,10 +47,7 @@ def compiled(served: Served) -> set[str]:
 
 
 async def cold_start(served: Served) -> Conversation:
-    async with new_client() as client:
-        client.timeout = httpx.Timeout(600)
-        talk = await served.conversation().run(client)
-    answered(talk)
+    talk = await served.ask()
     phases = [beat["phase"] for beat in talk.beats]
     assert phases == sorted(phases, key=PHASES.index)
     assert "loading" in phases or "starting" in phases, phases
@@ -143,8 +139,7 @@ async def test_an_engine_that_dies_is_told_and_started_again(awake: Served) -> N
         assert talk.error
         began = time.perf_counter()
         # Its replica is still thought to be ready for a moment, and is not there: no phase is the first by right.
-        client.timeout = httpx.Timeout(600)
-        answered(await awake.conversation().run(client))
+        await awake.ask()
         print(f"vllm_after_a_crash_seconds = {time.perf_counter() - began:.1f}")
     after = awake.pod()
     assert after["metadata"]["uid"] == pod["metadata"]["uid"]
