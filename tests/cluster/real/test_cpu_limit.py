@@ -36,7 +36,7 @@ async def asked(client: httpx.AsyncClient) -> list[float]:
 
 def limited(hearth: Deployed, cpu: str | None) -> None:
     limits = {"cpu": cpu, "memory": "2Gi"}
-    container = {"name": "activator", "resources": {"requests": {"cpu": "100m"}, "limits": limits}}
+    container = {"name": "activator", "resources": {"requests": {"cpu": "10m"}, "limits": limits}}
     patch = json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}})
     hearth.plane.kubectl("patch", "deployment", "hearth-activator", "-n", SYSTEM, "-p", patch)
     hearth.rolled_out("activator")
