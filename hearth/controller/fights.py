@@ -5,6 +5,7 @@ applied so many times a minute, then once in a while; the log and the condition 
 """
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,8 +28,13 @@ REST_SECONDS = 30.0
 class _Fight:
     meant: KubeObject
     times: list[float] = field(default_factory=list)
-    rests_until: float | None = None
+    rests_until: float = -math.inf
     said: str = ""
+
+    @property
+    def told_until(self) -> float:
+        """One that goes on rests again before that."""
+        return self.rests_until + WITHIN_SECONDS
 
 
 class Fights:
@@ -45,7 +51,7 @@ class Fights:
         if fight is None or fight.meant != meant:
             return True
         fight.said = said
-        if fight.rests_until is not None and now < fight.rests_until:
+        if now < fight.rests_until:
             return False
         fight.times = [at for at in fight.times if now - at < WITHIN_SECONDS]
         if len(fight.times) >= TIMES:
@@ -71,9 +77,8 @@ class Fights:
 
     def rests(self, key: ServiceKey, now: float) -> float | None:
         """Seconds until something of it may be applied again; None where nothing rests."""
-        return min(
-            (wait for fight in self._of.get(key, {}).values() if (wait := _until(fight) - now) > 0), default=None
-        )
+        waits = [fight.rests_until - now for fight in self._of.get(key, {}).values() if fight.rests_until > now]
+        return min(waits, default=None)
 
     def stands(self, key: ServiceKey, name: ObjectName, but: tuple[str, ...] | None = None) -> None:
         """It is as it was written, `but` for the field at this path: a webhook has its own mind about that one."""
@@ -85,13 +90,13 @@ class Fights:
     def told(self, key: ServiceKey, found: Sequence[Verdict], now: float) -> tuple[list[Verdict], float | None]:
         """The verdicts with what UpToDate says of one that somebody fights about, or did in the last minute, or that a
         webhook writes otherwise; and the seconds after which a fight may be over."""
-        told = {name: fight for name, fight in self._of.get(key, {}).items() if _over(fight) > now}
+        told = {name: fight for name, fight in self._of.get(key, {}).items() if fight.told_until > now}
         if told:
             words = [f"{kind} {name}: {fight.said}" for (kind, name), fight in sorted(told.items())]
             message = f"changed back each time, and written {TIMES} times a minute at most: {'; '.join(words)}"
             changed = Verdict("UpToDate", False, "ChangedBack", message)
             others = [each for each in found if each.type != "UpToDate"]
-            return [changed, *others], max(map(_over, told.values())) - now
+            return [changed, *others], max(fight.told_until for fight in told.values()) - now
         stamped = "".join(
             f"; {kind} {name}: a webhook wrote {path} otherwise than Hearth"
             for (kind, name), path in sorted(self._stamped[key].items())
@@ -120,12 +125,3 @@ def other(found: KubeObject, wanted: KubeObject, ours: Collection[str]) -> str:
     }
     by = max(times, key=lambda name: times[name], default="a webhook or a second Hearth")
     return f"{'.'.join(path)} is not what Hearth applied but what {by} wrote"
-
-
-def _until(fight: _Fight) -> float:
-    return float("-inf") if fight.rests_until is None else fight.rests_until
-
-
-def _over(fight: _Fight) -> float:
-    """When nothing more is told of it: one that goes on rests again before that."""
-    return _until(fight) + WITHIN_SECONDS

@@ -241,8 +241,8 @@ class Reconciler:
         self._fleet.forget(key)
         if self._keys is not None:
             await self._keys.settle(key.namespace)
-        self._paces.forget(key)
         if item is None:
+            self._paces.forget(key)
             return None
         since = instant(metadata(item).get("deletionTimestamp"))
         if since is not None and (left := (since + GOES_WITHIN - self._now()).total_seconds()) > 0:
@@ -254,7 +254,7 @@ class Reconciler:
         if kept:
             message = f"it is being deleted, and waits for the finalizers {', '.join(sorted(kept))}"
             held = [Verdict("Ready", False, "FinalizersKept", message)]
-            await self._write_status(key, item, self._world(key), held, None)
+            return await self._write_status(key, item, self._world(key), held, None)
         return None
 
     def _see(self, key: ServiceKey, service: LLMService | None, world: World, found: Sequence[Verdict]) -> None:

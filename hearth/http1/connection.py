@@ -142,9 +142,8 @@ class Connection(Carrier):
 
     def data_received(self, data: bytes) -> None:
         if self._reading == "no more":
-            if (
-                self._waited_for == "end"
-            ):  # it is sending still: an upload that was refused is not broken off, for a while
+            if self._waited_for == "end":
+                # It is sending still: an upload that was refused is not broken off, for a while.
                 self._since = min(self._loop.time(), self._lingers_since + _LINGERS * self._limits.linger_seconds)
             return
         if self._backlog:
